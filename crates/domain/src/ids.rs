@@ -1,0 +1,233 @@
+//! Identities: small validated newtypes, so that an id can become a key, a file name or a URL without another check.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize};
+use uuid::Uuid;
+
+/// Why a text is not an id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} {text:?} is not usable: {allowed}")]
+pub struct InvalidId {
+    /// What kind of id was wanted, for example "portfolio id".
+    pub what: &'static str,
+    /// The text as it was given, cut at 80 characters.
+    pub text: String,
+    /// What is allowed instead.
+    pub allowed: &'static str,
+}
+
+impl InvalidId {
+    fn new(what: &'static str, text: &str, allowed: &'static str) -> Self {
+        Self { what, text: text.chars().take(80).collect(), allowed }
+    }
+}
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $allowed:literal, $check:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// What is allowed, as an error message says it.
+            pub const ALLOWED: &'static str = $allowed;
+
+            /// Checks a text and makes it an id.
+            ///
+            /// # Errors
+            /// [`InvalidId`] names the text and what is allowed.
+            pub fn new(text: impl Into<String>) -> Result<Self, InvalidId> {
+                let text = text.into();
+                let check: fn(&str) -> bool = $check;
+                if check(&text) { Ok(Self(text)) } else { Err(InvalidId::new($what, &text, $allowed)) }
+            }
+
+            /// The id as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:?}", self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                Self::new(text)
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Self::new(String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+fn is_id_char(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
+}
+
+text_id!(
+    /// A portfolio, as `portfolios.csv` names it. Safe as a file name, a key and a URL segment.
+    PortfolioId,
+    "portfolio id",
+    "1 to 64 characters of A-Z a-z 0-9 . _ -, not starting with a dot",
+    |text| (1..=64).contains(&text.len()) && !text.starts_with('.') && text.bytes().all(is_id_char)
+);
+
+text_id!(
+    /// The name of a job, for example `factor_analysis`. Safe as a file name, a key and a URL segment.
+    JobName,
+    "job name",
+    "1 to 64 characters of a-z 0-9 _, starting with a letter",
+    |text| (1..=64).contains(&text.len())
+        && text.as_bytes()[0].is_ascii_lowercase()
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+);
+
+text_id!(
+    /// The name of a schedule: the named rule that starts runs.
+    ScheduleName,
+    "schedule name",
+    "1 to 64 characters of A-Z a-z 0-9 . _ -, not starting with a dot",
+    |text| (1..=64).contains(&text.len()) && !text.starts_with('.') && text.bytes().all(is_id_char)
+);
+
+text_id!(
+    /// The fingerprint of an error: 16 hexadecimal digits, the same for the same cause everywhere.
+    Fingerprint,
+    "fingerprint",
+    "16 hexadecimal digits",
+    |text| text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+);
+
+text_id!(
+    /// SHA-256 of some content, as 64 hexadecimal digits.
+    ContentHash,
+    "content hash",
+    "64 hexadecimal digits",
+    |text| text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+);
+
+impl ContentHash {
+    /// The hash of these bytes.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        use sha2::{Digest, Sha256};
+        Self(hex::encode(Sha256::digest(bytes)))
+    }
+
+    /// The first 12 digits, enough to tell two hashes apart on a page.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        &self.0[..12]
+    }
+}
+
+/// One scheduled pass over all portfolios (`batch_run_id`). See [`crate::identity`] for how it is derived.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RunId(pub Uuid);
+
+impl RunId {
+    /// The first eight digits, enough for a table.
+    #[must_use]
+    pub fn short(&self) -> String {
+        self.0.simple().to_string()[..8].to_owned()
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+impl fmt::Debug for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.hyphenated())
+    }
+}
+
+impl FromStr for RunId {
+    type Err = InvalidId;
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        Uuid::parse_str(text)
+            .map(Self)
+            .map_err(|_| InvalidId::new("run id", text, "a UUID such as 7d0a1c2e-5b3f-5a6d-9c1b-2f4e6a8b0c1d"))
+    }
+}
+
+/// Who holds a lease: one value for each invocation of a function or start of a process, never used again.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Owner(pub Uuid);
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+impl fmt::Debug for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.hyphenated())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn portfolio_ids_that_could_leave_a_folder_are_refused() {
+        for bad in ["", ".", "..", "../../x", "a/b", "a\\b", "a b", "ü", ".hidden", "a\0", &"x".repeat(65)] {
+            assert!(PortfolioId::new(bad).is_err(), "{bad:?} was accepted");
+        }
+        for good in ["a", "A-1_b.c", "0", &"x".repeat(64)] {
+            assert!(PortfolioId::new(good).is_ok(), "{good:?} was refused");
+        }
+    }
+
+    #[test]
+    fn an_error_names_the_text_and_what_is_allowed() {
+        let error = PortfolioId::new("../../x").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "portfolio id \"../../x\" is not usable: 1 to 64 characters of A-Z a-z 0-9 . _ -, not starting with a dot"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics_and_accepted_ids_survive_json(text in ".{0,80}") {
+            if let Ok(id) = PortfolioId::new(text) {
+                let json = serde_json::to_string(&id).unwrap();
+                prop_assert_eq!(serde_json::from_str::<PortfolioId>(&json).unwrap(), id);
+            }
+        }
+    }
+}
