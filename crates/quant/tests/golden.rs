@@ -18,9 +18,10 @@ use quant::stress::{Mode, applied_shocks, pnl};
 use serde_json::{Map, Value, json};
 
 type Outcome = Result<Value, String>;
+type Calculation = fn(&Value, &Value) -> Outcome;
 
 /// The groups: name, fields of the input, and the calculation of the input, which answers in the shape of `expected`.
-const GROUPS: [(&str, &[&str], fn(&Value, &Value) -> Outcome); 7] = [
+const GROUPS: [(&str, &[&str], Calculation); 7] = [
     (
         "greeks",
         &[
@@ -82,7 +83,7 @@ fn check_file(file: &Value) -> (usize, Vec<String>) {
 fn check_case(
     group: &str,
     inputs: &[&str],
-    calculate: fn(&Value, &Value) -> Outcome,
+    calculate: Calculation,
     tolerances: &Value,
     case: &Value,
     failures: &mut Vec<String>,
