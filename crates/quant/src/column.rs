@@ -12,8 +12,8 @@ const FLAT: f64 = 1e-12;
 /// Correlations this close to one are rounding errors of one.
 const SNAP: f64 = 1e-14;
 
-/// Values whose largest magnitude lies outside this range are scaled by a power of two before they are squared.
-const SAFE_RANGE: std::ops::RangeInclusive<f64> = 1e-100..=1e100;
+/// Values whose size lies outside this range are scaled by a power of two before they are squared.
+const SAFE_RANGE: std::ops::RangeInclusive<f64> = 1e-90..=1e90;
 
 /// A column of returns with everything that does not depend on the other column of a pair: centred values of unit length,
 /// the rows that are missing, the mean.
@@ -53,29 +53,23 @@ impl PreparedColumn {
     /// Prepares a column of returns, oldest first; NaN and infinite values are missing.
     #[must_use]
     pub fn new(returns: &[f64]) -> Self {
-        let mut values = Vec::with_capacity(returns.len());
-        let mut missing = Vec::new();
-        let mut mask = Vec::with_capacity(returns.len().div_ceil(64));
-        let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
-        for (word, rows) in returns.chunks(64).enumerate() {
-            let mut bits = 0_u64;
-            for (bit, &value) in rows.iter().enumerate() {
-                if value.is_finite() {
-                    bits |= 1 << bit;
-                    low = if value < low { value } else { low };
-                    high = if value > high { value } else { high };
-                    values.push(value);
-                } else {
-                    missing.push(word * 64 + bit);
-                    values.push(f64::NAN);
-                }
-            }
-            mask.push(bits);
+        let size = lanes::sum_by(returns, f64::abs);
+        // A sum within the range says that every value is finite and small enough to be squared as it is.
+        if SAFE_RANGE.contains(&size) {
+            return Self::of_values(returns.to_vec(), Vec::new(), 0);
         }
-        let observed = values.len() - missing.len();
-        let constant = observed == 0 || low == high;
-
-        let largest = if observed == 0 { 0.0 } else { low.abs().max(high.abs()) };
+        let mut missing = Vec::new();
+        let mut largest = 0.0_f64;
+        let mut values = Vec::with_capacity(returns.len());
+        for (row, &value) in returns.iter().enumerate() {
+            if value.is_finite() {
+                largest = largest.max(value.abs());
+                values.push(value);
+            } else {
+                missing.push(row);
+                values.push(f64::NAN);
+            }
+        }
         let mut exponent = 0;
         if largest > 0.0 && !SAFE_RANGE.contains(&largest) {
             exponent = libm::ilogb(largest);
@@ -83,37 +77,56 @@ impl PreparedColumn {
                 *value = libm::scalbn(*value, -exponent);
             }
         }
+        Self::of_values(values, missing, exponent)
+    }
 
-        let mut z = if missing.is_empty() {
-            lanes::blocks(&values)
-        } else {
-            let filled: Vec<f64> = values.iter().map(|v| if v.is_nan() { 0.0 } else { *v }).collect();
-            lanes::blocks(&filled)
-        };
-        let count = observed as f64;
-        let mut mean = if observed == 0 { f64::NAN } else { lanes::sum(&z) / count };
-        let mut norm = 0.0;
-        let mut z_sum = 0.0;
-        if constant {
-            mean = if observed == 0 { f64::NAN } else { libm::scalbn(low, -exponent) };
-            z.iter_mut().for_each(|block| *block = [0.0; LANES]);
-        } else {
-            // The mean in two steps: what the first centring leaves over is the rounding error of the first mean.
-            shift(&mut z, mean);
-            clear_unobserved(&mut z, &missing, values.len());
-            let rest = lanes::sum(&z) / count;
-            mean += rest;
-            shift(&mut z, rest);
-            clear_unobserved(&mut z, &missing, values.len());
-            norm = lanes::dot(&z, &z).sqrt();
-            for block in &mut z {
-                for lane in block {
-                    *lane /= norm;
-                }
-            }
-            z_sum = lanes::sum(&z);
+    /// Centres values of a magnitude that can be squared; NaN in the rows `missing` and nowhere else.
+    fn of_values(values: Vec<f64>, missing: Vec<usize>, exponent: i32) -> Self {
+        let rows = values.len();
+        let observed = rows - missing.len();
+        let mut mask = vec![u64::MAX; rows.div_ceil(64)];
+        if let Some(last) = mask.last_mut().filter(|_| !rows.is_multiple_of(64)) {
+            *last = (1 << (rows % 64)) - 1;
         }
-        Self { values, z, mask, missing, constant, exponent, mean, norm, z_sum }
+        for row in &missing {
+            mask[row / 64] &= !(1 << (row % 64));
+        }
+        let mut present = values.iter().filter(|value| !value.is_nan());
+        let first = present.next().copied().unwrap_or(f64::NAN);
+        let constant = present.all(|value| *value == first);
+
+        let mut column =
+            Self { z: Vec::new(), mask, missing, constant, exponent, mean: first, norm: 0.0, z_sum: 0.0, values };
+        if constant {
+            column.z = vec![[0.0; LANES]; rows.div_ceil(LANES)];
+            return column;
+        }
+        column.z = lanes::blocks(&column.values);
+        column.clear_unobserved();
+        let count = observed as f64;
+        // The mean in two steps: what the first centring leaves over is the rounding error of the first mean.
+        let rough = lanes::sum(&column.z) / count;
+        lanes::shift(&mut column.z, rough);
+        column.clear_unobserved();
+        let rest = lanes::sum(&column.z) / count;
+        lanes::shift(&mut column.z, rest);
+        column.clear_unobserved();
+        column.mean = rough + rest;
+        column.norm = lanes::dot(&column.z, &column.z).sqrt();
+        lanes::scale(&mut column.z, 1.0 / column.norm);
+        column.z_sum = lanes::sum(&column.z);
+        column
+    }
+
+    /// Sets missing rows and the padding of the last block to zero.
+    fn clear_unobserved(&mut self) {
+        for &row in &self.missing {
+            self.z[row / LANES][row % LANES] = 0.0;
+        }
+        let used = self.values.len() % LANES;
+        if let Some(last) = self.z.last_mut().filter(|_| used != 0) {
+            last[used..].fill(0.0);
+        }
     }
 
     /// Rows of the column, missing ones included.
@@ -231,15 +244,14 @@ impl PreparedColumn {
     }
 
     /// Centred sums over the common rows; neither column may be constant.
-    pub(crate) fn moments(&self, other: &Self) -> Moments {
+    fn moments(&self, other: &Self) -> Moments {
+        self.moments_with(other, lanes::dot(&self.z, &other.z))
+    }
+
+    /// The same where the scalar product of the centred columns is known already.
+    pub(crate) fn moments_with(&self, other: &Self, product: f64) -> Moments {
         if self.is_complete_with(other) {
-            return Moments {
-                sxx: 1.0,
-                syy: 1.0,
-                sxy: lanes::dot(&self.z, &other.z),
-                x_constant: false,
-                y_constant: false,
-            };
+            return Moments { sxx: 1.0, syy: 1.0, sxy: product, x_constant: false, y_constant: false };
         }
         if self.len() != other.len() {
             return self.moments_of_values(other);
@@ -257,7 +269,7 @@ impl PreparedColumn {
         if !safe {
             return self.moments_of_values(other);
         }
-        let sxy = lanes::dot(&self.z, &other.z) - x_sum * y_sum / count;
+        let sxy = product - x_sum * y_sum / count;
         Moments { sxx, syy, sxy, x_constant: false, y_constant: false }
     }
 
@@ -319,25 +331,4 @@ impl PreparedColumn {
 #[inline]
 pub(crate) fn as_correlation(r: f64) -> f64 {
     if r.abs() >= 1.0 - SNAP { r.signum() } else { r }
-}
-
-fn shift(z: &mut [Block], by: f64) {
-    for block in z {
-        for lane in block {
-            *lane -= by;
-        }
-    }
-}
-
-/// Sets missing rows and padding to zero.
-fn clear_unobserved(z: &mut [Block], missing: &[usize], rows: usize) {
-    for &row in missing {
-        z[row / LANES][row % LANES] = 0.0;
-    }
-    if let Some(last) = z.last_mut() {
-        let used = rows % LANES;
-        if used != 0 {
-            last[used..].fill(0.0);
-        }
-    }
 }

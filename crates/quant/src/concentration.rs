@@ -1,6 +1,7 @@
 //! What a correlation matrix says about the concentration of a portfolio.
 
 use crate::correlation::Correlations;
+use crate::lanes;
 
 /// Groups of columns that move together: connected components of the graph with an edge where
 /// `|correlation| >= threshold`.
@@ -10,11 +11,14 @@ use crate::correlation::Correlations;
 pub fn clusters(correlations: &Correlations, threshold: f64) -> Vec<Vec<usize>> {
     let n = correlations.n;
     let mut root: Vec<usize> = (0..n).collect();
-    for (i, j, value) in correlations.pairs() {
-        if value.abs() >= threshold {
-            let (a, b) = (find(&mut root, i), find(&mut root, j));
-            // The smaller index becomes the root, so that a root is the first member of its group.
-            root[a.max(b)] = a.min(b);
+    for i in 0..n {
+        for (k, value) in correlations.above_diagonal(i).iter().enumerate() {
+            // NaN is no edge.
+            if value.abs() >= threshold {
+                let (a, b) = (find(&mut root, i), find(&mut root, i + 1 + k));
+                // The smaller index becomes the root, so that a root is the first member of its group.
+                root[a.max(b)] = a.min(b);
+            }
         }
     }
     let mut groups: Vec<Vec<usize>> = vec![Vec::new(); n];
@@ -55,13 +59,13 @@ pub fn average_correlation(correlations: &Correlations, members: &[usize]) -> Op
 /// Mean absolute correlation over all pairs; undefined pairs are left out, `None` when all are.
 #[must_use]
 pub fn overall_correlation(correlations: &Correlations) -> Option<f64> {
-    let mut sum = 0.0;
-    let mut count = 0_usize;
-    for (_, _, value) in correlations.pairs() {
-        sum += value.abs();
-        count += 1;
+    let (mut sum, mut count) = (0.0, 0.0);
+    for i in 0..correlations.n {
+        let row = correlations.above_diagonal(i);
+        sum += lanes::sum_by(row, |value| if value.is_nan() { 0.0 } else { value.abs() });
+        count += lanes::sum_by(row, |value| if value.is_nan() { 0.0 } else { 1.0 });
     }
-    (count > 0).then(|| sum / count as f64)
+    (count > 0.0).then(|| sum / count)
 }
 
 /// Number of independent positions with the same diversification: `1 / (w' C w)` at equal weights.
@@ -71,7 +75,8 @@ pub fn overall_correlation(correlations: &Correlations) -> Option<f64> {
 #[must_use]
 pub fn effective_positions(correlations: &Correlations) -> f64 {
     let n = correlations.n as f64;
-    let off_diagonal: f64 = correlations.pairs().map(|(_, _, value)| value).sum();
+    let defined = |value: f64| if value.is_nan() { 0.0 } else { value };
+    let off_diagonal: f64 = (0..correlations.n).map(|i| lanes::sum_by(correlations.above_diagonal(i), defined)).sum();
     let denominator = n + 2.0 * off_diagonal;
     if denominator > 0.0 { n * n / denominator } else { n }
 }
@@ -87,12 +92,17 @@ pub fn diversification_score(correlations: &Correlations, weights: &[f64]) -> Op
         return None;
     }
     let total: f64 = weights.iter().map(|w| w.abs()).sum();
-    let weight = |i: usize| if total == 0.0 { 1.0 } else { weights[i].abs() / total };
+    let weights: Vec<f64> = weights.iter().map(|w| if total == 0.0 { 1.0 } else { w.abs() / total }).collect();
     let (mut numerator, mut denominator) = (0.0, 0.0);
-    for (i, j, value) in correlations.pairs() {
-        let product = weight(i) * weight(j);
-        numerator += product * value.abs();
-        denominator += product;
+    for (i, weight) in weights.iter().enumerate() {
+        let (mut weighted, mut used) = (0.0, 0.0);
+        for (value, other) in correlations.above_diagonal(i).iter().zip(&weights[i + 1..]) {
+            let defined = !value.is_nan();
+            weighted += if defined { other * value.abs() } else { 0.0 };
+            used += if defined { *other } else { 0.0 };
+        }
+        numerator += weight * weighted;
+        denominator += weight * used;
     }
     let score = numerator / denominator;
     score.is_finite().then_some(score)

@@ -1,5 +1,7 @@
 //! Pairwise-complete Pearson correlations, and what is read from them: clusters, concentration, diversification.
 
+use std::borrow::Borrow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::column::as_correlation;
@@ -28,30 +30,60 @@ pub struct Correlations {
 }
 
 impl Correlations {
-    /// Correlations of all pairs of prepared columns; bit for bit those of [`PreparedColumn::correlate`].
+    /// Correlations of all pairs of prepared columns (or references to them); bit for bit those of
+    /// [`PreparedColumn::correlate`].
     #[must_use]
-    pub fn from_prepared(columns: &[PreparedColumn], min_overlap: usize) -> Self {
+    pub fn from_prepared<C: Borrow<PreparedColumn>>(columns: &[C], min_overlap: usize) -> Self {
+        Self::of_wanted(columns, min_overlap, |_, _| true)
+    }
+
+    /// The correlations that some groups of columns need: of all pairs within one of them.
+    ///
+    /// How a run shares correlations between portfolios: `groups` are the columns of each portfolio, every pair is
+    /// worked out once, and [`select`](Self::select) with a group reads its part. Pairs in no group are undefined, with
+    /// overlap 0. Indices out of range are left out.
+    #[must_use]
+    pub fn for_groups<C: Borrow<PreparedColumn>>(columns: &[C], groups: &[&[usize]], min_overlap: usize) -> Self {
+        let n = columns.len();
+        let words = n.div_ceil(64);
+        let mut wanted = vec![0_u64; n * words];
+        let mut members = vec![0_u64; words];
+        for group in groups {
+            members.fill(0);
+            for &i in group.iter().filter(|i| **i < n) {
+                members[i / 64] |= 1 << (i % 64);
+            }
+            for &i in group.iter().filter(|i| **i < n) {
+                for (row, member) in wanted[i * words..(i + 1) * words].iter_mut().zip(&members) {
+                    *row |= member;
+                }
+            }
+        }
+        Self::of_wanted(columns, min_overlap, |i, j| wanted[i * words + j / 64] >> (j % 64) & 1 == 1)
+    }
+
+    fn of_wanted<C: Borrow<PreparedColumn>>(
+        columns: &[C],
+        min_overlap: usize,
+        wanted: impl Fn(usize, usize) -> bool,
+    ) -> Self {
         let n = columns.len();
         let mut corr = vec![f64::NAN; n * (n + 1) / 2];
         let mut overlap = vec![0_u32; n * (n + 1) / 2];
+        let plain: Vec<bool> = columns.iter().map(|c| c.borrow().is_complete() && !c.borrow().is_constant()).collect();
         for start in (0..n).step_by(TILE) {
-            for j in (start..n).step_by(2) {
-                let second = columns.get(j + 1);
-                for i in start..n.min(start + TILE) {
-                    let a = &columns[i];
-                    if let Some(c) = second.filter(|_| i <= j)
-                        && all_plain(&[a, &columns[j], c], min_overlap)
-                    {
-                        let (first, next) = lanes::dot2(a.z(), columns[j].z(), c.z());
-                        let at = index(n, i, j);
-                        corr[at] = as_correlation(first);
-                        corr[at + 1] = as_correlation(next);
-                        overlap[at] = a.len() as u32;
-                        overlap[at + 1] = a.len() as u32;
+            for (j, b) in columns.iter().enumerate().skip(start) {
+                let b: &PreparedColumn = b.borrow();
+                for i in start..(j + 1).min(start + TILE) {
+                    if !wanted(i, j) {
                         continue;
                     }
-                    for (k, b) in columns.iter().enumerate().take(j + 2).skip(j.max(i)) {
-                        let at = index(n, i, k);
+                    let a: &PreparedColumn = columns[i].borrow();
+                    let at = index(n, i, j);
+                    if plain[i] && plain[j] && a.len() == b.len() && b.len() >= min_overlap {
+                        corr[at] = as_correlation(lanes::dot(a.z(), b.z()));
+                        overlap[at] = b.len() as u32;
+                    } else {
                         let (value, rows) = a.correlate_coded(b, min_overlap);
                         corr[at] = value;
                         overlap[at] = rows as u32;
@@ -88,29 +120,41 @@ impl Correlations {
     #[must_use]
     pub fn select(&self, columns: &[usize]) -> Self {
         let n = columns.len();
-        let mut corr = Vec::with_capacity(n * (n + 1) / 2);
-        let mut overlap = Vec::with_capacity(n * (n + 1) / 2);
-        for (at, &i) in columns.iter().enumerate() {
-            for &j in &columns[at..] {
-                let (low, high) = (i.min(j), i.max(j));
-                let from = if high < self.n { index(self.n, low, high) } else { usize::MAX };
-                corr.push(self.corr.get(from).copied().unwrap_or(f64::NAN));
-                overlap.push(self.overlap.get(from).copied().unwrap_or(0));
+        let mut corr = vec![f64::NAN; n * (n + 1) / 2];
+        let mut overlap = vec![0; n * (n + 1) / 2];
+        // Ascending, so that the large matrix is read row by row.
+        let mut order: Vec<(usize, usize)> = columns
+            .iter()
+            .copied()
+            .enumerate()
+            .map(|(to, from)| (from, to))
+            .filter(|(from, _)| *from < self.n)
+            .collect();
+        order.sort_unstable();
+        for (at, &(i, to_i)) in order.iter().enumerate() {
+            let start = index(self.n, i, i);
+            let row = &self.corr[start..start + self.n - i];
+            let rows = &self.overlap[start..start + self.n - i];
+            for &(j, to_j) in &order[at..] {
+                let to = index(n, to_i.min(to_j), to_i.max(to_j));
+                corr[to] = row[j - i];
+                overlap[to] = rows[j - i];
             }
         }
         Self { n, corr, overlap }
     }
 
+    /// Row `i` of the matrix to the right of the diagonal; NaN where undefined.
+    pub(crate) fn above_diagonal(&self, i: usize) -> &[f64] {
+        let start = index(self.n, i, i);
+        self.corr.get(start + 1..start + self.n - i).unwrap_or(&[])
+    }
+
     /// The defined correlations above the diagonal, as `(i, j, value)`, row by row.
     pub fn pairs(&self) -> impl Iterator<Item = (usize, usize, f64)> + '_ {
         (0..self.n).flat_map(move |i| {
-            let start = index(self.n, i, i);
-            let row = self.corr.get(start..start + self.n - i).unwrap_or(&[]);
-            row.iter()
-                .enumerate()
-                .skip(1)
-                .filter(|(_, value)| !value.is_nan())
-                .map(move |(k, value)| (i, i + k, *value))
+            let row = self.above_diagonal(i).iter().enumerate();
+            row.filter(|(_, value)| !value.is_nan()).map(move |(k, value)| (i, i + 1 + k, *value))
         })
     }
 }
@@ -136,12 +180,4 @@ pub fn pair(a: &[f64], b: &[f64], min_overlap: usize) -> (Option<f64>, usize) {
 #[inline]
 fn index(n: usize, i: usize, j: usize) -> usize {
     i * (2 * n - i - 1) / 2 + j
-}
-
-/// Whether the columns are all complete, of one length, long enough and not constant: their products are correlations.
-#[inline]
-fn all_plain(columns: &[&PreparedColumn; 3], min_overlap: usize) -> bool {
-    let rows = columns[0].len();
-    rows >= min_overlap
-        && columns.iter().all(|column| column.is_complete() && column.len() == rows && !column.is_constant())
 }

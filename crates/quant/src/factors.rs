@@ -3,12 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::column::PreparedColumn;
+use crate::gram::Solver;
 use crate::lanes;
 use crate::least_squares;
 use crate::ols::FitStatus;
-
-/// Largest variance inflation that is solved from the Gram matrix; beyond it a QR fit of the rows keeps the digits.
-const GRAM_VIF_LIMIT: f64 = 1e3;
 
 /// Smallest unexplained share of the variance that is taken as a difference; below it the residuals are worked out.
 const RESIDUAL_GUARD: f64 = 1e-3;
@@ -142,11 +140,13 @@ impl FactorModel {
     }
 
     fn fit_aligned(&self, y: &PreparedColumn) -> SymbolFits {
-        let univariate = self.factors.iter().map(|x| self.univariate(y, x)).collect();
-        SymbolFits { univariate, multivariate: self.multivariate(y) }
+        let products: Vec<f64> = self.factors.iter().map(|x| lanes::dot(y.z(), x.z())).collect();
+        let univariate =
+            self.factors.iter().zip(&products).map(|(x, product)| self.univariate(y, x, *product)).collect();
+        SymbolFits { univariate, multivariate: self.multivariate(y, products) }
     }
 
-    fn univariate(&self, y: &PreparedColumn, x: &PreparedColumn) -> UnivariateFit {
+    fn univariate(&self, y: &PreparedColumn, x: &PreparedColumn, product: f64) -> UnivariateFit {
         let n = y.overlap(x);
         if n < self.min_obs || n < 3 {
             return UnivariateFit { n, r2: None, std_error: None, beta_raw: None, status: FitStatus::InsufficientData };
@@ -154,7 +154,7 @@ impl FactorModel {
         if y.is_constant() || x.is_flat() {
             return univariate_by_rows(y, x);
         }
-        let m = y.moments(x);
+        let m = y.moments_with(x, product);
         let explained = m.sxy * m.sxy / (m.sxx * m.syy);
         let unexplained = 1.0 - explained;
         // `moments` calls the first column x: here that is the symbol.
@@ -172,7 +172,8 @@ impl FactorModel {
         UnivariateFit { n, r2: Some(explained), std_error: Some(error), beta_raw: Some(beta), status: FitStatus::Ok }
     }
 
-    fn multivariate(&self, y: &PreparedColumn) -> MultivariateFit {
+    /// `products` are those of the symbol with each factor over its own rows.
+    fn multivariate(&self, y: &PreparedColumn, mut products: Vec<f64>) -> MultivariateFit {
         let k = self.factors.len();
         let over = self.narrowed.as_ref().unwrap_or(&self.factors);
         let narrowed_y;
@@ -180,6 +181,7 @@ impl FactorModel {
             let values = y.originals();
             let kept: Vec<f64> = self.complete.iter().map(|&row| values[row]).collect();
             narrowed_y = PreparedColumn::new(&kept);
+            products = over.iter().map(|x| lanes::dot(narrowed_y.z(), x.z())).collect();
             &narrowed_y
         } else {
             y
@@ -188,19 +190,23 @@ impl FactorModel {
         if k == 0 || n < self.min_obs || n < k + 2 {
             return MultivariateFit::undetermined(k, n, FitStatus::InsufficientData, None);
         }
-        self.multivariate_by_gram(y, over).unwrap_or_else(|| multivariate_by_rows(y, over))
+        self.multivariate_by_gram(y, over, products).unwrap_or_else(|| multivariate_by_rows(y, over))
     }
 
     /// The fit from the Gram matrix; none where that would cost digits.
-    fn multivariate_by_gram(&self, y: &PreparedColumn, over: &[PreparedColumn]) -> Option<MultivariateFit> {
+    fn multivariate_by_gram(
+        &self,
+        y: &PreparedColumn,
+        over: &[PreparedColumn],
+        mut products: Vec<f64>,
+    ) -> Option<MultivariateFit> {
         if y.is_constant() {
             return None;
         }
         let k = over.len();
         let n = y.observed();
-        let mut products: Vec<f64> = over.iter().map(|x| lanes::dot(y.z(), x.z())).collect();
         if y.is_complete() {
-            return self.solver.as_ref()?.fit(&products, y, over, &vec![1.0; k]);
+            return fit_of_correlations(self.solver.as_ref()?, &products, y, over, None);
         }
 
         // What the missing rows take away, factor by factor and pair by pair.
@@ -240,7 +246,7 @@ impl FactorModel {
             }
             gram[i * k + i] = 1.0;
         }
-        Solver::new(&gram, k)?.fit(&products, y, over, &lengths)
+        fit_of_correlations(&Solver::new(&gram, k)?, &products, y, over, Some(&lengths))
     }
 }
 
@@ -250,94 +256,39 @@ impl MultivariateFit {
     }
 }
 
-/// A factored correlation matrix of factors.
-#[derive(Debug, Clone)]
-struct Solver {
-    /// Its inverse, `k * k`; the diagonal holds the variance inflation.
-    inverse: Vec<f64>,
-    k: usize,
-}
-
-impl Solver {
-    /// Factors a correlation matrix (its lower triangle is read); none when it is too close to singular.
-    fn new(gram: &[f64], k: usize) -> Option<Self> {
-        // Cholesky: gram = L L'. A pivot is the share of a factor that the ones before it do not explain.
-        let mut lower = vec![0.0; k * k];
-        for i in 0..k {
-            for j in 0..=i {
-                let mut value = gram[i * k + j];
-                for m in 0..j {
-                    value -= lower[i * k + m] * lower[j * k + m];
-                }
-                if i == j {
-                    if value.is_nan() || value * GRAM_VIF_LIMIT <= 1.0 {
-                        return None;
-                    }
-                    lower[i * k + i] = value.sqrt();
-                } else {
-                    lower[i * k + j] = value / lower[j * k + j];
-                }
-            }
-        }
-        // L^-1 column by column, then inverse = L^-1' L^-1.
-        let mut half = vec![0.0; k * k];
-        for column in 0..k {
-            for row in column..k {
-                let mut value = if row == column { 1.0 } else { 0.0 };
-                for m in column..row {
-                    value -= lower[row * k + m] * half[m * k + column];
-                }
-                half[row * k + column] = value / lower[row * k + row];
-            }
-        }
-        let mut inverse = vec![0.0; k * k];
-        for i in 0..k {
-            for j in 0..=i {
-                let value: f64 = (i..k).map(|m| half[m * k + i] * half[m * k + j]).sum();
-                inverse[i * k + j] = value;
-                inverse[j * k + i] = value;
-            }
-        }
-        let moderate = (0..k).all(|i| inverse[i * k + i] < GRAM_VIF_LIMIT);
-        moderate.then_some(Self { inverse, k })
+/// The fit of a symbol from its correlations with the factors; none where that would cost digits.
+///
+/// `lengths` are the lengths of the factors over the symbol's rows, in units of their norms.
+fn fit_of_correlations(
+    solver: &Solver,
+    correlations: &[f64],
+    y: &PreparedColumn,
+    over: &[PreparedColumn],
+    lengths: Option<&[f64]>,
+) -> Option<MultivariateFit> {
+    let k = over.len();
+    let n = y.observed();
+    let slopes = solver.slopes(correlations);
+    let explained: f64 = slopes.iter().zip(correlations).map(|(b, r)| b * r).sum();
+    let unexplained = 1.0 - explained;
+    if unexplained.is_nan() || unexplained <= RESIDUAL_GUARD {
+        return None;
     }
-
-    /// The fit of a symbol from its correlations with the factors.
-    ///
-    /// `lengths` are the lengths of the factors over the symbol's rows, in units of their norms.
-    fn fit(
-        &self,
-        correlations: &[f64],
-        y: &PreparedColumn,
-        over: &[PreparedColumn],
-        lengths: &[f64],
-    ) -> Option<MultivariateFit> {
-        let k = self.k;
-        let n = y.observed();
-        let slopes: Vec<f64> = (0..k)
-            .map(|i| self.inverse[i * k..(i + 1) * k].iter().zip(correlations).map(|(v, r)| v * r).sum())
-            .collect();
-        let explained: f64 = slopes.iter().zip(correlations).map(|(b, r)| b * r).sum();
-        let unexplained = 1.0 - explained;
-        if unexplained.is_nan() || unexplained <= RESIDUAL_GUARD {
+    let variance = unexplained / (n - k - 1) as f64;
+    let mut out = MultivariateFit::undetermined(k, n, FitStatus::Ok, Some(explained.max(0.0)));
+    for j in 0..k {
+        let ratio = y.ratio_of_norms(&over[j]) / lengths.map_or(1.0, |lengths| lengths[j]);
+        let vif = solver.vif(j);
+        let beta = slopes[j] * ratio;
+        let error = (variance * vif).sqrt() * ratio;
+        if !(beta.is_finite() && error.is_finite()) {
             return None;
         }
-        let variance = unexplained / (n - k - 1) as f64;
-        let mut out = MultivariateFit::undetermined(k, n, FitStatus::Ok, Some(explained.max(0.0)));
-        for j in 0..k {
-            let ratio = y.ratio_of_norms(&over[j]) / lengths[j];
-            let vif = self.inverse[j * k + j];
-            let beta = slopes[j] * ratio;
-            let error = (variance * vif).sqrt() * ratio;
-            if !(beta.is_finite() && error.is_finite()) {
-                return None;
-            }
-            out.betas[j] = Some(beta);
-            out.std_errors[j] = Some(error);
-            out.vifs[j] = Some(vif);
-        }
-        Some(out)
+        out.betas[j] = Some(beta);
+        out.std_errors[j] = Some(error);
+        out.vifs[j] = Some(vif);
     }
+    Some(out)
 }
 
 /// The careful way for one factor.

@@ -51,33 +51,43 @@ pub(crate) fn dot(a: &[Block], b: &[Block]) -> f64 {
     fold(acc)
 }
 
-/// Two scalar products with one common column, each with exactly the bits of [`dot`].
+/// Sum of a function of every value, in the order of [`sum`].
 #[inline]
-pub(crate) fn dot2(a: &[Block], b: &[Block], c: &[Block]) -> (f64, f64) {
-    let mut first = [0.0; LANES];
-    let mut second = [0.0; LANES];
-    for ((x, y), z) in a.iter().zip(b).zip(c) {
-        for lane in 0..LANES {
-            first[lane] += x[lane] * y[lane];
-            second[lane] += x[lane] * z[lane];
-        }
-    }
-    (fold(first), fold(second))
-}
-
-/// Sum of a plain slice in the order of [`sum`], without a copy.
-pub(crate) fn sum_slice(values: &[f64]) -> f64 {
+pub(crate) fn sum_by(values: &[f64], of: impl Fn(f64) -> f64) -> f64 {
     let mut acc = [0.0; LANES];
     let (whole, tail) = values.as_chunks::<LANES>();
     for block in whole {
         for lane in 0..LANES {
-            acc[lane] += block[lane];
+            acc[lane] += of(block[lane]);
         }
     }
     for (lane, value) in tail.iter().enumerate() {
-        acc[lane] += value;
+        acc[lane] += of(*value);
     }
     fold(acc)
+}
+
+/// Subtracts a number from every lane.
+pub(crate) fn shift(values: &mut [Block], by: f64) {
+    for block in values {
+        for lane in block {
+            *lane -= by;
+        }
+    }
+}
+
+/// Multiplies every lane.
+pub(crate) fn scale(values: &mut [Block], by: f64) {
+    for block in values {
+        for lane in block {
+            *lane *= by;
+        }
+    }
+}
+
+/// Sum of a plain slice in the order of [`sum`], without a copy.
+pub(crate) fn sum_slice(values: &[f64]) -> f64 {
+    sum_by(values, |value| value)
 }
 
 /// Scalar product of plain slices in the order of [`dot`], without a copy; the longer one is cut.
@@ -108,7 +118,6 @@ mod tests {
         let (x, y) = (blocks(&a), blocks(&b));
         let one = dot(&x, &y);
         assert_eq!(one.to_bits(), dot_slice(&a, &b).to_bits());
-        assert_eq!((one, dot(&x, &x)), dot2(&x, &y, &x));
         assert_eq!(sum(&x).to_bits(), sum_slice(&a).to_bits());
         let plain: f64 = a.iter().zip(&b).map(|(p, q)| p * q).sum();
         assert!((one - plain).abs() < 1e-12);

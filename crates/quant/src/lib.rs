@@ -41,5 +41,6 @@ pub mod stress;
 
 mod column;
 mod concentration;
+mod gram;
 mod lanes;
 mod least_squares;

@@ -15,13 +15,15 @@
 /// ```
 #[must_use]
 pub fn simple_returns(closes: &[f64]) -> Vec<f64> {
+    let Some((_, later)) = closes.split_first() else {
+        return Vec::new();
+    };
     let mut returns = Vec::with_capacity(closes.len());
-    let mut previous = f64::NAN;
-    for &close in closes {
+    returns.push(f64::NAN);
+    returns.extend(later.iter().zip(closes).map(|(close, previous)| {
         let value = close / previous - 1.0;
-        returns.push(if value.is_finite() { value } else { f64::NAN });
-        previous = close;
-    }
+        if value.is_finite() { value } else { f64::NAN }
+    }));
     returns
 }
 

@@ -4,6 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::column::PreparedColumn;
+use crate::gram::Solver;
+use crate::lanes;
 use crate::least_squares;
 
 /// What happens to the factors that a scenario does not name.
@@ -68,7 +71,11 @@ impl std::error::Error for StressError {}
 /// Built once per run, used for every scenario.
 #[derive(Debug, Clone)]
 pub struct ConditionalShocks {
+    /// The factors over the complete rows.
     columns: Vec<Vec<f64>>,
+    prepared: Vec<PreparedColumn>,
+    /// Their correlations, `k * k`.
+    gram: Vec<f64>,
     rows: usize,
 }
 
@@ -79,13 +86,15 @@ impl ConditionalShocks {
     #[must_use]
     pub fn new(factors: &[&[f64]]) -> Self {
         let Some((first, rest)) = factors.split_first() else {
-            return Self { columns: Vec::new(), rows: 0 };
+            return Self { columns: Vec::new(), prepared: Vec::new(), gram: Vec::new(), rows: 0 };
         };
         let (first, rest) = least_squares::complete_rows(first, rest);
         let rows = first.len();
         let mut columns = vec![first];
         columns.extend(rest);
-        Self { columns, rows }
+        let prepared: Vec<PreparedColumn> = columns.iter().map(|column| PreparedColumn::new(column)).collect();
+        let gram = prepared.iter().flat_map(|a| prepared.iter().map(|b| lanes::dot(a.z(), b.z()))).collect();
+        Self { columns, prepared, gram, rows }
     }
 
     /// Rows in which every factor has a return.
@@ -113,8 +122,8 @@ impl ConditionalShocks {
             *slot = Some(shock);
         }
         // In the order of the factors, so that the order in which a scenario names them changes no bit.
-        let shocked: Vec<(&Vec<f64>, f64)> =
-            self.columns.iter().zip(&given).filter_map(|(column, shock)| shock.map(|shock| (column, shock))).collect();
+        let shocked: Vec<(usize, f64)> =
+            given.iter().enumerate().filter_map(|(factor, shock)| shock.map(|shock| (factor, shock))).collect();
         if mode == Mode::Direct || shocked.is_empty() || shocked.len() == factors {
             return Ok(given.into_iter().map(|shock| shock.unwrap_or(0.0)).collect());
         }
@@ -122,18 +131,42 @@ impl ConditionalShocks {
         if self.rows < needed {
             return Err(StressError::InsufficientRows { rows: self.rows, needed });
         }
-        let x: Vec<Vec<f64>> = shocked.iter().map(|(column, _)| (*column).clone()).collect();
-        given
-            .into_iter()
-            .zip(&self.columns)
-            .map(|(shock, column)| match shock {
-                Some(shock) => Ok(shock),
-                None => {
-                    let fit = least_squares::fit(column, &x).coefficients.ok_or(StressError::RankDeficient)?;
-                    Ok(fit.betas.iter().zip(&shocked).map(|(slope, (_, shock))| slope * shock).sum())
-                }
-            })
-            .collect()
+        let solver = self.solver(&shocked);
+        let respond = |factor: usize| {
+            let slopes = match &solver {
+                Some(solver) => self.slopes_by_gram(factor, &shocked, solver),
+                None => self.slopes_by_rows(factor, &shocked)?,
+            };
+            Ok(slopes.iter().zip(&shocked).map(|(slope, (_, shock))| slope * shock).sum())
+        };
+        given.into_iter().enumerate().map(|(factor, shock)| shock.map_or_else(|| respond(factor), Ok)).collect()
+    }
+
+    /// The factored correlations of the shocked factors; none where they are too close to dependent.
+    fn solver(&self, shocked: &[(usize, f64)]) -> Option<Solver> {
+        if shocked.iter().any(|(factor, _)| self.prepared[*factor].is_flat()) {
+            return None;
+        }
+        let k = self.columns.len();
+        let gram: Vec<f64> =
+            shocked.iter().flat_map(|(i, _)| shocked.iter().map(move |(j, _)| self.gram[i * k + j])).collect();
+        Solver::new(&gram, shocked.len())
+    }
+
+    fn slopes_by_gram(&self, factor: usize, shocked: &[(usize, f64)], solver: &Solver) -> Vec<f64> {
+        let row = &self.gram[factor * self.columns.len()..];
+        let correlations: Vec<f64> = shocked.iter().map(|(j, _)| row[*j]).collect();
+        let mut slopes = solver.slopes(&correlations);
+        for (slope, (j, _)) in slopes.iter_mut().zip(shocked) {
+            *slope *= self.prepared[factor].ratio_of_norms(&self.prepared[*j]);
+        }
+        slopes
+    }
+
+    fn slopes_by_rows(&self, factor: usize, shocked: &[(usize, f64)]) -> Result<Vec<f64>, StressError> {
+        let x: Vec<Vec<f64>> = shocked.iter().map(|(j, _)| self.columns[*j].clone()).collect();
+        let fit = least_squares::fit(&self.columns[factor], &x);
+        fit.coefficients.map(|found| found.betas).ok_or(StressError::RankDeficient)
     }
 }
 

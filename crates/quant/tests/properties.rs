@@ -98,9 +98,9 @@ fn assert_model_agrees(y: &[f64], factors: &[&[f64]], min_obs: usize) -> Result<
     if let (Some(betas), Some(errors), Some(vifs)) = (slow.betas, slow.se_betas, slow.vif) {
         for j in 0..factors.len() {
             let (beta, error, vif) = (fast.betas[j], fast.std_errors[j], fast.vifs[j]);
-            prop_assert!(near(beta.unwrap(), betas[j], 1e-10, errors[j]), "beta {beta:?} {}", betas[j]);
-            prop_assert!(near(error.unwrap(), errors[j], 1e-10, 1e-14), "error {error:?} {}", errors[j]);
-            prop_assert!(near(vif.unwrap(), vifs[j], 1e-10, 1.0), "vif {vif:?} {}", vifs[j]);
+            prop_assert!(beta.is_some_and(|v| near(v, betas[j], 1e-10, errors[j])), "beta {beta:?} {}", betas[j]);
+            prop_assert!(error.is_some_and(|v| near(v, errors[j], 1e-10, 1e-14)), "error {error:?} {}", errors[j]);
+            prop_assert!(vif.is_some_and(|v| near(v, vifs[j], 1e-10, 1.0)), "vif {vif:?} {}", vifs[j]);
         }
     } else {
         prop_assert!(fast.betas.iter().all(Option::is_none) && fast.vifs.iter().all(Option::is_none));
