@@ -332,3 +332,48 @@ impl PreparedColumn {
 pub(crate) fn as_correlation(r: f64) -> f64 {
     if r.abs() >= 1.0 - SNAP { r.signum() } else { r }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_mean_costs_no_digits() {
+        // Steps that are exact beside the mean: the shifted columns have the very correlation of the plain ones.
+        let step = 1.0 / f64::from(1 << 20);
+        let a: Vec<f64> = (0..97).map(|i| f64::from(i * 37 % 101) * step).collect();
+        let b: Vec<f64> = (0..97).map(|i| f64::from(i * 53 % 89) * step).collect();
+        let up = |column: &[f64]| PreparedColumn::new(&column.iter().map(|v| v + 3e5).collect::<Vec<_>>());
+        let plain = PreparedColumn::new(&a).correlate(&PreparedColumn::new(&b), 2).0.unwrap();
+        let shifted = up(&a).correlate(&up(&b), 2).0.unwrap();
+        assert!((plain - shifted).abs() < 1e-15, "{plain} {shifted}");
+        assert!(up(&a).z_sum().abs() < 1e-14);
+    }
+
+    #[test]
+    fn size_of_the_values_does_not_matter() {
+        let a = [1.0, 2.0, 4.0, 3.0];
+        let b = [2.0, 1.0, 5.0, 6.0];
+        let plain = PreparedColumn::new(&a).correlate(&PreparedColumn::new(&b), 2).0;
+        for scale in [f64::MIN_POSITIVE, 1e-200, 1e200, 2.0_f64.powi(1020)] {
+            let scaled = PreparedColumn::new(&a.map(|v| v * scale)).correlate(&PreparedColumn::new(&b), 2).0;
+            assert!((plain.unwrap() - scaled.unwrap()).abs() < 1e-15, "{scale:e}");
+        }
+    }
+
+    #[test]
+    fn columns_of_different_length_share_their_first_rows() {
+        let a = PreparedColumn::new(&[1.0, 2.0, 4.0, 3.0]);
+        let b = PreparedColumn::new(&[1.0, 2.0, 4.0]);
+        assert_eq!(a.correlate(&b, 3), (Some(1.0), 3));
+        assert_eq!(a.correlate(&b, 4), (None, 3));
+    }
+
+    #[test]
+    fn nothing_observed_is_constant() {
+        let none = PreparedColumn::new(&[f64::NAN; 3]);
+        assert!(none.is_constant() && none.observed() == 0 && none.mean().is_nan());
+        assert_eq!(none.correlate(&none, 0), (None, 0));
+        assert!(PreparedColumn::new(&[]).is_empty());
+    }
+}

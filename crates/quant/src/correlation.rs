@@ -18,7 +18,7 @@ const TILE: usize = 8;
 /// A symmetric matrix of correlations, upper triangle with diagonal, row by row.
 ///
 /// Entry `(i, j)` with `i <= j` stands at `i * (2n - i - 1) / 2 + j`; [`get`](Self::get) and [`overlap`](Self::overlap)
-/// take the indices in either order.
+/// take the indices in either order. NaN does not survive JSON: store what `get` answers, not the fields.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Correlations {
     /// Number of columns.
@@ -180,4 +180,27 @@ pub fn pair(a: &[f64], b: &[f64], min_overlap: usize) -> (Option<f64>, usize) {
 #[inline]
 fn index(n: usize, i: usize, j: usize) -> usize {
     i * (2 * n - i - 1) / 2 + j
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_works_out_what_its_groups_need() {
+        let columns: Vec<PreparedColumn> = (0..20)
+            .map(|c| PreparedColumn::new(&(0..40).map(|t| f64::from((t * (c + 3) + c) % 23)).collect::<Vec<_>>()))
+            .collect();
+        let all = Correlations::from_prepared(&columns, 10);
+        let groups: [&[usize]; 3] = [&[4, 0, 19], &[4, 7], &[99]];
+        let some = Correlations::for_groups(&columns, &groups, 10);
+        for group in &groups[..2] {
+            assert_eq!(some.select(group), all.select(group));
+        }
+        assert_eq!((some.get(0, 7), some.overlap(0, 7)), (None, 0));
+        assert_eq!(some.select(&[99]).get(0, 0), None);
+        let borrowed: Vec<&PreparedColumn> = columns.iter().collect();
+        assert_eq!(Correlations::from_prepared(&borrowed, 10), all);
+        assert_eq!(all.get(20, 0), None);
+    }
 }

@@ -226,7 +226,6 @@ impl FactorModel {
             }
         }
         for i in 0..k {
-            products[i] -= y.z_sum() * sums[i] / count;
             for j in 0..=i {
                 gram[i * k + j] -= sums[i] * sums[j] / count;
             }
@@ -326,5 +325,57 @@ fn status(fit: &least_squares::LeastSquares) -> FitStatus {
         (None, _) => FitStatus::RankDeficient,
         (Some(_), true) => FitStatus::ConstantY,
         (Some(_), false) => FitStatus::Ok,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: [f64; 6] = [0.01, -0.02, 0.03, 0.0, 0.015, -0.01];
+    const B: [f64; 6] = [0.0, 0.01, -0.01, 0.02, 0.005, 0.0];
+    const Y: [f64; 6] = [0.02, -0.01, 0.01, 0.03, 0.0, 0.005];
+
+    #[test]
+    fn two_rows_more_than_factors_are_needed() {
+        let fit = |rows: usize| FactorModel::new(&[&A[..rows], &B[..rows]], 0).fit(&Y[..rows]);
+        assert_eq!(fit(3).multivariate.status, FitStatus::InsufficientData);
+        assert_eq!(fit(3).univariate[0].status, FitStatus::Ok);
+        assert_eq!(fit(4).multivariate.status, FitStatus::Ok);
+        assert_eq!(fit(2).univariate[0].status, FitStatus::InsufficientData);
+    }
+
+    #[test]
+    fn minimum_counts_the_rows_of_each_fit() {
+        let mut gap = B;
+        gap[0] = f64::NAN;
+        let fits = FactorModel::new(&[&A, &gap], 6).fit(&Y);
+        assert_eq!((fits.univariate[0].n, fits.univariate[0].status), (6, FitStatus::Ok));
+        assert_eq!((fits.univariate[1].n, fits.univariate[1].status), (5, FitStatus::InsufficientData));
+        assert_eq!((fits.multivariate.n, fits.multivariate.status), (5, FitStatus::InsufficientData));
+        assert_eq!(fits.multivariate.betas, [None, None]);
+    }
+
+    #[test]
+    fn constant_symbol_and_constant_factor() {
+        let stale = FactorModel::new(&[&A, &B], 0).fit(&[0.001; 6]);
+        let one = &stale.univariate[0];
+        assert_eq!(
+            (one.status, one.beta_raw, one.std_error, one.r2),
+            (FitStatus::ConstantY, Some(0.0), Some(0.0), None)
+        );
+        assert_eq!((stale.multivariate.status, stale.multivariate.r2), (FitStatus::ConstantY, None));
+        assert_eq!(stale.multivariate.betas, [Some(0.0); 2]);
+
+        let flat = FactorModel::new(&[&[0.001; 6], &B], 0).fit(&Y);
+        assert_eq!((flat.univariate[0].status, flat.univariate[0].beta_raw), (FitStatus::RankDeficient, None));
+        assert_eq!(flat.multivariate.status, FitStatus::RankDeficient);
+        assert!((flat.multivariate.r2.unwrap() - flat.univariate[1].r2.unwrap()).abs() < 1e-15);
+    }
+
+    #[test]
+    fn a_short_symbol_is_missing_at_its_end() {
+        let fits = FactorModel::new(&[&A, &B], 0).fit(&Y[..5]);
+        assert_eq!((fits.univariate[0].n, fits.multivariate.n), (5, 5));
     }
 }

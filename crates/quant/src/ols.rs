@@ -105,3 +105,49 @@ pub fn ols(y: &[f64], x: &[&[f64]], min_obs: usize) -> Ols {
     out.vif = Some(found.vif);
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wave(n: usize, step: f64) -> Vec<f64> {
+        (0..n).map(|i| 0.01 * (i as f64 * step).sin()).collect()
+    }
+
+    #[test]
+    fn status_words() {
+        let all = [FitStatus::Ok, FitStatus::InsufficientData, FitStatus::RankDeficient, FitStatus::ConstantY];
+        assert_eq!(all.map(FitStatus::as_str), ["ok", "insufficient_data", "rank_deficient", "constant_y"]);
+        for status in all {
+            assert_eq!(serde_json::to_value(status).unwrap(), status.as_str());
+        }
+    }
+
+    #[test]
+    fn a_twin_is_told_from_a_copy() {
+        let (y, x, noise) = (wave(60, 0.9), wave(60, 0.37), wave(60, 2.1));
+        let mixed = |part: f64| -> Vec<f64> { x.iter().zip(&noise).map(|(a, e)| 3.0 * a + part * e).collect() };
+        assert_eq!(ols(&y, &[&x, &mixed(1e-8)], 0).status, FitStatus::Ok);
+        let copy = ols(&y, &[&x, &mixed(0.0)], 0);
+        assert_eq!((copy.status, copy.rank, copy.betas), (FitStatus::RankDeficient, Some(2), None));
+        assert!((copy.r2.unwrap() - ols(&y, &[&x], 0).r2.unwrap()).abs() < 1e-14);
+    }
+
+    #[test]
+    fn a_factor_of_rounding_errors_is_its_mean() {
+        let y = wave(40, 0.9);
+        let flat: Vec<f64> = (0..40).map(|i| 0.001 + f64::from(i % 3) * f64::EPSILON * 1e-3).collect();
+        assert!(flat.iter().any(|v| *v != flat[0]));
+        let fit = ols(&y, &[&flat], 0);
+        assert_eq!((fit.status, fit.rank, fit.r2), (FitStatus::RankDeficient, Some(1), Some(0.0)));
+    }
+
+    #[test]
+    fn an_exact_line_is_found() {
+        let x = wave(12, 0.7);
+        let y: Vec<f64> = x.iter().map(|v| 0.5 - 2.0 * v).collect();
+        let fit = ols(&y, &[&x], 0);
+        assert!((fit.betas.unwrap()[0] + 2.0).abs() < 1e-13 && (fit.intercept.unwrap() - 0.5).abs() < 1e-15);
+        assert_eq!(fit.vif, Some(vec![1.0]));
+    }
+}
