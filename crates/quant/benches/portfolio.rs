@@ -75,8 +75,14 @@ impl Market {
     }
 }
 
-fn slices(columns: &[Vec<f64>]) -> Vec<&[f64]> {
-    columns.iter().map(Vec::as_slice).collect()
+/// The window: every return but the first, which has no previous close.
+fn window(returns: &[Vec<f64>]) -> Vec<&[f64]> {
+    returns.iter().map(|column| &column[1..]).collect()
+}
+
+/// The positions whose correlations are asked for: not the options, which have no returns of their own.
+fn correlated(held: &[usize]) -> &[usize] {
+    &held[OPTIONS..]
 }
 
 /// The eighteen scenarios of the default set, by factor.
@@ -94,13 +100,12 @@ struct Shared {
 
 impl Shared {
     fn new(market: &Market) -> Self {
-        let returns_of = |closes: &Vec<f64>| simple_returns(closes)[1..].to_vec();
-        let factor_returns: Vec<Vec<f64>> = market.factors.iter().map(returns_of).collect();
-        let returns: Vec<Vec<f64>> = market.symbols.iter().map(returns_of).collect();
-        let model = FactorModel::new(&slices(&factor_returns), MIN_OBS);
-        let columns: Vec<PreparedColumn> = returns.iter().map(|r| PreparedColumn::new(r)).collect();
+        let factor_returns: Vec<Vec<f64>> = market.factors.iter().map(|closes| simple_returns(closes)).collect();
+        let returns: Vec<Vec<f64>> = market.symbols.iter().map(|closes| simple_returns(closes)).collect();
+        let model = FactorModel::new(&window(&factor_returns), MIN_OBS);
+        let columns: Vec<PreparedColumn> = window(&returns).into_iter().map(PreparedColumn::new).collect();
         let fits = columns.iter().map(|column| model.fit_prepared(column)).collect();
-        let history = ConditionalShocks::new(&slices(&factor_returns));
+        let history = ConditionalShocks::new(&window(&factor_returns));
         let shocks = scenarios()
             .iter()
             .map(|s| [Mode::Direct, Mode::Correlated].map(|mode| history.apply(s, mode).unwrap_or_default()))
@@ -109,7 +114,7 @@ impl Shared {
     }
 }
 
-/// Everything of one portfolio; the correlations are given, either its own or a part of those of the run.
+/// Everything of one portfolio (eight of its positions are options); the correlations are given, either its own or a part of those of the run.
 fn portfolio(
     market: &Market,
     shared: &Shared,
@@ -161,13 +166,13 @@ fn portfolio(
     }
     results.push(day);
 
-    let columns: Vec<&[f64]> = held.iter().map(|&symbol| shared.returns[symbol].as_slice()).collect();
+    let columns: Vec<&[f64]> = held.iter().map(|&symbol| &shared.returns[symbol][1..]).collect();
     let stats = risk(&simulate_history(&by_delta, &columns, EQUITY).returns);
 
     let groups = clusters(correlations, 0.7);
     results.push(groups.len() as f64 + effective_positions(correlations));
     results.extend(overall_correlation(correlations));
-    let score = diversification_score(correlations, &by_delta);
+    let score = diversification_score(correlations, &by_delta[OPTIONS..]);
     (totals, greeks, results, stats, score)
 }
 
@@ -177,7 +182,7 @@ fn benches(c: &mut Criterion) {
     c.bench_function("one_portfolio", |b| {
         b.iter(|| {
             let shared = Shared::new(black_box(&small));
-            let correlations = Correlations::from_prepared(&shared.columns, MIN_OVERLAP);
+            let correlations = Correlations::from_prepared(&shared.columns[OPTIONS..], MIN_OVERLAP);
             portfolio(&small, &shared, &all, &correlations)
         });
     });
@@ -186,14 +191,14 @@ fn benches(c: &mut Criterion) {
     let mut noise = Noise(11);
     let held: Vec<Vec<usize>> =
         (0..PORTFOLIOS).map(|_| (0..POSITIONS).map(|_| noise.below(SYMBOLS)).collect()).collect();
-    let groups: Vec<&[usize]> = held.iter().map(Vec::as_slice).collect();
+    let groups: Vec<&[usize]> = held.iter().map(|held| correlated(held)).collect();
     let mut group = c.benchmark_group("thousand_portfolios");
     group.sample_size(10);
     group.bench_function("all", |b| {
         b.iter(|| {
             let shared = Shared::new(black_box(&market));
             let table = Correlations::for_groups(&shared.columns, &groups, MIN_OVERLAP);
-            let each = |held: &Vec<usize>| portfolio(&market, &shared, held, &table.select(held)).3.n_obs;
+            let each = |held: &Vec<usize>| portfolio(&market, &shared, held, &table.select(correlated(held))).3.n_obs;
             held.iter().map(each).sum::<usize>()
         });
     });
@@ -205,7 +210,7 @@ fn benches(c: &mut Criterion) {
     let table = Correlations::for_groups(&shared.columns, &groups, MIN_OVERLAP);
     group.bench_function("portfolios_only", |b| {
         b.iter(|| {
-            let each = |held: &Vec<usize>| portfolio(&market, &shared, held, &table.select(held)).3.n_obs;
+            let each = |held: &Vec<usize>| portfolio(&market, &shared, held, &table.select(correlated(held))).3.n_obs;
             held.iter().map(each).sum::<usize>()
         });
     });
