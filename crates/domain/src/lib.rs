@@ -1,3 +1,32 @@
-//! stub
+//! The rules of Nightbook: words, records, state machines, use cases and ports. No I/O, no clock, no async runtime.
+//!
+//! The way of one run, in the order the code runs:
+//!
+//! 1. [`identity`] derives the run's id from what it is, so that a repeated trigger finds the same run.
+//! 2. [`start_run`] reads and pins the inputs through [`ports::RunInputs`], writes the manifest, seals the
+//!    [`run::Run`] and sends one message for each portfolio.
+//! 3. [`process_portfolio`] claims a [`work_item::WorkItem`], runs its jobs in order with [`retry`], and finishes the
+//!    item exactly once.
+//! 4. [`tail`] counts the ended item in its [`fold::Fold`], and asks for the close when every bucket is full.
+//! 5. [`close_run`] computes the [`summary::RunSummary`] from the records, has the site published and the
+//!    [`alert::RunAlert`] sent.
+//! 6. [`watch`] finds what was left lying, by the same use cases.
+//!
+//! Everything outside is reached through the traits of [`ports`]; [`conformance`] holds the rules that each
+//! implementation of the store must obey.
 
+pub mod alert;
+pub mod fingerprint;
+pub mod fold;
+pub mod identity;
 pub mod ids;
+pub mod job;
+pub mod job_context;
+pub mod ports;
+pub mod record;
+pub mod redact;
+pub mod retry;
+pub mod run;
+pub mod summary;
+pub mod words;
+pub mod work_item;

@@ -1,0 +1,180 @@
+//! The alert of a run that did not go well: what it says, and its outbox.
+//!
+//! At least once: the claim has a lease, and a claimer that dies inside the delivery is followed by another with the
+//! same `alert_id`.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Owner, RunId};
+use crate::summary::{FailureCluster, RunSummary};
+use crate::words::RunStatus;
+
+/// Causes that an alert names at most.
+pub const TOP_CAUSES: usize = 3;
+
+/// What is told about a run that did not go well. One for each run, never one for each job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunAlert {
+    /// The same for every delivery of this alert.
+    pub alert_id: String,
+    /// The run.
+    pub batch_run_id: RunId,
+    /// Its trading date.
+    pub as_of: NaiveDate,
+    /// How it ended.
+    pub status: RunStatus,
+    /// The verdict in one sentence.
+    pub verdict: String,
+    /// The largest causes.
+    pub top_causes: Vec<FailureCluster>,
+    /// Address of the run's page.
+    pub page: String,
+    /// The command that runs again what did not succeed.
+    pub rerun: String,
+}
+
+impl RunAlert {
+    /// The alert of this summary; none where all went well. `base` is the address of the site, with or without a
+    /// slash at its end.
+    #[must_use]
+    pub fn of(summary: &RunSummary, base: &str) -> Option<Self> {
+        if matches!(summary.status, RunStatus::Success | RunStatus::Running) {
+            return None;
+        }
+        let run = summary.batch_run_id;
+        Some(Self {
+            alert_id: format!("{run}/run"),
+            batch_run_id: run,
+            as_of: summary.as_of,
+            status: summary.status,
+            verdict: summary.verdict(),
+            top_causes: summary.failures.iter().take(TOP_CAUSES).cloned().collect(),
+            page: format!("{}/runs/{run}/index.html", base.trim_end_matches('/')),
+            rerun: format!("nightbook rerun {run} --failed"),
+        })
+    }
+}
+
+/// Where the alert of a run is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum AlertState {
+    /// Nobody has taken it.
+    #[default]
+    Open,
+    /// Somebody is delivering it.
+    Sending {
+        /// Who.
+        owner: Owner,
+        /// Until when.
+        lease_until: DateTime<Utc>,
+        /// Deliveries begun so far.
+        deliveries: u32,
+    },
+    /// It was delivered, or there was nothing to tell.
+    Sent {
+        /// When.
+        at: DateTime<Utc>,
+        /// Deliveries begun.
+        deliveries: u32,
+    },
+}
+
+/// What can happen to the alert of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum AlertEvent {
+    /// Somebody takes it.
+    Claim {
+        /// Who.
+        owner: Owner,
+        /// The caller's clock.
+        now: DateTime<Utc>,
+        /// The lease.
+        lease_until: DateTime<Utc>,
+    },
+    /// It was delivered.
+    Sent {
+        /// By whom.
+        owner: Owner,
+        /// The caller's clock.
+        now: DateTime<Utc>,
+    },
+    /// It could not be delivered: anyone may try again.
+    GiveBack {
+        /// Who.
+        owner: Owner,
+    },
+}
+
+/// Why an event was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AlertRefusal {
+    /// It was delivered already.
+    #[error("the alert was sent already")]
+    AlreadySent,
+    /// Somebody else is delivering it.
+    #[error("another owner is sending the alert")]
+    LeaseHeld,
+    /// The caller does not hold it.
+    #[error("the alert is not in the hands of this owner")]
+    NotHeld,
+}
+
+impl AlertState {
+    /// The state after this event. Total.
+    ///
+    /// # Errors
+    /// [`AlertRefusal`] says why the event cannot happen.
+    pub fn next(self, event: &AlertEvent) -> Result<Self, AlertRefusal> {
+        match (self, event) {
+            (Self::Sent { .. }, _) => Err(AlertRefusal::AlreadySent),
+            (Self::Open, AlertEvent::Claim { owner, lease_until, .. }) => {
+                Ok(Self::Sending { owner: *owner, lease_until: *lease_until, deliveries: 1 })
+            }
+            (Self::Sending { lease_until, deliveries, .. }, AlertEvent::Claim { owner, now, lease_until: new }) => {
+                if lease_until >= *now {
+                    Err(AlertRefusal::LeaseHeld)
+                } else {
+                    Ok(Self::Sending { owner: *owner, lease_until: *new, deliveries: deliveries + 1 })
+                }
+            }
+            (Self::Sending { owner: holder, deliveries, .. }, AlertEvent::Sent { owner, now }) if holder == *owner => {
+                Ok(Self::Sent { at: *now, deliveries })
+            }
+            (Self::Sending { owner: holder, .. }, AlertEvent::GiveBack { owner }) if holder == *owner => Ok(Self::Open),
+            (Self::Open | Self::Sending { .. }, AlertEvent::Sent { .. } | AlertEvent::GiveBack { .. }) => {
+                Err(AlertRefusal::NotHeld)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::samples::{at, owner};
+
+    fn claim(o: u128, n: i64) -> AlertEvent {
+        AlertEvent::Claim { owner: owner(o), now: at(n), lease_until: at(n + 60) }
+    }
+
+    #[test]
+    fn an_alert_is_sent_once_and_taken_over_from_the_dead() {
+        let sending = AlertState::Open.next(&claim(1, 0)).unwrap();
+        assert_eq!(sending.next(&claim(2, 30)), Err(AlertRefusal::LeaseHeld));
+        let again = sending.next(&claim(2, 61)).unwrap();
+        assert_eq!(again.next(&AlertEvent::Sent { owner: owner(1), now: at(62) }), Err(AlertRefusal::NotHeld));
+        let sent = again.next(&AlertEvent::Sent { owner: owner(2), now: at(62) }).unwrap();
+        assert_eq!(sent, AlertState::Sent { at: at(62), deliveries: 2 });
+        assert_eq!(sent.next(&claim(3, 900)), Err(AlertRefusal::AlreadySent));
+    }
+
+    #[test]
+    fn a_failed_delivery_can_be_tried_at_once() {
+        let sending = AlertState::Open.next(&claim(1, 0)).unwrap();
+        let open = sending.next(&AlertEvent::GiveBack { owner: owner(1) }).unwrap();
+        assert!(open.next(&claim(2, 1)).is_ok());
+    }
+}

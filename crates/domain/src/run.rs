@@ -1,0 +1,523 @@
+//! A run and its state machine: `planning -> running -> closing -> closed`, monotone.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ContentHash, Owner, PortfolioId, RunId, ScheduleName};
+use crate::job::JobSpec;
+use crate::record::{Quality, RecordedError};
+use crate::retry::RetryPolicy;
+
+/// Portfolios in one bucket: one fold, one chunk of the manifest.
+pub const BUCKET_SIZE: u32 = 100;
+
+/// A portfolio as the manifest of a run lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedPortfolio {
+    /// Its id.
+    pub id: PortfolioId,
+    /// Its name at the time of the run.
+    pub name: String,
+}
+
+/// The work that is done once per run, and its outcome: reading the prices and pinning them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunLevelWork {
+    /// Attempts that were made, from 1.
+    pub attempts: u32,
+    /// Start of the first.
+    pub started_at: DateTime<Utc>,
+    /// End of the last.
+    pub completed_at: DateTime<Utc>,
+    /// The error of the last, where it failed. Every portfolio's record then carries it.
+    pub error: Option<RecordedError>,
+    /// Results in brief, for the records.
+    pub metadata: serde_json::Map<String, serde_json::Value>,
+    /// Quality over the whole market data, where it is known.
+    pub quality: Option<Quality>,
+}
+
+impl RunLevelWork {
+    /// How long it took.
+    #[must_use]
+    pub fn duration_seconds(&self) -> f64 {
+        seconds_between(self.started_at, self.completed_at)
+    }
+}
+
+/// Seconds from one instant to another, never negative (a clock may be set back).
+#[must_use]
+pub fn seconds_between(from: DateTime<Utc>, to: DateTime<Utc>) -> f64 {
+    let micros = (to - from).num_microseconds().unwrap_or(i64::MAX).max(0);
+    micros as f64 / 1e6
+}
+
+/// What is fixed when a run is sealed, and never changes after.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SealedPlan {
+    /// The planner's epoch: manifests of other epochs do not count.
+    pub epoch: u32,
+    /// Portfolios expected.
+    pub portfolios: u32,
+    /// The job list.
+    pub jobs: Vec<JobSpec>,
+    /// How failures are tried again.
+    pub retry: RetryPolicy,
+    /// Content hash of the book as it was read.
+    pub book: ContentHash,
+    /// Content hash of the pinned inputs.
+    pub snapshot: ContentHash,
+    /// The work done once.
+    pub market_data: RunLevelWork,
+    /// When the plan was sealed.
+    pub sealed_at: DateTime<Utc>,
+    /// When what is not finished is given up.
+    pub deadline: DateTime<Utc>,
+}
+
+impl SealedPlan {
+    /// Buckets of [`BUCKET_SIZE`] portfolios, the last one shorter.
+    #[must_use]
+    pub const fn buckets(&self) -> u32 {
+        self.portfolios.div_ceil(BUCKET_SIZE)
+    }
+
+    /// Portfolios in this bucket.
+    #[must_use]
+    pub const fn bucket_len(&self, bucket: u32) -> u32 {
+        let from = bucket * BUCKET_SIZE;
+        if from >= self.portfolios {
+            0
+        } else if self.portfolios - from < BUCKET_SIZE {
+            self.portfolios - from
+        } else {
+            BUCKET_SIZE
+        }
+    }
+
+    /// Jobs in all: portfolios times jobs of the list.
+    #[must_use]
+    pub fn total_jobs(&self) -> u64 {
+        u64::from(self.portfolios) * self.jobs.len() as u64
+    }
+}
+
+/// Where a run is on its way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "phase", rename_all = "snake_case")]
+pub enum RunPhase {
+    /// Its inputs are being read; the planner holds a lease.
+    Planning {
+        /// The planner.
+        owner: Owner,
+        /// Until when.
+        lease_until: DateTime<Utc>,
+    },
+    /// Sealed: the portfolios are being worked on.
+    Running,
+    /// Every portfolio has ended; a closer holds a lease.
+    Closing {
+        /// The closer.
+        owner: Owner,
+        /// Until when.
+        lease_until: DateTime<Utc>,
+    },
+    /// Closed, for ever.
+    Closed,
+}
+
+/// How the site stands towards a run. A failed publication never changes the run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Publication {
+    /// Not tried yet.
+    #[default]
+    Pending,
+    /// The pages of this run are there.
+    Published {
+        /// When.
+        at: DateTime<Utc>,
+        /// Files that were written, unchanged ones not counted.
+        files_written: u64,
+    },
+    /// The last try failed; `watch` and `nightbook publish` try again.
+    Failed {
+        /// When.
+        at: DateTime<Utc>,
+        /// Why, masked.
+        error: String,
+    },
+}
+
+/// One scheduled pass over all portfolios.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// Its id.
+    pub batch_run_id: RunId,
+    /// The schedule that it belongs to.
+    pub schedule: ScheduleName,
+    /// What started it: `schedule`, or the name given by hand.
+    pub trigger: String,
+    /// The trading date it stands for.
+    pub as_of: NaiveDate,
+    /// The slot it stands for.
+    pub scheduled_for: DateTime<Utc>,
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// The run it repeats, for a rerun.
+    pub rerun_of: Option<RunId>,
+    /// 0 for the first of its kind, one more for each `--again` or rerun.
+    pub repeat: u32,
+    /// The portfolios asked for; empty: all.
+    pub filter: Vec<PortfolioId>,
+    /// Where it is.
+    #[serde(flatten)]
+    pub phase: RunPhase,
+    /// Counts planners: one more with each takeover.
+    pub plan_epoch: u32,
+    /// Counts closers: one more with each takeover.
+    pub close_epoch: u32,
+    /// What was sealed.
+    pub plan: Option<SealedPlan>,
+    /// When somebody asked to end it early.
+    pub cancelled_at: Option<DateTime<Utc>>,
+    /// When the first closer began: the `closed_at` of the summary, the same for every closer.
+    pub closed_at: Option<DateTime<Utc>>,
+    /// How the site stands.
+    pub publication: Publication,
+}
+
+/// What can happen to a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum RunEvent {
+    /// Another planner takes over from one whose lease has passed, or that is known to be dead.
+    TakeOverPlan {
+        /// The new planner.
+        owner: Owner,
+        /// The caller's clock.
+        now: DateTime<Utc>,
+        /// The new lease.
+        lease_until: DateTime<Utc>,
+    },
+    /// The plan is complete.
+    Seal {
+        /// What is fixed; its epoch must be the current one.
+        plan: Box<SealedPlan>,
+    },
+    /// Somebody asks to end it early: what has not ended is given up at the next sweep.
+    Cancel {
+        /// The caller's clock.
+        now: DateTime<Utc>,
+    },
+    /// A closer begins, or takes over from one whose lease has passed. The caller has read that every bucket is full,
+    /// which can only stay so.
+    ClaimClose {
+        /// The closer.
+        owner: Owner,
+        /// The caller's clock.
+        now: DateTime<Utc>,
+        /// The lease.
+        lease_until: DateTime<Utc>,
+    },
+    /// The closer is done.
+    Close {
+        /// The closer's epoch.
+        epoch: u32,
+    },
+    /// The pages were written, or not. Allowed in every phase: publication has a status of its own.
+    Publish {
+        /// The outcome.
+        publication: Publication,
+    },
+    /// The process that held the planner's or closer's lease is proven dead.
+    VoidLease {
+        /// The caller's clock.
+        now: DateTime<Utc>,
+    },
+}
+
+/// Why an event was refused. A refusal changes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RunRefusal {
+    /// Somebody else's lease has not passed yet.
+    #[error("another owner holds the lease")]
+    LeaseHeld,
+    /// The caller's epoch is not the current one: somebody took over.
+    #[error("another owner took over")]
+    Superseded,
+    /// The run is not in a phase in which this can happen.
+    #[error("the run is not in a phase in which this can happen")]
+    WrongPhase,
+    /// The run is closed.
+    #[error("the run is closed")]
+    Closed,
+}
+
+impl Run {
+    /// The run after this event.
+    ///
+    /// Total: every event in every phase gives a run or a refusal.
+    ///
+    /// # Errors
+    /// [`RunRefusal`] says why the event cannot happen; the run stays as it is.
+    pub fn next(&self, event: &RunEvent) -> Result<Self, RunRefusal> {
+        let mut run = self.clone();
+        match (&self.phase, event) {
+            (_, RunEvent::Publish { publication }) => run.publication = publication.clone(),
+
+            (RunPhase::Planning { lease_until, .. }, RunEvent::TakeOverPlan { owner, now, lease_until: new }) => {
+                if lease_until >= now {
+                    return Err(RunRefusal::LeaseHeld);
+                }
+                run.phase = RunPhase::Planning { owner: *owner, lease_until: *new };
+                run.plan_epoch += 1;
+            }
+            (RunPhase::Planning { .. }, RunEvent::Seal { plan }) => {
+                if plan.epoch != self.plan_epoch {
+                    return Err(RunRefusal::Superseded);
+                }
+                run.plan = Some(plan.as_ref().clone());
+                run.phase = RunPhase::Running;
+            }
+            (RunPhase::Running, RunEvent::ClaimClose { owner, now, lease_until }) => {
+                run.phase = RunPhase::Closing { owner: *owner, lease_until: *lease_until };
+                run.close_epoch += 1;
+                run.closed_at = Some(self.closed_at.unwrap_or(*now));
+            }
+            (RunPhase::Closing { lease_until, .. }, RunEvent::ClaimClose { owner, now, lease_until: new }) => {
+                if lease_until >= now {
+                    return Err(RunRefusal::LeaseHeld);
+                }
+                run.phase = RunPhase::Closing { owner: *owner, lease_until: *new };
+                run.close_epoch += 1;
+            }
+            (RunPhase::Closing { .. }, RunEvent::Close { epoch }) => {
+                if *epoch != self.close_epoch {
+                    return Err(RunRefusal::Superseded);
+                }
+                run.phase = RunPhase::Closed;
+            }
+            (RunPhase::Planning { .. } | RunPhase::Running, RunEvent::Cancel { now }) => {
+                run.cancelled_at = Some(self.cancelled_at.unwrap_or(*now));
+            }
+            (RunPhase::Planning { owner, .. }, RunEvent::VoidLease { now }) => {
+                run.phase =
+                    RunPhase::Planning { owner: *owner, lease_until: *now - chrono::Duration::milliseconds(1) };
+            }
+            (RunPhase::Closing { owner, .. }, RunEvent::VoidLease { now }) => {
+                run.phase = RunPhase::Closing { owner: *owner, lease_until: *now - chrono::Duration::milliseconds(1) };
+            }
+            (RunPhase::Running, RunEvent::VoidLease { .. }) => {}
+
+            (RunPhase::Closed, _) => return Err(RunRefusal::Closed),
+            (
+                RunPhase::Planning { .. },
+                RunEvent::ClaimClose { .. } | RunEvent::Close { .. },
+            )
+            | (RunPhase::Running, RunEvent::TakeOverPlan { .. } | RunEvent::Seal { .. } | RunEvent::Close { .. })
+            | (RunPhase::Closing { .. }, RunEvent::TakeOverPlan { .. } | RunEvent::Seal { .. } | RunEvent::Cancel { .. }) => {
+                return Err(RunRefusal::WrongPhase);
+            }
+        }
+        Ok(run)
+    }
+
+    /// Whether it is closed for ever.
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        matches!(self.phase, RunPhase::Closed)
+    }
+
+    /// When what is not finished is given up: the deadline of the plan, or the moment somebody cancelled.
+    #[must_use]
+    pub fn gives_up_at(&self) -> Option<DateTime<Utc>> {
+        let deadline = self.plan.as_ref().map(|plan| plan.deadline);
+        match (deadline, self.cancelled_at) {
+            (Some(deadline), Some(cancelled)) => Some(deadline.min(cancelled)),
+            (deadline, cancelled) => deadline.or(cancelled),
+        }
+    }
+}
+
+/// A run as tests of this crate and the conformance suite make it.
+#[cfg(any(test, feature = "conformance"))]
+pub(crate) mod samples {
+    use super::*;
+    use crate::ids::JobName;
+    use crate::words::JobType;
+    use chrono::TimeZone;
+    use uuid::Uuid;
+
+    /// 2026-11-24 23:30 UTC and some seconds.
+    pub(crate) fn at(seconds: i64) -> DateTime<Utc> {
+        Utc.with_ymd_and_hms(2026, 11, 24, 23, 30, 0).single().unwrap_or_default() + chrono::Duration::seconds(seconds)
+    }
+
+    pub(crate) fn owner(n: u128) -> Owner {
+        Owner(Uuid::from_u128(n))
+    }
+
+    /// A run in planning by owner 1, with a lease of 60 seconds.
+    pub(crate) fn planning(id: u128) -> Run {
+        Run {
+            batch_run_id: RunId(Uuid::from_u128(id)),
+            schedule: ScheduleName::new("nightly").unwrap_or_else(|_| unreachable!("a valid name")),
+            trigger: "manual".into(),
+            as_of: NaiveDate::from_ymd_opt(2026, 11, 24).unwrap_or_default(),
+            scheduled_for: at(0),
+            started_at: at(1),
+            rerun_of: None,
+            repeat: 0,
+            filter: Vec::new(),
+            phase: RunPhase::Planning { owner: owner(1), lease_until: at(60) },
+            plan_epoch: 1,
+            close_epoch: 0,
+            plan: None,
+            cancelled_at: None,
+            closed_at: None,
+            publication: Publication::Pending,
+        }
+    }
+
+    /// A plan of so many portfolios and the two jobs `first` (critical) and `second`.
+    pub(crate) fn plan(epoch: u32, portfolios: u32) -> SealedPlan {
+        let name = |text: &str| JobName::new(text).unwrap_or_else(|_| unreachable!("a valid name"));
+        SealedPlan {
+            epoch,
+            portfolios,
+            jobs: vec![
+                JobSpec {
+                    name: name("first"),
+                    job_type: JobType::MarketData,
+                    critical: true,
+                    needs: vec![],
+                    run_level: true,
+                    time_limit_seconds: 300,
+                },
+                JobSpec {
+                    name: name("second"),
+                    job_type: JobType::Valuation,
+                    critical: false,
+                    needs: vec![name("first")],
+                    run_level: false,
+                    time_limit_seconds: 300,
+                },
+            ],
+            retry: RetryPolicy::default(),
+            book: ContentHash::of(b"book"),
+            snapshot: ContentHash::of(b"snapshot"),
+            market_data: RunLevelWork {
+                attempts: 1,
+                started_at: at(1),
+                completed_at: at(2),
+                error: None,
+                metadata: serde_json::Map::new(),
+                quality: None,
+            },
+            sealed_at: at(2),
+            deadline: at(7202),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::samples::{at, owner, plan, planning};
+    use super::*;
+    use proptest::prelude::*;
+
+    fn events() -> impl Strategy<Value = RunEvent> {
+        let who = 1u128..4;
+        let when = 0i64..200;
+        prop_oneof![
+            (who.clone(), when.clone()).prop_map(|(o, n)| RunEvent::TakeOverPlan {
+                owner: owner(o),
+                now: at(n),
+                lease_until: at(n + 60)
+            }),
+            (1u32..4).prop_map(|epoch| RunEvent::Seal { plan: Box::new(plan(epoch, 3)) }),
+            when.clone().prop_map(|n| RunEvent::Cancel { now: at(n) }),
+            (who, when.clone()).prop_map(|(o, n)| RunEvent::ClaimClose {
+                owner: owner(o),
+                now: at(n),
+                lease_until: at(n + 60)
+            }),
+            (0u32..4).prop_map(|epoch| RunEvent::Close { epoch }),
+            when.clone().prop_map(|n| RunEvent::VoidLease { now: at(n) }),
+            Just(RunEvent::Publish { publication: Publication::Failed { at: at(9), error: "disk".into() } }),
+        ]
+    }
+
+    fn rank(run: &Run) -> u8 {
+        match run.phase {
+            RunPhase::Planning { .. } => 0,
+            RunPhase::Running => 1,
+            RunPhase::Closing { .. } => 2,
+            RunPhase::Closed => 3,
+        }
+    }
+
+    proptest! {
+        /// Whatever happens in whatever order: phases only go forward, the sealed plan never changes, `closed_at`
+        /// never changes, epochs never go back, and a closed run takes nothing but news of its publication.
+        #[test]
+        fn any_sequence_of_events_keeps_the_promises(events in prop::collection::vec(events(), 0..40)) {
+            let mut run = planning(1);
+            for event in &events {
+                if let Ok(next) = run.next(event) {
+                    prop_assert!(rank(&next) >= rank(&run));
+                    prop_assert!(next.plan_epoch >= run.plan_epoch && next.close_epoch >= run.close_epoch);
+                    if run.plan.is_some() { prop_assert_eq!(&next.plan, &run.plan); }
+                    if run.closed_at.is_some() { prop_assert_eq!(next.closed_at, run.closed_at); }
+                    let publishes = matches!(event, RunEvent::Publish { .. });
+                    if run.is_closed() { prop_assert!(publishes); }
+                    run = next;
+                }
+            }
+        }
+
+        /// A planner that was taken over cannot seal, whenever its request lands.
+        #[test]
+        fn a_stale_planner_cannot_seal(late in 61i64..1000) {
+            let run = planning(1)
+                .next(&RunEvent::TakeOverPlan { owner: owner(2), now: at(late), lease_until: at(late + 60) })
+                .unwrap();
+            let seal = |epoch| RunEvent::Seal { plan: Box::new(plan(epoch, 3)) };
+            prop_assert_eq!(run.next(&seal(1)), Err(RunRefusal::Superseded));
+            prop_assert!(run.next(&seal(2)).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_live_lease_is_respected_and_a_passed_one_is_not() {
+        let run = planning(1);
+        let take = |n| RunEvent::TakeOverPlan { owner: owner(2), now: at(n), lease_until: at(n + 60) };
+        assert_eq!(run.next(&take(60)), Err(RunRefusal::LeaseHeld));
+        assert!(run.next(&take(61)).is_ok());
+        let voided = run.next(&RunEvent::VoidLease { now: at(5) }).unwrap();
+        assert!(voided.next(&take(5)).is_ok(), "a dead process's lease is void at once");
+    }
+
+    #[test]
+    fn only_the_latest_closer_closes() {
+        let running = planning(1).next(&RunEvent::Seal { plan: Box::new(plan(1, 3)) }).unwrap();
+        let claim = |o, n| RunEvent::ClaimClose { owner: owner(o), now: at(n), lease_until: at(n + 60) };
+        let first = running.next(&claim(1, 10)).unwrap();
+        assert_eq!(first.next(&claim(2, 70)), Err(RunRefusal::LeaseHeld));
+        let second = first.next(&claim(2, 71)).unwrap();
+        assert_eq!(second.next(&RunEvent::Close { epoch: 1 }), Err(RunRefusal::Superseded));
+        let closed = second.next(&RunEvent::Close { epoch: 2 }).unwrap();
+        assert_eq!(closed.closed_at, Some(at(10)), "both closers write the same summary");
+        assert_eq!(closed.next(&claim(3, 900)), Err(RunRefusal::Closed));
+    }
+
+    #[test]
+    fn buckets_cover_every_portfolio_once() {
+        for n in [0, 1, 99, 100, 101, 200, 9_999, 10_000] {
+            let plan = plan(1, n);
+            assert_eq!((0..plan.buckets()).map(|b| plan.bucket_len(b)).sum::<u32>(), n);
+            assert_eq!(plan.bucket_len(plan.buckets()), 0);
+        }
+    }
+}
