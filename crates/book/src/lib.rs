@@ -1,1 +1,28 @@
-//! stub
+//! Bytes to a typed, validated book: CSV files, settings, trading calendar.
+//!
+//! [`read`] takes a [`BookSource`] and gives a [`Reading`]: the book if it can be used, and every finding at once. What is
+//! wrong never stops the reading; [`Scope`] says what it stops afterwards.
+
+pub mod calendar;
+mod issue;
+mod model;
+mod occ;
+mod prices;
+mod read;
+pub mod schedule;
+pub mod settings;
+mod source;
+
+pub use calendar::{Calendar, CalendarKind};
+pub use issue::{Issue, Scope};
+pub use model::{Book, Class, Lot, OptionTerms, Portfolio, Right};
+pub use occ::{OccSymbol, parse_occ};
+pub use prices::{PricePoint, Prices};
+pub use read::{Reading, read, read_folder};
+pub use schedule::{as_of_of_slot, is_due, next_due_slot, next_slot, slot_of};
+pub use settings::{
+    AlertSettings, CorrelationSettings, Detail, Factor, FactorAnalysisSettings, GreeksSettings, MarketRiskSettings,
+    RateSettings, RetentionSettings, RunSettings, Scenario, ScheduleSettings, Settings, Shock, SiteSettings,
+    SnapshotSettings,
+};
+pub use source::{BookError, BookSource, FolderSource, MemorySource};

@@ -1,0 +1,140 @@
+//! Where the files of a book come from.
+
+use std::collections::BTreeMap;
+use std::io::{self, Cursor, Read};
+use std::path::{Path, PathBuf};
+
+/// Why a book could not be read at all; what is wrong inside its files is an [`crate::Issue`] instead.
+#[derive(Debug, thiserror::Error)]
+pub enum BookError {
+    /// The folder is not there.
+    #[error("there is no folder {}: give the folder that holds portfolios.csv and positions.csv, or make one with `nightbook init {}`", .0.display(), .0.display())]
+    NoFolder(PathBuf),
+    /// The path leads to something else.
+    #[error("{} is not a folder: give the folder that holds portfolios.csv, not a file in it", .0.display())]
+    NotAFolder(PathBuf),
+    /// Reading failed for a reason that has nothing to do with the content.
+    #[error("cannot read {name}: {source}; check that the file exists and may be read by this user")]
+    Unreadable {
+        /// The file or folder.
+        name: String,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl BookError {
+    /// Reading `name` failed.
+    pub fn unreadable(name: impl Into<String>, source: io::Error) -> Self {
+        Self::Unreadable { name: name.into(), source }
+    }
+}
+
+/// A place that holds the files of a book: a folder, a prefix of a bucket, memory.
+pub trait BookSource {
+    /// The names of all files, relative to the book, with `/` between folder and file; in any order.
+    ///
+    /// # Errors
+    /// [`BookError`] if they cannot be listed.
+    fn names(&self) -> Result<Vec<String>, BookError>;
+
+    /// Opens one of these files.
+    ///
+    /// # Errors
+    /// [`BookError`] if it cannot be opened.
+    fn open(&self, name: &str) -> Result<Box<dyn Read + Send>, BookError>;
+}
+
+/// A book in a folder of this machine: its files, and the files of the folder `prices` in it.
+#[derive(Debug, Clone)]
+pub struct FolderSource {
+    folder: PathBuf,
+}
+
+impl FolderSource {
+    /// The book in this folder.
+    #[must_use]
+    pub fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_owned() }
+    }
+
+    fn list(&self, below: &str, names: &mut Vec<String>) -> Result<(), BookError> {
+        let folder = self.folder.join(below);
+        let unreadable = |source| BookError::unreadable(folder.display().to_string(), source);
+        for entry in std::fs::read_dir(&folder).map_err(unreadable)? {
+            let entry = entry.map_err(unreadable)?;
+            // A name that is not UTF-8 cannot be one of ours. Hidden files are the editor's or the system's.
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            if name.starts_with('.') {
+                continue;
+            }
+            // Follows links, so that prices may live elsewhere; a dangling one shows when it is opened.
+            let is_dir = std::fs::metadata(entry.path()).is_ok_and(|meta| meta.is_dir());
+            match (is_dir, below.is_empty()) {
+                (false, true) => names.push(name),
+                (false, false) => names.push(format!("{below}/{name}")),
+                (true, true) if name == "prices" => self.list("prices", names)?,
+                (true, _) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl BookSource for FolderSource {
+    fn names(&self) -> Result<Vec<String>, BookError> {
+        match std::fs::metadata(&self.folder) {
+            Ok(meta) if meta.is_dir() => {}
+            Ok(_) => return Err(BookError::NotAFolder(self.folder.clone())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(BookError::NoFolder(self.folder.clone()));
+            }
+            Err(error) => return Err(BookError::unreadable(self.folder.display().to_string(), error)),
+        }
+        let mut names = Vec::new();
+        self.list("", &mut names)?;
+        Ok(names)
+    }
+
+    fn open(&self, name: &str) -> Result<Box<dyn Read + Send>, BookError> {
+        let path = self.folder.join(name);
+        match std::fs::File::open(&path) {
+            Ok(file) => Ok(Box::new(file)),
+            Err(error) => Err(BookError::unreadable(path.display().to_string(), error)),
+        }
+    }
+}
+
+/// A book in memory, for tests and the demo.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MemorySource {
+    /// Content by name.
+    pub files: BTreeMap<String, Vec<u8>>,
+}
+
+impl MemorySource {
+    /// A book of these files.
+    #[must_use]
+    pub fn new(files: BTreeMap<String, Vec<u8>>) -> Self {
+        Self { files }
+    }
+
+    /// Adds a file or replaces it.
+    pub fn insert(&mut self, name: impl Into<String>, content: impl Into<Vec<u8>>) {
+        self.files.insert(name.into(), content.into());
+    }
+}
+
+impl BookSource for MemorySource {
+    fn names(&self) -> Result<Vec<String>, BookError> {
+        Ok(self.files.keys().cloned().collect())
+    }
+
+    fn open(&self, name: &str) -> Result<Box<dyn Read + Send>, BookError> {
+        match self.files.get(name) {
+            Some(content) => Ok(Box::new(Cursor::new(content.clone()))),
+            None => Err(BookError::unreadable(name, io::ErrorKind::NotFound.into())),
+        }
+    }
+}
