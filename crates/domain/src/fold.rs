@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::work_item::{ItemState, WorkItem};
 use crate::words::{JobStatus, QualityFlag};
+use crate::work_item::{ItemState, WorkItem};
 
 /// What a set of job records adds up to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

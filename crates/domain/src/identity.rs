@@ -24,13 +24,7 @@ pub fn scheduled(schedule: &ScheduleName, slot: DateTime<Utc>) -> RunId {
 ///
 /// `portfolios` is the filter (empty: all), in any order; `repeat` is 0 and one more for each `--again`.
 #[must_use]
-pub fn by_hand(
-    trigger: &str,
-    as_of: NaiveDate,
-    book: &ContentHash,
-    portfolios: &[PortfolioId],
-    repeat: u32,
-) -> RunId {
+pub fn by_hand(trigger: &str, as_of: NaiveDate, book: &ContentHash, portfolios: &[PortfolioId], repeat: u32) -> RunId {
     let mut sorted: Vec<&str> = portfolios.iter().map(PortfolioId::as_str).collect();
     sorted.sort_unstable();
     sorted.dedup();
@@ -66,7 +60,7 @@ mod tests {
         assert_eq!(scheduled(&name, slot), scheduled(&name, slot));
         assert_ne!(scheduled(&name, slot), scheduled(&name, slot + chrono::Duration::days(1)));
         // Pinned: an id must not change with a release, or a repeated trigger would start a second run.
-        assert_eq!(scheduled(&name, slot).to_string(), "PIN");
+        assert_eq!(scheduled(&name, slot).to_string(), "c7645f7b-ad76-5da2-bcab-19e7976dd702");
     }
 
     #[test]

@@ -16,6 +16,7 @@
 //! implementation of the store must obey.
 
 pub mod alert;
+pub mod close_run;
 pub mod fingerprint;
 pub mod fold;
 pub mod identity;
@@ -23,10 +24,14 @@ pub mod ids;
 pub mod job;
 pub mod job_context;
 pub mod ports;
+pub mod process_portfolio;
 pub mod record;
 pub mod redact;
 pub mod retry;
 pub mod run;
+pub mod start_run;
 pub mod summary;
+pub mod tail;
+pub mod watch;
 pub mod words;
 pub mod work_item;

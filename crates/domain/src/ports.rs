@@ -21,8 +21,8 @@ use crate::record::{JobError, JobOutput, JobRecord};
 use crate::retry::RetryPolicy;
 use crate::run::{PlannedPortfolio, Run, RunEvent, RunLevelWork, RunRefusal};
 use crate::summary::{JobSummary, RunSummary};
-use crate::work_item::{ItemEvent, ItemKey, ItemRefusal, Place, WorkItem};
 use crate::words::{ErrorCategory, JobStatus, JobType, QualityFlag, RunStatus};
+use crate::work_item::{ItemEvent, ItemKey, ItemRefusal, Place, WorkItem};
 
 /// What can go wrong with a store, whichever it is.
 #[derive(Debug, thiserror::Error)]
@@ -205,8 +205,13 @@ pub trait RunStore: Send + Sync {
     /// A run, with its summary once it has one.
     async fn run(&self, id: RunId) -> Result<Option<StoredRun>, StoreError>;
     /// Writes a bucket of a manifest under a planner's epoch (P3).
-    async fn put_manifest(&self, run: RunId, epoch: u32, bucket: u32, chunk: &[PlannedPortfolio])
-    -> Result<(), StoreError>;
+    async fn put_manifest(
+        &self,
+        run: RunId,
+        epoch: u32,
+        bucket: u32,
+        chunk: &[PlannedPortfolio],
+    ) -> Result<(), StoreError>;
     /// A bucket of the manifest; empty where there is none.
     async fn manifest(&self, run: RunId, epoch: u32, bucket: u32) -> Result<Vec<PlannedPortfolio>, StoreError>;
 

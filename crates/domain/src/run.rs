@@ -302,8 +302,7 @@ impl Run {
                 run.cancelled_at = Some(self.cancelled_at.unwrap_or(*now));
             }
             (RunPhase::Planning { owner, .. }, RunEvent::VoidLease { now }) => {
-                run.phase =
-                    RunPhase::Planning { owner: *owner, lease_until: *now - chrono::Duration::milliseconds(1) };
+                run.phase = RunPhase::Planning { owner: *owner, lease_until: *now - chrono::Duration::milliseconds(1) };
             }
             (RunPhase::Closing { owner, .. }, RunEvent::VoidLease { now }) => {
                 run.phase = RunPhase::Closing { owner: *owner, lease_until: *now - chrono::Duration::milliseconds(1) };
@@ -311,12 +310,12 @@ impl Run {
             (RunPhase::Running, RunEvent::VoidLease { .. }) => {}
 
             (RunPhase::Closed, _) => return Err(RunRefusal::Closed),
-            (
-                RunPhase::Planning { .. },
-                RunEvent::ClaimClose { .. } | RunEvent::Close { .. },
-            )
+            (RunPhase::Planning { .. }, RunEvent::ClaimClose { .. } | RunEvent::Close { .. })
             | (RunPhase::Running, RunEvent::TakeOverPlan { .. } | RunEvent::Seal { .. } | RunEvent::Close { .. })
-            | (RunPhase::Closing { .. }, RunEvent::TakeOverPlan { .. } | RunEvent::Seal { .. } | RunEvent::Cancel { .. }) => {
+            | (
+                RunPhase::Closing { .. },
+                RunEvent::TakeOverPlan { .. } | RunEvent::Seal { .. } | RunEvent::Cancel { .. },
+            ) => {
                 return Err(RunRefusal::WrongPhase);
             }
         }

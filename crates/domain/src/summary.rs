@@ -10,8 +10,8 @@ use crate::ids::{ContentHash, Fingerprint, JobName, PortfolioId, RunId, Schedule
 use crate::job::JobSpec;
 use crate::record::JobRecord;
 use crate::run::{Publication, Run};
-use crate::work_item::{ItemState, WorkItem};
 use crate::words::{ErrorCategory, JobStatus, QualityFlag, RunStatus};
+use crate::work_item::{ItemState, WorkItem};
 
 /// One job over all portfolios of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -169,7 +169,9 @@ impl RunSummary {
         };
         match self.status {
             RunStatus::Success => format!("All good: {of} for {} portfolios", self.portfolios_expected),
-            RunStatus::Failed if self.portfolios_expected == 0 => "Failed: there was no portfolio to process".to_owned(),
+            RunStatus::Failed if self.portfolios_expected == 0 => {
+                "Failed: there was no portfolio to process".to_owned()
+            }
             RunStatus::Failed => format!("Failed: {of}{}{missing}", cause()),
             RunStatus::Partial => format!("Partial: {of}{}{missing}", cause()),
             RunStatus::Running => format!("Running: {of} so far"),
@@ -188,8 +190,7 @@ pub fn complete_records(item: &WorkItem, jobs: &[JobSpec]) -> Vec<JobRecord> {
                 return record.clone();
             }
             let status = if item.state.is_terminal() { JobStatus::Missing } else { JobStatus::Pending };
-            let mut record =
-                JobRecord::blank(item.key.run, &item.key.portfolio, &item.portfolio_name, job, status);
+            let mut record = JobRecord::blank(item.key.run, &item.key.portfolio, &item.portfolio_name, job, status);
             if let Some(hand) = item.in_hand.as_ref().filter(|hand| hand.job == job.name) {
                 record.status = JobStatus::Running;
                 record.attempt = hand.attempt;
@@ -418,8 +419,9 @@ mod tests {
             let mut record = JobRecord::blank(it.key.run, &it.key.portfolio, "P", job, *status);
             record.duration_seconds = Some(f64::from(index) + 1.0);
             if *status == JobStatus::Failed {
-                record.error =
-                    Some(JobError::new(ErrorCategory::Permanent, format!("no equity for {index}")).recorded(&job.name, &[]));
+                record.error = Some(
+                    JobError::new(ErrorCategory::Permanent, format!("no equity for {index}")).recorded(&job.name, &[]),
+                );
             }
             if *status == JobStatus::Skipped {
                 record.skipped_because =
@@ -487,7 +489,11 @@ mod tests {
         use JobStatus::{Failed, Skipped, Success};
         let items: Vec<WorkItem> = (0..5)
             .map(|i| {
-                if i == 0 { done_item(i, &[Success, Success], ItemState::Done) } else { done_item(i, &[Failed, Skipped], ItemState::Done) }
+                if i == 0 {
+                    done_item(i, &[Success, Success], ItemState::Done)
+                } else {
+                    done_item(i, &[Failed, Skipped], ItemState::Done)
+                }
             })
             .collect();
         let earlier = RunId(uuid::Uuid::from_u128(99));

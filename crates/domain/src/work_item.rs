@@ -272,7 +272,10 @@ impl WorkItem {
                 item.in_hand = None;
                 item.deaths_in_a_row = 0;
             }
-            (ItemState::Working { owner: current, .. }, ItemEvent::Finish { owner, attempt, now, records, results }) => {
+            (
+                ItemState::Working { owner: current, .. },
+                ItemEvent::Finish { owner, attempt, now, records, results },
+            ) => {
                 self.fence(current, *owner, *attempt)?;
                 item.state = ItemState::Done;
                 item.heartbeat = Some(*now);
@@ -308,7 +311,10 @@ impl WorkItem {
 
             (
                 ItemState::Pending,
-                ItemEvent::Heartbeat { .. } | ItemEvent::GiveBack { .. } | ItemEvent::Finish { .. } | ItemEvent::VoidLease,
+                ItemEvent::Heartbeat { .. }
+                | ItemEvent::GiveBack { .. }
+                | ItemEvent::Finish { .. }
+                | ItemEvent::VoidLease,
             ) => return Err(ItemRefusal::NotWorking),
         }
         Ok(item)
@@ -457,11 +463,8 @@ mod tests {
             in_hand: None,
             records: vec![record(JobStatus::Success), record(JobStatus::Running)],
         };
-        let settled = working
-            .next(&beat)
-            .unwrap()
-            .next(&ItemEvent::Settle { why: GiveUp::TimedOut, now: at(9) })
-            .unwrap();
+        let settled =
+            working.next(&beat).unwrap().next(&ItemEvent::Settle { why: GiveUp::TimedOut, now: at(9) }).unwrap();
         assert_eq!(settled.records.iter().map(|r| r.status).collect::<Vec<_>>(), [JobStatus::Success]);
     }
 

@@ -1,0 +1,160 @@
+//! Use case 3: close a run whose every portfolio has ended: summary, site, alert, closed.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::alert::{AlertEvent, RunAlert};
+use crate::ids::{Fingerprint, RunId};
+use crate::ports::{Change, Creation, Notifier, Ports, Publisher, StoreError};
+use crate::record::JobError;
+use crate::redact::redact;
+use crate::run::{Publication, Run, RunEvent, RunRefusal};
+use crate::summary::{RunSummary, disagreement, summarise};
+use crate::work_item::WorkItem;
+
+/// How long a closer's lease lasts.
+const CLOSE_LEASE: Duration = Duration::from_secs(300);
+
+/// How long one delivery of an alert may take.
+const ALERT_LEASE: Duration = Duration::from_secs(120);
+
+/// What became of a close.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Closed {
+    /// This is its summary.
+    Closed(Box<RunSummary>),
+    /// Not every portfolio has ended, or another closer is at it.
+    NotYet,
+}
+
+/// Closes a run, if every portfolio has ended. May be called any number of times by anyone.
+///
+/// The order is: summary, pages, alert, closed. A failed publication or delivery holds up neither the close nor the
+/// other; each has its own status and is tried again by `watch`.
+///
+/// # Errors
+/// The store; then the message is not acknowledged, and the next closer goes on.
+pub async fn close_run(
+    ports: &Ports,
+    publisher: &dyn Publisher,
+    notifier: &dyn Notifier,
+    id: RunId,
+) -> Result<Closed, StoreError> {
+    let Some(stored) = ports.store.run(id).await? else { return Ok(Closed::NotYet) };
+    if let (true, Some(summary)) = (stored.run.is_closed(), stored.summary) {
+        return Ok(Closed::Closed(Box::new(summary)));
+    }
+    let Some(plan) = &stored.run.plan else { return Ok(Closed::NotYet) };
+    let folds = ports.store.folds(id).await?;
+    let counted: u64 = folds.iter().map(|fold| fold.done.len() as u64).sum();
+    if counted < u64::from(plan.portfolios) {
+        return Ok(Closed::NotYet);
+    }
+    let owner = ports.randomness.owner();
+    let now = ports.clock.now();
+    let event = RunEvent::ClaimClose { owner, now, lease_until: now + CLOSE_LEASE };
+    let run = match ports.store.apply_run(id, &event).await? {
+        Change::Applied(run) => run,
+        Change::Refused(_, RunRefusal::Closed) => {
+            let summary = ports.store.run(id).await?.and_then(|stored| stored.summary);
+            return Ok(summary.map_or(Closed::NotYet, |summary| Closed::Closed(Box::new(summary))));
+        }
+        Change::Refused(..) => return Ok(Closed::NotYet),
+    };
+    let mut items = Vec::new();
+    for bucket in 0..plan.buckets() {
+        items.extend(ports.store.items(id, bucket).await?);
+    }
+    let summary = write_summary(ports, &run, &items, &folds).await?;
+    let publication = publish(ports, publisher, id).await?;
+    tell(ports, notifier, &summary).await?;
+    match ports.store.apply_run(id, &RunEvent::Close { epoch: run.close_epoch }).await? {
+        Change::Applied(_) | Change::Refused(_, RunRefusal::Closed) => {}
+        Change::Refused(..) => return Ok(Closed::NotYet),
+    }
+    let summary = RunSummary { publication, ..summary };
+    tracing::info!(
+        batch_run_id = %id, as_of = %summary.as_of, status = %summary.status, total_jobs = summary.total_jobs,
+        successful_jobs = summary.successful_jobs, failed_jobs = summary.failed_jobs,
+        skipped_jobs = summary.skipped_jobs, missing_jobs = summary.missing_jobs,
+        wall_seconds = summary.wall_seconds, event = "run.done", "the run is closed"
+    );
+    Ok(Closed::Closed(Box::new(summary)))
+}
+
+async fn write_summary(
+    ports: &Ports,
+    run: &Run,
+    items: &[WorkItem],
+    folds: &[crate::fold::Fold],
+) -> Result<RunSummary, StoreError> {
+    let causes: BTreeSet<Fingerprint> = items
+        .iter()
+        .flat_map(|item| &item.records)
+        .filter_map(|record| record.error.as_ref().map(|error| error.fingerprint.clone()))
+        .collect();
+    let causes: Vec<Fingerprint> = causes.into_iter().collect();
+    let mut first_seen = ports.store.first_seen(&causes).await?;
+    // A closer that died after the summary has already recorded this run as the first.
+    first_seen.retain(|_, first| *first != run.batch_run_id);
+    let summary = summarise(run, items, &first_seen);
+    if let Some(disagreement) = disagreement(&summary, folds) {
+        return Err(StoreError::Damaged {
+            what: format!("the count of run {}", run.batch_run_id),
+            detail: disagreement,
+        });
+    }
+    match ports.store.put_summary(&summary).await? {
+        Creation::Created => Ok(summary),
+        Creation::Existing(existing) => {
+            let existing = RunSummary { publication: Publication::Pending, ..existing };
+            if existing != summary {
+                tracing::error!(batch_run_id = %run.batch_run_id, event = "summary.differs", "two closers computed different summaries; the first stands");
+            }
+            Ok(existing)
+        }
+    }
+}
+
+/// Publishes for a run and records how that went. The run itself never changes by it.
+///
+/// # Errors
+/// Only where the outcome could not be recorded.
+pub async fn publish(ports: &Ports, publisher: &dyn Publisher, id: RunId) -> Result<Publication, StoreError> {
+    let outcome = publisher.publish(id).await;
+    let at = ports.clock.now();
+    let publication = match outcome {
+        Ok(files_written) => Publication::Published { at, files_written },
+        Err(error) => {
+            let error = JobError::from_error(crate::words::ErrorCategory::Transient, &error);
+            let text = redact(&std::iter::once(error.message).chain(error.chain).collect::<Vec<_>>().join(": "));
+            tracing::error!(batch_run_id = %id, error = %text, event = "publication.failed", "the site could not be published; the run stands, and publishing is tried again");
+            Publication::Failed { at, error: text }
+        }
+    };
+    ports.store.apply_run(id, &RunEvent::Publish { publication: publication.clone() }).await?;
+    Ok(publication)
+}
+
+/// Tells people about a run that did not go well, once.
+///
+/// # Errors
+/// The store. A failed delivery is logged, and the alert stays open for the next try.
+pub async fn tell(ports: &Ports, notifier: &dyn Notifier, summary: &RunSummary) -> Result<(), StoreError> {
+    let owner = ports.randomness.owner();
+    let now = ports.clock.now();
+    let claim = AlertEvent::Claim { owner, now, lease_until: now + ALERT_LEASE };
+    let id = summary.batch_run_id;
+    if let Change::Refused(..) = ports.store.apply_alert(id, &claim).await? {
+        return Ok(());
+    }
+    if let Some(alert) = RunAlert::of(summary, &notifier.site_base()) {
+        if let Err(error) = notifier.notify(&alert).await {
+            tracing::error!(batch_run_id = %id, alert_id = %alert.alert_id, error = %redact(&error.message), event = "alert.failed", "the alert of a run could not be delivered and stays open");
+            ports.store.apply_alert(id, &AlertEvent::GiveBack { owner }).await?;
+            return Ok(());
+        }
+    }
+    ports.store.apply_alert(id, &AlertEvent::Sent { owner, now: ports.clock.now() }).await?;
+    Ok(())
+}
