@@ -118,9 +118,12 @@ fn portfolios_csv(twist: Twist) -> String {
     )
 }
 
-/// Shares and funds: portfolio, symbol, quantity, entry price.
+/// A row of shares or of a fund: symbol, quantity, entry price.
+type Shares = (&'static str, f64, f64);
+
+/// Shares and funds of each portfolio.
 #[rustfmt::skip]
-const SHARES: [(&str, &[(&str, f64, f64)]); 3] = [
+const SHARES: [(&str, &[Shares]); 3] = [
     (INDIVIDUAL, &[
         ("AAPL", 85.0, 225.0), ("MSFT", 45.0, 420.0), ("AMZN", 110.0, 170.0), ("GOOGL", 115.0, 160.0),
         ("TSLA", 70.0, 255.0), ("NVDA", 25.0, 700.0), ("JNJ", 105.0, 160.0), ("JPM", 85.0, 170.0),
