@@ -116,26 +116,41 @@ impl Findings {
     }
 
     pub(crate) fn push(&mut self, line: u64, column: &str, text: &[u8], message: impl Into<String>, scope: Scope) {
+        let (file, column, text, message) = (self.file.clone(), column.to_owned(), shown(text), message.into());
+        self.add(Issue { file, line, column, text, message, scope });
+    }
+
+    pub(crate) fn add(&mut self, issue: Issue) {
         if self.kept.len() < self.limit {
-            let (file, column, text, message) = (self.file.clone(), column.to_owned(), shown(text), message.into());
-            self.kept.push(Issue { file, line, column, text, message, scope });
+            self.kept.push(issue);
         } else {
             self.more += 1;
-            self.more_stops_the_book |= scope == Scope::Book;
-            self.last_line_left_out = line;
+            self.more_stops_the_book |= issue.scope == Scope::Book;
+            self.last_line_left_out = self.last_line_left_out.max(issue.line);
         }
     }
 
-    /// The findings kept and, if some were left out, a last one that says how many.
-    pub(crate) fn finish(mut self) -> Vec<Issue> {
+    /// Whether there is a finding that stops the run.
+    pub(crate) fn stops_the_book(&self) -> bool {
+        self.more_stops_the_book || self.kept.iter().any(|issue| issue.scope == Scope::Book)
+    }
+
+    /// The findings kept, by line, and, if some were left out, a last one that says how many.
+    pub(crate) fn finish(self) -> Vec<Issue> {
+        self.finish_as(Scope::Orphan)
+    }
+
+    /// The same, where those left out have this scope unless they stop the book.
+    pub(crate) fn finish_as(mut self, scope: Scope) -> Vec<Issue> {
+        self.kept.sort_by_key(|issue| issue.line);
         if self.more > 0 {
-            let scope = if self.more_stops_the_book { Scope::Book } else { Scope::Orphan };
+            let scope = if self.more_stops_the_book { Scope::Book } else { scope };
             self.kept.push(Issue {
                 file: self.file,
                 line: 0,
                 column: String::new(),
                 text: String::new(),
-                message: format!("and {} more in this file, the last on line {}", self.more, self.last_line_left_out),
+                message: format!("and {} more, the last on line {}", self.more, self.last_line_left_out),
                 scope,
             });
         }

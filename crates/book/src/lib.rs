@@ -3,15 +3,22 @@
 //! [`read`] takes a [`BookSource`] and gives a [`Reading`]: the book if it can be used, and every finding at once. What is
 //! wrong never stops the reading; [`Scope`] says what it stops afterwards.
 
+mod bytes;
 pub mod calendar;
 mod issue;
 mod model;
 mod occ;
+mod portfolios;
+mod positions;
+mod price_files;
 mod prices;
 mod read;
 pub mod schedule;
 pub mod settings;
+mod settings_file;
 mod source;
+mod table;
+mod value;
 
 pub use calendar::{Calendar, CalendarKind};
 pub use issue::{Issue, Scope};

@@ -1,0 +1,159 @@
+//! `portfolios.csv`: every error in it stops the run, because it says what the run is about.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use domain::ids::PortfolioId;
+
+use crate::issue::{Findings, Scope};
+use crate::model::Portfolio;
+use crate::table::{Columns, Row, Table};
+use crate::value;
+
+pub(crate) const COLUMNS: Columns = Columns {
+    required: &["portfolio_id", "name", "equity"],
+    optional: &["currency", "owner", "tags", "runbook_url"],
+};
+
+/// What `portfolios.csv` says.
+#[derive(Default)]
+pub(crate) struct Portfolios {
+    /// In the order of the file.
+    pub(crate) list: Vec<Portfolio>,
+    /// Where each is in `list`.
+    pub(crate) places: HashMap<Vec<u8>, usize>,
+    /// Ids of rows that could not be used: positions of theirs are no news.
+    pub(crate) spoilt: HashSet<Vec<u8>>,
+    /// Whether the rows could be read at all; if not, nothing is known about which portfolios there are.
+    pub(crate) known: bool,
+}
+
+/// Which jobs fail without equity, for the warning.
+const NEEDS_EQUITY: &str = "factor_analysis and portfolio_snapshot will fail, and what needs them is skipped";
+
+pub(crate) fn read(
+    table: &mut Table,
+    errors: &mut Findings,
+    warnings: &mut Findings,
+) -> Result<Portfolios, crate::source::BookError> {
+    let place: Vec<Option<usize>> =
+        (0..COLUMNS.required.len() + COLUMNS.optional.len()).map(|at| table.place(at)).collect();
+    let [id_at, name_at, equity_at, currency_at, owner_at, tags_at, runbook_at] = place[..] else {
+        unreachable!("seven columns")
+    };
+    let mut found = Portfolios { known: table.was_open(), ..Portfolios::default() };
+    let mut lines: Vec<u64> = Vec::new();
+    let mut folded: HashMap<String, (u64, String)> = HashMap::new();
+    let mut row = Row::default();
+    while table.next(&mut row, errors)? {
+        let line = row.line;
+        let id_text = row.field(id_at).to_vec();
+        if row.len() != table.width() {
+            errors.push(line, "", row.raw(), table.width_complaint(&row), Scope::Book);
+            found.spoilt.insert(id_text);
+            continue;
+        }
+        let mut wrong = false;
+        let mut error = |column: &str, text: &[u8], message: String| {
+            wrong = true;
+            errors.push(line, column, text, message, Scope::Book);
+        };
+        let id = PortfolioId::new(String::from_utf8_lossy(&id_text)).ok();
+        if id.is_none() {
+            error("portfolio_id", &id_text, format!("not a portfolio id; allowed are {}", PortfolioId::ALLOWED));
+        } else if let Some(first) = found.places.get(&id_text) {
+            let message = format!("portfolio ids must be unique; line {} has this one already", lines[*first]);
+            error("portfolio_id", &id_text, message);
+        }
+        let text = |at: Option<usize>| -> Option<String> {
+            let text = String::from_utf8_lossy(row.field(at)).into_owned();
+            (!text.is_empty()).then_some(text)
+        };
+        let equity_text = row.field(equity_at);
+        let equity = value::parse_number(equity_text);
+        if equity.is_none() && !equity_text.is_empty() {
+            error("equity", equity_text, value::number_complaint(equity_text, "blank or the net asset value"));
+        } else if equity.is_none_or(|equity| equity <= 0.0) {
+            let what = if equity.is_none() { "no equity" } else { "equity is not above 0" };
+            warnings.push(line, "equity", equity_text, format!("{what}: {NEEDS_EQUITY}"), Scope::Orphan);
+        }
+        let currency = text(currency_at).unwrap_or_else(|| "USD".to_owned());
+        if currency.len() != 3 || !currency.bytes().all(|b| b.is_ascii_uppercase()) {
+            let message = "not a currency; allowed is blank (USD) or three capital letters such as EUR".to_owned();
+            error("currency", currency.as_bytes(), message);
+        }
+        let runbook_url = text(runbook_at);
+        if let Some(url) = runbook_url.as_deref().filter(|url| !is_web_address(url)) {
+            let message = "not a web address; it must begin with https:// or http:// and have no spaces".to_owned();
+            error("runbook_url", url.as_bytes(), message);
+        }
+        for (column, at, limit) in [("name", name_at, 200), ("owner", owner_at, 200), ("tags", tags_at, 1_000)] {
+            let text = String::from_utf8_lossy(row.field(at));
+            if text.chars().count() > limit || text.chars().any(char::is_control) {
+                let message = format!("allowed are at most {limit} characters, none of them a control character");
+                error(column, text.as_bytes(), message);
+            }
+        }
+        let Some(id) = id.filter(|_| !wrong) else {
+            found.spoilt.insert(id_text);
+            continue;
+        };
+        if let Some((first, other)) = folded.get(&id.as_str().to_ascii_lowercase()) {
+            let message = format!(
+                "differs from {other} on line {first} in capitals only; some file systems cannot tell their pages apart"
+            );
+            warnings.push(line, "portfolio_id", &id_text, message, Scope::Orphan);
+        }
+        folded.insert(id.as_str().to_ascii_lowercase(), (line, id.to_string()));
+        let tags = String::from_utf8_lossy(row.field(tags_at))
+            .split([';', '|', ','])
+            .map(str::trim)
+            .filter(|tag| !tag.is_empty())
+            .map(str::to_owned)
+            .collect();
+        found.places.insert(id_text, found.list.len());
+        lines.push(line);
+        found.list.push(Portfolio {
+            name: text(name_at).unwrap_or_else(|| id.to_string()),
+            id,
+            currency,
+            equity,
+            owner: text(owner_at),
+            tags,
+            runbook_url,
+            positions: Vec::new(),
+            issues: Vec::new(),
+        });
+    }
+    // A duplicate has a usable first row: its positions belong there.
+    found.spoilt.retain(|id| !found.places.contains_key(id));
+    warn_about_currencies(&found.list, &lines, warnings);
+    if found.known && found.list.is_empty() && !errors.stops_the_book() {
+        warnings.push(0, "", &[], "no portfolios: a run has nothing to do and counts as failed", Scope::Orphan);
+    }
+    Ok(found)
+}
+
+/// Results are in each portfolio's own currency and prices have one; a stray currency is most likely a slip.
+fn warn_about_currencies(portfolios: &[Portfolio], lines: &[u64], warnings: &mut Findings) {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for portfolio in portfolios {
+        *counts.entry(&portfolio.currency).or_default() += 1;
+    }
+    let most = counts.values().copied().max().unwrap_or(0);
+    let Some(usual) = portfolios.iter().map(|p| p.currency.as_str()).find(|currency| counts[currency] == most) else {
+        return;
+    };
+    for (portfolio, line) in portfolios.iter().zip(lines).filter(|(portfolio, _)| portfolio.currency != usual) {
+        let message = format!(
+            "most portfolios are in {usual}; prices are taken to be in the portfolio's own currency and nothing is converted"
+        );
+        warnings.push(*line, "currency", portfolio.currency.as_bytes(), message, Scope::Orphan);
+    }
+}
+
+/// Only what is safe as a link on a page.
+pub(crate) fn is_web_address(text: &str) -> bool {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let unfit = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '\'' | '<' | '>' | '\\' | '`');
+    rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/') && text.len() <= 2_000 && !text.contains(unfit))
+}

@@ -1,0 +1,693 @@
+//! `nightbook.toml` to [`Settings`]: every key and value checked by hand, so that all errors come at once and each with its
+//! place in the file.
+
+use std::collections::HashSet;
+use std::ops::{Range, RangeInclusive};
+
+use chrono::{DateTime, Offset, TimeZone, Timelike, Utc};
+use chrono_tz::Tz;
+use domain::ids::{JobName, ScheduleName};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::calendar::Calendar;
+use crate::issue::{Findings, Scope};
+use crate::portfolios::is_web_address;
+use crate::schedule;
+use crate::settings::{
+    Detail, Factor, JOBS, ScheduleSettings, Scenario, Settings, Shock, known_job, needs_of,
+};
+use crate::value;
+
+/// The file's name.
+pub(crate) const FILE: &str = "nightbook.toml";
+
+/// All sections and their keys; `factors` has names of the user's own.
+const SECTIONS: [(&str, &[&str]); 13] = [
+    ("site", &["title", "base_url", "detail"]),
+    ("schedule", &["name", "cron", "timezone", "calendar", "grace_minutes", "catch_up"]),
+    ("factors", &[]),
+    ("rates", &["factor", "duration"]),
+    ("factor_analysis", &["window", "min_observations", "beta_cap"]),
+    ("correlations", &["window", "min_overlap", "min_position_value", "min_weight", "cluster_threshold"]),
+    ("snapshot", &["risk_window"]),
+    ("greeks", &["rate", "default_volatility", "dividend_yield"]),
+    (
+        "run",
+        &[
+            "jobs", "concurrency", "retries", "backoff_seconds", "job_timeout_seconds", "deadline_minutes",
+            "price_max_age_sessions",
+        ],
+    ),
+    ("market_risk", &["moves"]),
+    ("scenarios", &["id", "name", "category", "severity", "shocks"]),
+    ("retention", &["records_days", "results_days"]),
+    ("alerts", &["command"]),
+];
+
+const SEVERITIES: [&str; 4] = ["mild", "moderate", "severe", "extreme"];
+
+type Value<'i> = Spanned<DeValue<'i>>;
+type Table<'i> = DeTable<'i>;
+
+/// Reads the settings; what cannot be used keeps its default, and the errors say so.
+pub(crate) fn read(content: &[u8], errors: &mut Findings, warnings: &mut Findings) -> Settings {
+    let mut settings = Settings::default();
+    let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
+    let text = match std::str::from_utf8(content) {
+        Ok(text) => text,
+        Err(error) => {
+            let good = &content[..error.valid_up_to()];
+            let line = 1 + good.iter().filter(|b| **b == b'\n').count() as u64;
+            let start = good.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+            let end = content[start..].iter().position(|b| *b == b'\n').map_or(content.len(), |length| start + length);
+            let message = "not UTF-8; save the file with the encoding UTF-8";
+            errors.push(line, "", &content[start..end], message, Scope::Book);
+            return settings;
+        }
+    };
+    let (root, syntax) = DeTable::parse_recoverable(text);
+    let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+    let mut walk = Walk { text, line_starts, errors, warnings, broken_lines: HashSet::new() };
+    for error in &syntax {
+        let span = error.span().unwrap_or(0..0);
+        let (line, column) = walk.place(span.start);
+        if walk.broken_lines.insert(line) {
+            let message = format!("not TOML: {}", error.message().trim().replace('\n', "; "));
+            let text = walk.line_of(span.start).to_owned();
+            walk.errors.push(line, &column, text.as_bytes(), message, Scope::Book);
+        }
+    }
+    walk.root(root.get_ref(), &mut settings);
+    settings
+}
+
+struct Walk<'w> {
+    text: &'w str,
+    /// Where each line begins.
+    line_starts: Vec<usize>,
+    errors: &'w mut Findings,
+    warnings: &'w mut Findings,
+    /// Lines that are no TOML: what the recovery makes of them is not reported as well.
+    broken_lines: HashSet<u64>,
+}
+
+/// A table's entries in the order of the file.
+fn entries<'t, 'i>(table: &'t Table<'i>) -> Vec<(&'t str, Range<usize>, &'t Value<'i>)> {
+    let mut entries: Vec<_> =
+        table.iter().map(|(key, value)| (key.get_ref().as_ref(), key.span(), value)).collect();
+    entries.sort_by_key(|(_, span, _)| span.start);
+    entries
+}
+
+fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a number with a point",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date or time",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+impl Walk<'_> {
+    /// Line and column of a byte, both counted from 1, the column in characters.
+    fn place(&self, at: usize) -> (u64, String) {
+        let mut at = at.min(self.text.len());
+        while !self.text.is_char_boundary(at) {
+            at -= 1;
+        }
+        let line = self.line_starts.partition_point(|start| *start <= at).max(1);
+        // What is wrong at the very end of a file that ends with a line end is wrong on its last line.
+        let last = self.line_starts.partition_point(|start| *start < self.text.len()).max(1);
+        let line = line.min(last);
+        let column = self.text[self.line_starts[line - 1]..at].chars().count() + 1;
+        (line as u64, column.to_string())
+    }
+
+    fn line_of(&self, at: usize) -> &str {
+        let line = self.line_starts.partition_point(|start| *start <= at).max(1);
+        self.text[self.line_starts[line - 1]..].lines().next().unwrap_or("")
+    }
+
+    fn source(&self, span: &Range<usize>) -> &str {
+        self.text.get(span.clone()).unwrap_or("")
+    }
+
+    fn error(&mut self, span: &Range<usize>, message: impl Into<String>) {
+        let (line, column) = self.place(span.start);
+        if !self.broken_lines.contains(&line) {
+            let text = self.source(span).lines().next().unwrap_or("").to_owned();
+            self.errors.push(line, &column, text.as_bytes(), message, Scope::Book);
+        }
+    }
+
+    fn warn(&mut self, span: &Range<usize>, message: impl Into<String>) {
+        let (line, column) = self.place(span.start);
+        let text = self.source(span).lines().next().unwrap_or("").to_owned();
+        self.warnings.push(line, &column, text.as_bytes(), message, Scope::Orphan);
+    }
+
+    fn warn_file(&mut self, message: impl Into<String>) {
+        self.warnings.push(0, "", &[], message, Scope::Orphan);
+    }
+
+    fn unknown_key(&mut self, section: &str, key: &str, span: &Range<usize>, known: &[&str]) {
+        let full = if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") };
+        let elsewhere = SECTIONS.iter().find(|(name, keys)| *name != section && keys.contains(&key));
+        let help = match (value::nearest(key, known.iter().copied()), elsewhere) {
+            (Some(near), _) => format!("; did you mean `{near}`?"),
+            (None, Some((name, _))) => format!("; it belongs into [{name}]."),
+            (None, None) => ".".to_owned(),
+        };
+        let full = crate::issue::shown(full.as_bytes());
+        self.error(span, format!("unknown key `{full}`{help} Allowed here: {}", known.join(", ")));
+    }
+
+    fn root(&mut self, root: &Table<'_>, settings: &mut Settings) {
+        let names: Vec<&str> = SECTIONS.iter().map(|(name, _)| *name).collect();
+        let mut wrote = Wrote::default();
+        for (key, span, value) in entries(root) {
+            let Some((section, keys)) = SECTIONS.iter().find(|(name, _)| *name == key) else {
+                self.unknown_key("", key, &span, &names);
+                continue;
+            };
+            if *section == "scenarios" {
+                self.scenarios(value, settings, &mut wrote);
+                continue;
+            }
+            let DeValue::Table(table) = value.get_ref() else {
+                self.error(&span, format!("`{key}` is {}; it must be a table: [{key}]", kind(value.get_ref())));
+                continue;
+            };
+            if *section == "factors" {
+                self.factors(table, &span, settings, &mut wrote);
+                continue;
+            }
+            for (key, span, value) in entries(table) {
+                if keys.contains(&key) {
+                    self.setting(section, key, value, settings, &mut wrote);
+                } else {
+                    self.unknown_key(section, key, &span, keys);
+                }
+            }
+        }
+        self.together(settings, &wrote);
+    }
+
+    #[expect(clippy::too_many_lines, reason = "one line for each setting")]
+    fn setting(&mut self, section: &str, key: &str, value: &Value<'_>, settings: &mut Settings, wrote: &mut Wrote) {
+        let s = settings;
+        match (section, key) {
+            ("site", "title") => {
+                if let Some((text, span)) = self.text(key, value) {
+                    if text.is_empty() || text.chars().count() > 100 || text.chars().any(char::is_control) {
+                        self.error(&span, "`title` may have 1 to 100 characters, none of them a control character");
+                    } else {
+                        s.site.title = text;
+                    }
+                }
+            }
+            ("site", "base_url") => {
+                if let Some((text, span)) = self.text(key, value) {
+                    if is_web_address(&text) && !text.contains(['?', '#']) {
+                        s.site.base_url = Some(text.trim_end_matches('/').to_owned());
+                    } else {
+                        self.error(&span, "`base_url` must begin with https:// or http:// and have no spaces, ? or #");
+                    }
+                }
+            }
+            ("site", "detail") => {
+                if let Some(detail) = self.choice(key, value, &["full", "redacted"]) {
+                    s.site.detail = if detail == "full" { Detail::Full } else { Detail::Redacted };
+                }
+            }
+            ("schedule", "name") => {
+                if let Some((text, span)) = self.text(key, value) {
+                    match ScheduleName::new(text) {
+                        Ok(name) => s.schedule.name = name,
+                        Err(_) => self.error(&span, format!("`name` may have {}", ScheduleName::ALLOWED)),
+                    }
+                }
+            }
+            ("schedule", "cron") => self.cron(value, s, wrote),
+            ("schedule", "timezone") => {
+                if let Some((text, span)) = self.text(key, value) {
+                    match text.parse::<Tz>() {
+                        Ok(zone) => {
+                            s.schedule.timezone = zone;
+                            wrote.cron.get_or_insert(span);
+                        }
+                        Err(_) => {
+                            let near = value::hint(&text, chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()));
+                            self.error(&span, format!("`timezone` must be an IANA time zone such as America/New_York or UTC{near}"));
+                        }
+                    }
+                }
+            }
+            ("schedule", "calendar") => {
+                if let Some(name) = self.choice(key, value, &Calendar::NAMES) {
+                    s.schedule.calendar = Calendar::from_name(name).unwrap_or_default();
+                }
+            }
+            ("schedule", "grace_minutes") => self.whole(key, value, 0..=10_080, &mut s.schedule.grace_minutes),
+            ("schedule", "catch_up") => match value.get_ref() {
+                DeValue::Boolean(flag) => s.schedule.catch_up = *flag,
+                other => {
+                    let found = kind(other);
+                    self.error(&value.span(), format!("`catch_up` must be true or false, not {found}"));
+                }
+            },
+            ("rates", "factor") => {
+                if let Some((text, span)) = self.text(key, value) {
+                    wrote.rates_factor = Some(span);
+                    s.rates.factor = text;
+                }
+            }
+            ("rates", "duration") => self.number(key, value, 0.0..=100.0, &mut s.rates.duration),
+            ("factor_analysis", "window") => {
+                self.whole(key, value, 3..=5_000, &mut s.factor_analysis.window);
+                wrote.factor_window.get_or_insert(value.span());
+            }
+            ("factor_analysis", "min_observations") => {
+                self.whole(key, value, 3..=5_000, &mut s.factor_analysis.min_observations);
+                wrote.factor_window = Some(value.span());
+            }
+            ("factor_analysis", "beta_cap") => {
+                self.number(key, value, f64::MIN_POSITIVE..=1_000.0, &mut s.factor_analysis.beta_cap);
+            }
+            ("correlations", "window") => {
+                self.whole(key, value, 3..=5_000, &mut s.correlations.window);
+                wrote.correlation_window.get_or_insert(value.span());
+            }
+            ("correlations", "min_overlap") => {
+                self.whole(key, value, 3..=5_000, &mut s.correlations.min_overlap);
+                wrote.correlation_window = Some(value.span());
+            }
+            ("correlations", "min_position_value") => {
+                self.number(key, value, 0.0..=value::MAX_NUMBER, &mut s.correlations.min_position_value);
+            }
+            ("correlations", "min_weight") => self.number(key, value, 0.0..=1.0, &mut s.correlations.min_weight),
+            ("correlations", "cluster_threshold") => {
+                self.number(key, value, 0.0..=1.0, &mut s.correlations.cluster_threshold);
+            }
+            ("snapshot", "risk_window") => self.whole(key, value, 2..=5_000, &mut s.snapshot.risk_window),
+            ("greeks", "rate") => self.number(key, value, -0.5..=1.0, &mut s.greeks.rate),
+            ("greeks", "default_volatility") => {
+                self.number(key, value, 0.0001..=10.0, &mut s.greeks.default_volatility);
+            }
+            ("greeks", "dividend_yield") => self.number(key, value, -0.5..=1.0, &mut s.greeks.dividend_yield),
+            ("run", "jobs") => self.jobs(value, s),
+            ("run", "concurrency") => {
+                let mut concurrency = 0;
+                self.whole(key, value, 1..=1_024, &mut concurrency);
+                s.run.concurrency = (concurrency > 0).then_some(concurrency);
+            }
+            ("run", "retries") => self.whole(key, value, 1..=20, &mut s.run.retries),
+            ("run", "backoff_seconds") => self.number(key, value, 0.0..=3_600.0, &mut s.run.backoff_seconds),
+            ("run", "job_timeout_seconds") => self.whole(key, value, 1..=86_400, &mut s.run.job_timeout_seconds),
+            ("run", "deadline_minutes") => self.whole(key, value, 1..=10_080, &mut s.run.deadline_minutes),
+            ("run", "price_max_age_sessions") => self.whole(key, value, 0..=250, &mut s.run.price_max_age_sessions),
+            ("market_risk", "moves") => self.moves(value, s),
+            ("retention", "records_days") => self.whole(key, value, 1..=36_500, &mut s.retention.records_days),
+            ("retention", "results_days") => self.whole(key, value, 1..=36_500, &mut s.retention.results_days),
+            ("alerts", "command") => self.command(value, s),
+            _ => {}
+        }
+    }
+
+    fn text(&mut self, key: &str, value: &Value<'_>) -> Option<(String, Range<usize>)> {
+        match value.get_ref() {
+            DeValue::String(text) => Some((text.trim().to_owned(), value.span())),
+            other => {
+                let found = kind(other);
+                self.error(&value.span(), format!("`{key}` must be a text in quotes, not {found}"));
+                None
+            }
+        }
+    }
+
+    fn choice<'c>(&mut self, key: &str, value: &Value<'_>, choices: &[&'c str]) -> Option<&'c str> {
+        let (text, span) = self.text(key, value)?;
+        let found = choices.iter().find(|choice| **choice == text).copied();
+        if found.is_none() {
+            let near = value::hint(&text, choices.iter().copied());
+            self.error(&span, format!("`{key}` must be one of {}{near}", choices.join(", ")));
+        }
+        found
+    }
+
+    fn whole(&mut self, key: &str, value: &Value<'_>, allowed: RangeInclusive<u32>, target: &mut u32) {
+        let (least, most) = (allowed.start(), allowed.end());
+        let wanted = format!("`{key}` must be a whole number from {least} to {most}");
+        match value.get_ref() {
+            DeValue::Integer(integer) => match u32::from_str_radix(integer.as_str(), integer.radix()) {
+                Ok(number) if allowed.contains(&number) => *target = number,
+                _ => self.error(&value.span(), wanted),
+            },
+            DeValue::Float(_) => self.error(&value.span(), format!("{wanted}, without a point")),
+            other => {
+                let found = kind(other);
+                self.error(&value.span(), format!("{wanted}, not {found}"));
+            }
+        }
+    }
+
+    fn number(&mut self, key: &str, value: &Value<'_>, allowed: RangeInclusive<f64>, target: &mut f64) {
+        // The smallest of the ranges that leave 0 out reads better as "above 0".
+        let least = if *allowed.start() == f64::MIN_POSITIVE { "above 0".to_owned() } else { format!("from {}", allowed.start()) };
+        let wanted = format!("`{key}` must be a number {least} to {}", allowed.end());
+        match float(value.get_ref()) {
+            Some(number) if allowed.contains(&number) => *target = number,
+            Some(_) => self.error(&value.span(), wanted),
+            None => {
+                let found = kind(value.get_ref());
+                self.error(&value.span(), format!("{wanted}, not {found}"));
+            }
+        }
+    }
+
+    fn cron(&mut self, value: &Value<'_>, settings: &mut Settings, wrote: &mut Wrote) {
+        let Some((text, span)) = self.text("cron", value) else { return };
+        let wanted = "`cron` must have five fields: minute, hour, day of month, month, day of week; for example \"30 18 * * 1-5\"";
+        match schedule::parse_cron(&text) {
+            Ok(_) => {
+                let trial = ScheduleSettings { cron: text.clone(), ..ScheduleSettings::default() };
+                if schedule::next_slot(&trial, probe_start()).is_some() {
+                    settings.schedule.cron = text;
+                    wrote.cron = Some(span);
+                } else {
+                    self.error(&span, format!("the schedule never comes; {wanted}"));
+                }
+            }
+            Err(reason) => self.error(&span, format!("{wanted} ({})", reason.trim_end_matches('.'))),
+        }
+    }
+
+    fn jobs(&mut self, value: &Value<'_>, settings: &mut Settings) {
+        let DeValue::Array(list) = value.get_ref() else {
+            let found = kind(value.get_ref());
+            self.error(&value.span(), format!("`jobs` must be a list of job names, not {found}"));
+            return;
+        };
+        let mut jobs: Vec<JobName> = Vec::new();
+        let mut places: Vec<(usize, Range<usize>)> = Vec::new();
+        for item in list {
+            let Some((text, span)) = self.text("jobs", item) else { continue };
+            let Some(at) = JOBS.iter().position(|job| *job == text) else {
+                let near = value::hint(&text, JOBS);
+                self.error(&span, format!("no such job{near}; the jobs are {}", JOBS.join(", ")));
+                continue;
+            };
+            if places.iter().any(|(other, _)| *other == at) {
+                self.error(&span, format!("`{text}` is in the list twice; each job runs once"));
+                continue;
+            }
+            if let Some((before, _)) = places.iter().find(|(other, _)| *other > at) {
+                let message = format!("`{text}` must stand before `{}`; the order is {}", JOBS[*before], JOBS.join(", "));
+                self.error(&span, message);
+            }
+            jobs.push(known_job(JOBS[at]));
+            places.push((at, span));
+        }
+        for (at, span) in &places {
+            for need in needs_of(JOBS[*at]) {
+                if !jobs.iter().any(|job| job.as_str() == *need) {
+                    self.error(span, format!("`{}` needs `{need}`; add it, or leave both out", JOBS[*at]));
+                }
+            }
+        }
+        if list.is_empty() {
+            self.error(&value.span(), format!("`jobs` must name a job at least; the jobs are {}", JOBS.join(", ")));
+        }
+        settings.run.jobs = jobs;
+    }
+
+    fn moves(&mut self, value: &Value<'_>, settings: &mut Settings) {
+        let wanted = "`moves` must be a list of 1 to 50 different fractions above -1 and up to 10, none of them 0; 0.05 is 5 %";
+        let DeValue::Array(list) = value.get_ref() else {
+            self.error(&value.span(), wanted);
+            return;
+        };
+        let mut moves: Vec<f64> = Vec::new();
+        for item in list {
+            match float(item.get_ref()) {
+                Some(change) if change > -1.0 && change <= 10.0 && change != 0.0 && !moves.contains(&change) => {
+                    moves.push(change);
+                }
+                _ => self.error(&item.span(), wanted),
+            }
+        }
+        if list.is_empty() || list.len() > 50 {
+            self.error(&value.span(), wanted);
+        } else {
+            settings.market_risk.moves = moves;
+        }
+    }
+
+    fn command(&mut self, value: &Value<'_>, settings: &mut Settings) {
+        let wanted = "`command` must be a program, or a list of a program and its arguments, each a text without NUL";
+        let fits = |text: &str| !text.contains('\0') && text.len() <= 4_096;
+        match value.get_ref() {
+            DeValue::String(program) if !program.trim().is_empty() && fits(program) => {
+                settings.alerts.command = Some(vec![program.trim().to_owned()]);
+            }
+            DeValue::Array(list) if !list.is_empty() => {
+                let mut words = Vec::new();
+                for item in list {
+                    match item.get_ref() {
+                        DeValue::String(word) if fits(word) && (!words.is_empty() || !word.is_empty()) => {
+                            words.push(word.to_string());
+                        }
+                        _ => self.error(&item.span(), wanted),
+                    }
+                }
+                settings.alerts.command = Some(words);
+            }
+            _ => self.error(&value.span(), wanted),
+        }
+    }
+
+    fn factors(&mut self, table: &Table<'_>, span: &Range<usize>, settings: &mut Settings, wrote: &mut Wrote) {
+        wrote.factors = Some(span.clone());
+        let mut factors: Vec<Factor> = Vec::new();
+        let all = entries(table);
+        if all.is_empty() || all.len() > 64 {
+            self.error(span, "[factors] must have 1 to 64 factors, each as  name = \"proxy symbol\"");
+        }
+        for (name, key_span, value) in all {
+            if !is_factor_name(name) {
+                self.error(&key_span, "a factor's name may have 1 to 64 characters, none of them a control character");
+                continue;
+            }
+            let Some((proxy, span)) = self.text(name, value) else { continue };
+            if value::parse_symbol(proxy.as_bytes()).is_none() {
+                self.error(&span, format!("not a symbol; allowed are {}", value::SYMBOL_ALLOWED));
+                continue;
+            }
+            if let Some(other) = factors.iter().find(|factor| factor.proxy == proxy) {
+                let message = format!("the proxy of `{}` too; two equal factors have no fit together", other.name);
+                self.warn(&span, message);
+            }
+            factors.push(Factor { name: name.to_owned(), proxy });
+        }
+        settings.factors = factors;
+    }
+
+    fn scenarios(&mut self, value: &Value<'_>, settings: &mut Settings, wrote: &mut Wrote) {
+        let DeValue::Array(list) = value.get_ref() else {
+            let found = kind(value.get_ref());
+            self.error(&value.span(), format!("`scenarios` is {found}; write each scenario below [[scenarios]]"));
+            return;
+        };
+        let mut scenarios: Vec<Scenario> = Vec::new();
+        for item in list {
+            let DeValue::Table(table) = item.get_ref() else {
+                let found = kind(item.get_ref());
+                self.error(&item.span(), format!("a scenario must be a table below [[scenarios]], not {found}"));
+                continue;
+            };
+            if let Some(scenario) = self.scenario(table, &item.span(), wrote) {
+                scenarios.push(scenario);
+            }
+        }
+        wrote.scenarios = true;
+        settings.scenarios = scenarios;
+    }
+
+    fn scenario(&mut self, table: &Table<'_>, span: &Range<usize>, wrote: &mut Wrote) -> Option<Scenario> {
+        let known = SECTIONS.iter().find(|(name, _)| *name == "scenarios").map_or(&[][..], |(_, keys)| *keys);
+        let mut scenario = Scenario {
+            id: String::new(),
+            name: String::new(),
+            category: "custom".to_owned(),
+            severity: "moderate".to_owned(),
+            shocks: Vec::new(),
+        };
+        let (mut has_id, mut has_shocks) = (false, false);
+        for (key, key_span, value) in entries(table) {
+            match key {
+                "id" => {
+                    has_id = true;
+                    let Some((id, span)) = self.text(key, value) else { continue };
+                    let fits = (1..=64).contains(&id.len())
+                        && id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-'));
+                    if !fits {
+                        self.error(&span, "`id` may have 1 to 64 characters of a-z 0-9 _ -");
+                    } else if !wrote.scenario_ids.insert(id.clone()) {
+                        self.error(&span, "another scenario has this id; ids must be unique");
+                    }
+                    scenario.id = id;
+                }
+                "name" | "category" => {
+                    let Some((text, span)) = self.text(key, value) else { continue };
+                    if text.is_empty() || text.chars().count() > 100 || text.chars().any(char::is_control) {
+                        self.error(&span, format!("`{key}` may have 1 to 100 characters, none of them a control character"));
+                    } else if key == "name" {
+                        scenario.name = text;
+                    } else {
+                        scenario.category = text;
+                    }
+                }
+                "severity" => {
+                    if let Some(severity) = self.choice(key, value, &SEVERITIES) {
+                        scenario.severity = severity.to_owned();
+                    }
+                }
+                "shocks" => {
+                    has_shocks = true;
+                    self.shocks(value, &mut scenario, wrote);
+                }
+                _ => self.unknown_key("scenarios", key, &key_span, known),
+            }
+        }
+        if !has_id {
+            self.error(span, "the scenario has no `id`");
+        }
+        if !has_shocks {
+            self.error(span, "the scenario has no `shocks`, for example  shocks = { Market = -0.1 }");
+        }
+        if scenario.name.is_empty() {
+            scenario.name.clone_from(&scenario.id);
+        }
+        (has_id && has_shocks).then_some(scenario)
+    }
+
+    fn shocks(&mut self, value: &Value<'_>, scenario: &mut Scenario, wrote: &mut Wrote) {
+        let wanted = "`shocks` must be a table of factors and changes, for example  { Market = -0.1, \"Low Volatility\" = -0.2 }";
+        let DeValue::Table(table) = value.get_ref() else {
+            let found = kind(value.get_ref());
+            self.error(&value.span(), format!("{wanted}, not {found}"));
+            return;
+        };
+        if table.is_empty() {
+            self.error(&value.span(), wanted);
+        }
+        for (factor, key_span, value) in entries(table) {
+            match float(value.get_ref()) {
+                Some(change) if (-1.0..=10.0).contains(&change) => {
+                    scenario.shocks.push(Shock { factor: factor.to_owned(), change });
+                    wrote.shocks.push((factor.to_owned(), key_span));
+                }
+                _ => self.error(&value.span(), "a shock must be a fraction from -1 to 10; -0.1 is -10 %"),
+            }
+        }
+    }
+
+    /// What settings must be to each other, once all are read.
+    fn together(&mut self, settings: &Settings, wrote: &Wrote) {
+        let (window, least) = (settings.factor_analysis.window, settings.factor_analysis.min_observations);
+        if let Some(span) = wrote.factor_window.as_ref().filter(|_| least > window) {
+            self.error(span, format!("min_observations is {least} and window {window}; no window could ever have enough"));
+        }
+        let (window, least) = (settings.correlations.window, settings.correlations.min_overlap);
+        if let Some(span) = wrote.correlation_window.as_ref().filter(|_| least > window) {
+            self.error(span, format!("min_overlap is {least} and window {window}; no window could ever have enough"));
+        }
+        let has = |name: &str| settings.factors.iter().any(|factor| factor.name == name);
+        let names: Vec<&str> = settings.factors.iter().map(|factor| factor.name.as_str()).collect();
+        for (factor, span) in &wrote.shocks {
+            if !has(factor) {
+                let near = value::hint(factor, names.iter().copied());
+                self.warn(span, format!("the book has no such factor{near}; this scenario is not computed"));
+            }
+        }
+        if !wrote.scenarios {
+            let lost = |scenario: &&Scenario| scenario.shocks.iter().any(|shock| !has(&shock.factor));
+            let count = settings.scenarios.iter().filter(lost).count();
+            if count > 0 {
+                let all = settings.scenarios.len();
+                self.warn_file(format!(
+                    "{count} of the {all} scenarios built in shock factors that [factors] does not name; they are not computed"
+                ));
+            }
+        }
+        if let Some(span) = wrote.rates_factor.as_ref().filter(|_| !has(&settings.rates.factor)) {
+            let near = value::hint(&settings.rates.factor, names.iter().copied());
+            self.warn(span, format!("the book has no such factor{near}; no shock is taken for a change of yield"));
+        }
+        if let Some(span) = wrote.factors.as_ref().filter(|_| !has("Market")) {
+            self.warn(span, "no factor named `Market`: market_risk_scenarios has nothing to move");
+        }
+        if let Some(span) = &wrote.cron {
+            self.night_hours(span, &settings.schedule);
+        }
+    }
+
+    /// Where clocks change, they do so in the small hours: a slot then is skipped or moved twice a year.
+    fn night_hours(&mut self, span: &Range<usize>, schedule: &ScheduleSettings) {
+        let zone = schedule.timezone;
+        let offset = |month| zone.with_ymd_and_hms(2025, month, 15, 12, 0, 0).earliest().map(|time| time.offset().fix());
+        if offset(1) == offset(7) {
+            return;
+        }
+        let mut after = probe_start();
+        for _ in 0..200 {
+            let Some(slot) = schedule::next_slot(schedule, after) else { return };
+            let local = slot.with_timezone(&zone);
+            if local.hour() < 4 {
+                let message = format!(
+                    "a slot at {} in {zone} lies in the hours in which clocks change; one from 04:00 to 23:59 always comes once",
+                    local.format("%H:%M")
+                );
+                self.warn(span, message);
+                return;
+            }
+            after = slot;
+        }
+    }
+}
+
+/// Where settings stand that are checked against others.
+#[derive(Default)]
+struct Wrote {
+    cron: Option<Range<usize>>,
+    rates_factor: Option<Range<usize>>,
+    factor_window: Option<Range<usize>>,
+    correlation_window: Option<Range<usize>>,
+    factors: Option<Range<usize>>,
+    scenarios: bool,
+    scenario_ids: HashSet<String>,
+    shocks: Vec<(String, Range<usize>)>,
+}
+
+fn float(value: &DeValue<'_>) -> Option<f64> {
+    let number = match value {
+        DeValue::Float(float) => float.as_str().parse::<f64>().ok()?,
+        #[expect(clippy::cast_precision_loss, reason = "ranges of settings are far below 2^53")]
+        DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix()).ok()? as f64,
+        _ => return None,
+    };
+    Some(number)
+}
+
+fn is_factor_name(name: &str) -> bool {
+    !name.is_empty() && name.trim() == name && name.chars().count() <= 64 && !name.chars().any(char::is_control)
+}
+
+/// Where trial slots are counted from: any fixed instant does.
+fn probe_start() -> DateTime<Utc> {
+    Utc.timestamp_opt(1_735_732_800, 0).earliest().unwrap_or_default()
+}
