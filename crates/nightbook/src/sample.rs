@@ -589,4 +589,37 @@ mod tests {
             assert!(reading.book.is_some(), "{name}");
         }
     }
+
+    /// The lines that are commented out, made to count: what they show as the default has to be the default.
+    fn with_every_setting(settings: &str) -> String {
+        let is_setting = |line: &str| {
+            let key = line.split_once(" = ").map(|(key, _)| key);
+            let plain = |key: &str| key.chars().all(|c| c.is_alphanumeric() || c == '_');
+            let quoted = |key: &str| key.starts_with('"') && key.ends_with('"');
+            line.starts_with(['[', ']']) || line.starts_with("    \"") || key.is_some_and(|k| plain(k) || quoted(k))
+        };
+        let open = |line: &str| match line.strip_prefix("# ") {
+            Some(rest) if is_setting(rest) => format!("{rest}\n"),
+            _ => format!("{line}\n"),
+        };
+        settings.lines().map(open).collect()
+    }
+
+    #[test]
+    fn init_shows_every_setting_with_its_default() {
+        let mut files: BTreeMap<String, Vec<u8>> =
+            init_files().into_iter().map(|(name, text)| (name, text.into_bytes())).collect();
+        files.insert("nightbook.toml".to_owned(), with_every_setting(INIT_SETTINGS).into_bytes());
+        let reading = book::read(&book::MemorySource::new(files)).unwrap();
+        assert_eq!(reading.errors, []);
+        let mut shown = reading.book.unwrap().settings;
+        let defaults = book::Settings::default();
+        // Those without a default show an example.
+        assert!(shown.site.base_url.take().is_some() && shown.alerts.command.take().is_some());
+        assert!(shown.run.concurrency.take().is_some());
+        assert_eq!(shown.scenarios.len(), 1);
+        assert!(defaults.scenarios.contains(&shown.scenarios[0]));
+        shown.scenarios.clone_from(&defaults.scenarios);
+        assert_eq!(shown, defaults);
+    }
 }
