@@ -458,14 +458,9 @@ mod tests {
 
     use super::*;
 
-    /// Weekdays up to a Tuesday.
     fn sessions(count: usize) -> Vec<NaiveDate> {
         let last = NaiveDate::from_ymd_opt(2026, 11, 24).unwrap();
-        let weekday = |date: &NaiveDate| !matches!(date.weekday(), Weekday::Sat | Weekday::Sun);
-        let backwards = std::iter::successors(Some(last), NaiveDate::pred_opt);
-        let mut days: Vec<NaiveDate> = backwards.filter(weekday).take(count).collect();
-        days.reverse();
-        days
+        book::CalendarKind::Nyse.last_sessions(last, count)
     }
 
     fn rows(file: &str) -> Vec<Vec<String>> {
@@ -577,7 +572,7 @@ mod tests {
     }
 
     #[test]
-    fn the_books_are_read_without_an_error() {
+    fn the_books_are_read_and_only_the_twists_are_found() {
         let days = sessions(310);
         let mut books: Vec<(&str, BTreeMap<String, String>)> = vec![("init", init_files())];
         books.extend(sample_nights(&days).into_iter().map(|night| (night.story, night.files)));
@@ -586,6 +581,8 @@ mod tests {
             let reading = book::read(&book::MemorySource::new(files)).unwrap();
             let errors = reading.errors.len();
             assert_eq!(errors, usize::from(name.contains("1,5OO")), "{name}: {:?}", reading.errors);
+            let expected = usize::from(name.contains("equity of") || name.contains("no prices"));
+            assert_eq!(reading.warnings.len(), expected, "{name}: {:?}", reading.warnings);
             assert!(reading.book.is_some(), "{name}");
         }
     }
