@@ -59,9 +59,9 @@ impl BookSource for Generated {
     fn open(&self, name: &str) -> Result<Box<dyn Read + Send>, BookError> {
         Ok(match name {
             "portfolios.csv" => Box::new(&b"portfolio_id,name,equity\np,P,1000\n"[..]),
-            "positions.csv" => Box::new(
-                &b"portfolio_id,symbol,quantity,entry_price,entry_date\np,SYM00001,1,1,2020-01-02\n"[..],
-            ),
+            "positions.csv" => {
+                Box::new(&b"portfolio_id,symbol,quantity,entry_price,entry_date\np,SYM00001,1,1,2020-01-02\n"[..])
+            }
             _ => {
                 let from = NaiveDate::from_ymd_opt(2015, 1, 2).unwrap();
                 let dates = Calendar::Nyse.sessions(from, NaiveDate::from_ymd_opt(2022, 12, 30).unwrap());

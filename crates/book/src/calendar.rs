@@ -262,3 +262,173 @@ fn is_good_friday(date: NaiveDate) -> bool {
     let easter = month.ok().zip(day.ok()).and_then(|(month, day)| NaiveDate::from_ymd_opt(date.year(), month, day));
     easter.is_some_and(|easter| date.checked_add_days(Days::new(2)) == Some(easter))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn date(text: &str) -> NaiveDate {
+        text.parse().unwrap()
+    }
+
+    fn instant(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    /// Every weekday on which the exchange was or will be closed, from its published lists.
+    #[rustfmt::skip]
+    const CLOSURES: [(i32, &[(u32, u32)]); 13] = [
+        (2015, &[(1, 1), (1, 19), (2, 16), (4, 3), (5, 25), (7, 3), (9, 7), (11, 26), (12, 25)]),
+        (2016, &[(1, 1), (1, 18), (2, 15), (3, 25), (5, 30), (7, 4), (9, 5), (11, 24), (12, 26)]),
+        (2017, &[(1, 2), (1, 16), (2, 20), (4, 14), (5, 29), (7, 4), (9, 4), (11, 23), (12, 25)]),
+        (2018, &[(1, 1), (1, 15), (2, 19), (3, 30), (5, 28), (7, 4), (9, 3), (11, 22), (12, 5), (12, 25)]),
+        (2019, &[(1, 1), (1, 21), (2, 18), (4, 19), (5, 27), (7, 4), (9, 2), (11, 28), (12, 25)]),
+        (2020, &[(1, 1), (1, 20), (2, 17), (4, 10), (5, 25), (7, 3), (9, 7), (11, 26), (12, 25)]),
+        (2021, &[(1, 1), (1, 18), (2, 15), (4, 2), (5, 31), (7, 5), (9, 6), (11, 25), (12, 24)]),
+        (2022, &[(1, 17), (2, 21), (4, 15), (5, 30), (6, 20), (7, 4), (9, 5), (11, 24), (12, 26)]),
+        (2023, &[(1, 2), (1, 16), (2, 20), (4, 7), (5, 29), (6, 19), (7, 4), (9, 4), (11, 23), (12, 25)]),
+        (2024, &[(1, 1), (1, 15), (2, 19), (3, 29), (5, 27), (6, 19), (7, 4), (9, 2), (11, 28), (12, 25)]),
+        (2025, &[(1, 1), (1, 9), (1, 20), (2, 17), (4, 18), (5, 26), (6, 19), (7, 4), (9, 1), (11, 27), (12, 25)]),
+        (2026, &[(1, 1), (1, 19), (2, 16), (4, 3), (5, 25), (6, 19), (7, 3), (9, 7), (11, 26), (12, 25)]),
+        (2027, &[(1, 1), (1, 18), (2, 15), (3, 26), (5, 31), (6, 18), (7, 5), (9, 6), (11, 25), (12, 24)]),
+    ];
+
+    /// Every session that ended or will end at 13:00.
+    #[rustfmt::skip]
+    const EARLY: [(i32, &[(u32, u32)]); 13] = [
+        (2015, &[(11, 27), (12, 24)]),
+        (2016, &[(11, 25)]),
+        (2017, &[(7, 3), (11, 24)]),
+        (2018, &[(7, 3), (11, 23), (12, 24)]),
+        (2019, &[(7, 3), (11, 29), (12, 24)]),
+        (2020, &[(11, 27), (12, 24)]),
+        (2021, &[(11, 26)]),
+        (2022, &[(11, 25)]),
+        (2023, &[(7, 3), (11, 24)]),
+        (2024, &[(7, 3), (11, 29), (12, 24)]),
+        (2025, &[(7, 3), (11, 28), (12, 24)]),
+        (2026, &[(11, 27), (12, 24)]),
+        (2027, &[(11, 26)]),
+    ];
+
+    fn days_of(year: i32) -> impl Iterator<Item = NaiveDate> {
+        NaiveDate::from_ymd_opt(year, 1, 1).unwrap().iter_days().take_while(move |date| date.year() == year)
+    }
+
+    #[test]
+    fn the_exchange_is_closed_on_the_days_it_published() {
+        for (year, closures) in CLOSURES {
+            let ours: Vec<(u32, u32)> = days_of(year)
+                .filter(|date| !Calendar::Nyse.is_session(*date) && Calendar::Weekdays.is_session(*date))
+                .map(|date| (date.month(), date.day()))
+                .collect();
+            assert_eq!(ours, closures, "{year}");
+        }
+    }
+
+    #[test]
+    fn sessions_end_early_on_the_days_it_published() {
+        for (year, early) in EARLY {
+            let ours: Vec<(u32, u32)> = days_of(year)
+                .filter(|date| Calendar::Nyse.is_early_close(*date))
+                .map(|date| (date.month(), date.day()))
+                .collect();
+            assert_eq!(ours, early, "{year}");
+        }
+    }
+
+    #[test]
+    fn the_rules_agree_with_the_published_list_where_both_know() {
+        for year in 2020..=2028 {
+            for date in days_of(year).filter(|date| Calendar::Weekdays.is_session(*date)) {
+                let listed = date.holiday().unwrap().is_some();
+                assert_eq!(nyse_holiday_by_rule(date).is_some(), listed, "{date}");
+            }
+        }
+    }
+
+    #[test]
+    fn easter_falls_where_it_does() {
+        for good_friday in ["1961-03-31", "2000-04-21", "2008-03-21", "2011-04-22", "2038-04-23", "2100-03-26"] {
+            assert!(is_good_friday(date(good_friday)), "{good_friday}");
+        }
+    }
+
+    #[test]
+    fn closed_days_have_a_reason() {
+        let why = |text: &str| Calendar::Nyse.closed_because(date(text));
+        assert_eq!(why("2025-11-27"), Some("Thanksgiving Day"));
+        assert_eq!(why("2025-01-09"), Some("national day of mourning for Jimmy Carter"));
+        assert_eq!(why("2018-12-05"), Some("national day of mourning for George H. W. Bush"));
+        assert_eq!(why("2040-07-04"), Some("Independence Day"));
+        assert_eq!(why("2025-11-29"), Some("Saturday"));
+        assert_eq!(why("2025-11-28"), None);
+        assert_eq!(Calendar::Weekdays.closed_because(date("2025-11-30")), Some("Sunday"));
+        assert_eq!(Calendar::Weekdays.closed_because(date("2025-11-27")), None);
+        assert_eq!(Calendar::EveryDay.closed_because(date("2025-11-30")), None);
+    }
+
+    #[test]
+    fn sessions_follow_each_other() {
+        let nyse = Calendar::Nyse;
+        assert_eq!(nyse.next_session(date("2025-11-26")), date("2025-11-28"));
+        assert_eq!(nyse.next_session(date("2025-11-28")), date("2025-12-01"));
+        assert_eq!(nyse.previous_session(date("2025-12-01")), date("2025-11-28"));
+        assert_eq!(nyse.sessions(date("2025-11-26"), date("2025-12-01")).len(), 3);
+        assert_eq!(nyse.sessions(date("2025-12-01"), date("2025-11-26")), []);
+        assert_eq!(nyse.last_sessions(date("2025-11-30"), 2), [date("2025-11-26"), date("2025-11-28")]);
+        assert_eq!(nyse.last_sessions(date("2025-11-28"), 2), [date("2025-11-26"), date("2025-11-28")]);
+        assert_eq!(nyse.last_sessions(date("2025-11-28"), 0), []);
+    }
+
+    #[test]
+    fn sessions_close_in_local_time() {
+        let close = |calendar: Calendar, day: &str, zone| calendar.close_time_utc(date(day), zone).to_rfc3339();
+        assert_eq!(close(Calendar::Nyse, "2025-07-02", Tz::UTC), "2025-07-02T20:00:00+00:00");
+        assert_eq!(close(Calendar::Nyse, "2025-07-03", Tz::UTC), "2025-07-03T17:00:00+00:00");
+        assert_eq!(close(Calendar::Nyse, "2025-12-02", Tz::Asia__Tokyo), "2025-12-02T21:00:00+00:00");
+        assert_eq!(close(Calendar::EveryDay, "2025-12-02", Tz::Europe__Berlin), "2025-12-02T23:00:00+00:00");
+        // Clocks skip midnight in Beirut on this day: it ends when they resume at 01:00.
+        assert_eq!(close(Calendar::EveryDay, "2024-03-30", Tz::Asia__Beirut), "2024-03-30T22:00:00+00:00");
+    }
+
+    #[test]
+    fn the_last_completed_session_waits_for_the_close() {
+        let last = |now: &str| Calendar::Nyse.last_completed_session(instant(now), Tz::UTC).to_string();
+        assert_eq!(last("2025-11-26T20:59:59Z"), "2025-11-25");
+        assert_eq!(last("2025-11-26T21:00:00Z"), "2025-11-26");
+        assert_eq!(last("2025-11-28T18:00:00Z"), "2025-11-28");
+        assert_eq!(last("2025-11-30T18:00:00Z"), "2025-11-28");
+        // Still the evening before in New York.
+        assert_eq!(last("2025-11-27T02:00:00Z"), "2025-11-26");
+        let berlin =
+            |now: &str| Calendar::Weekdays.last_completed_session(instant(now), Tz::Europe__Berlin).to_string();
+        assert_eq!(berlin("2025-12-02T22:59:59Z"), "2025-12-01");
+        assert_eq!(berlin("2025-12-02T23:00:00Z"), "2025-12-02");
+    }
+
+    #[test]
+    fn the_ends_of_time_do_not_panic() {
+        for calendar in [Calendar::Nyse, Calendar::Weekdays, Calendar::EveryDay] {
+            for date in [NaiveDate::MIN, NaiveDate::MAX, date("0001-01-01"), date("9999-12-31")] {
+                for zone in [Tz::UTC, Tz::America__New_York, Tz::Pacific__Kiritimati] {
+                    let _ = (calendar.is_session(date), calendar.next_session(date), calendar.previous_session(date));
+                    let _ = (calendar.close_time_utc(date, zone), calendar.last_sessions(date, 3));
+                    let _ = calendar.sessions(date, date);
+                    for now in [DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC] {
+                        let _ = calendar.last_completed_session(now, zone);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn calendars_are_spelt_as_in_the_settings() {
+        for calendar in [Calendar::Nyse, Calendar::Weekdays, Calendar::EveryDay] {
+            assert!(Calendar::NAMES.contains(&calendar.as_str()));
+            assert_eq!(Calendar::from_name(calendar.as_str()), Some(calendar));
+        }
+        assert_eq!(Calendar::from_name("NYSE"), None);
+    }
+}

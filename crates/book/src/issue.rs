@@ -135,14 +135,15 @@ impl Findings {
         self.more_stops_the_book || self.kept.iter().any(|issue| issue.scope == Scope::Book)
     }
 
-    /// The findings kept, by line, and, if some were left out, a last one that says how many.
+    /// The findings kept, by line and column, and, if some were left out, a last one that says how many.
     pub(crate) fn finish(self) -> Vec<Issue> {
         self.finish_as(Scope::Orphan)
     }
 
     /// The same, where those left out have this scope unless they stop the book.
     pub(crate) fn finish_as(mut self, scope: Scope) -> Vec<Issue> {
-        self.kept.sort_by_key(|issue| issue.line);
+        // Columns of a CSV file have names and keep their order, which is that of the checks.
+        self.kept.sort_by_key(|issue| (issue.line, issue.column.parse().unwrap_or(0_u64)));
         if self.more > 0 {
             let scope = if self.more_stops_the_book { Scope::Book } else { scope };
             self.kept.push(Issue {

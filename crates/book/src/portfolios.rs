@@ -9,10 +9,8 @@ use crate::model::Portfolio;
 use crate::table::{Columns, Row, Table};
 use crate::value;
 
-pub(crate) const COLUMNS: Columns = Columns {
-    required: &["portfolio_id", "name", "equity"],
-    optional: &["currency", "owner", "tags", "runbook_url"],
-};
+pub(crate) const COLUMNS: Columns =
+    Columns { required: &["portfolio_id", "name", "equity"], optional: &["currency", "owner", "tags", "runbook_url"] };
 
 /// What `portfolios.csv` says.
 #[derive(Default)]

@@ -18,7 +18,16 @@ use crate::value;
 pub(crate) const COLUMNS: Columns = Columns {
     required: &["portfolio_id", "symbol", "quantity", "entry_price", "entry_date"],
     optional: &[
-        "exit_date", "class", "underlying", "right", "strike", "expiry", "multiplier", "implied_vol", "mark", "sector",
+        "exit_date",
+        "class",
+        "underlying",
+        "right",
+        "strike",
+        "expiry",
+        "multiplier",
+        "implied_vol",
+        "mark",
+        "sector",
     ],
 };
 
@@ -95,7 +104,8 @@ pub(crate) fn read(
         if row.len() != table.width() {
             complaints.push(("", row.raw().to_vec(), table.width_complaint(&row)));
         } else if let Some(first) = repeated(&mut seen, row.raw(), line) {
-            let message = format!("the same line as line {first}; give each lot its own line, or add up the quantities");
+            let message =
+                format!("the same line as line {first}; give each lot its own line, or add up the quantities");
             complaints.push(("", row.raw().to_vec(), message));
         } else {
             let mut warn = |column: &str, text: &[u8], message: String| {
@@ -252,8 +262,13 @@ fn read_lot(
     };
 
     let quantity_text = row.field(places.quantity);
-    let quantity =
-        needed("quantity", quantity_text, "a quantity other than 0, negative for a short position", |q| q != 0.0, complaints);
+    let quantity = needed(
+        "quantity",
+        quantity_text,
+        "a quantity other than 0, negative for a short position",
+        |q| q != 0.0,
+        complaints,
+    );
     let entry_price =
         needed("entry_price", row.field(places.entry_price), "a price of 0 or more", |price| price >= 0.0, complaints);
     let entry_text = row.field(places.entry_date);
@@ -361,7 +376,8 @@ fn read_terms(
 
     if let Some(symbol) = occ {
         let mut contradict = |column, text: &[u8], says: String| {
-            let message = format!("contradicts the symbol, which says {says}; correct one of them, or leave this blank");
+            let message =
+                format!("contradicts the symbol, which says {says}; correct one of them, or leave this blank");
             complaints.push((column, text.to_vec(), message));
         };
         if underlying.as_deref().is_some_and(|underlying| !value::underlying_fits(symbol, underlying)) {

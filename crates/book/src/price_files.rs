@@ -100,7 +100,8 @@ impl Collector {
             };
             let date = value::parse_date(date_text);
             let close = value::parse_number(close_text).filter(|close| *close >= value::MIN_CLOSE);
-            let (Some(number), Some(date), Some(close), true) = (number, date, close, row.len() == table.width()) else {
+            let (Some(number), Some(date), Some(close), true) = (number, date, close, row.len() == table.width())
+            else {
                 self.complain(table, &row, number, errors);
                 continue;
             };
@@ -200,8 +201,12 @@ impl Collector {
             for entry in entries {
                 if let Some(first) = first.filter(|first| first.date == entry.date) {
                     let place = &self.files[first.file as usize];
-                    let message = format!("date and symbol must be unique; line {} of {place} has them already, and it stays", first.line);
-                    let (file, line, text) = (self.files[entry.file as usize].clone(), u64::from(entry.line), entry.date.to_string());
+                    let message = format!(
+                        "date and symbol must be unique; line {} of {place} has them already, and it stays",
+                        first.line
+                    );
+                    let (file, line, text) =
+                        (self.files[entry.file as usize].clone(), u64::from(entry.line), entry.date.to_string());
                     let scope = Scope::Symbol(symbol.clone());
                     let issue = Issue { file, line, column: "date".to_owned(), text, message, scope };
                     self.keep(Some(&symbol), issue, &mut errors[entry.file as usize]);

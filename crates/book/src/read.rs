@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::bytes::{FileBytes, Fault, Stamp, content_hash};
+use crate::bytes::{Fault, FileBytes, Stamp, content_hash};
 use crate::issue::{Findings, Issue, Scope};
 use crate::model::Book;
 use crate::portfolios::Portfolios;
@@ -201,7 +201,10 @@ impl Reader<'_> {
         for name in files.iter().filter(|name| name.ends_with(".gz")) {
             let plain = name.trim_end_matches(".gz");
             if plain.starts_with("prices/") && files.iter().any(|other| other == plain) {
-                self.book_error(name, format!("both {plain} and {name} are there, and only one can be meant; remove one"));
+                self.book_error(
+                    name,
+                    format!("both {plain} and {name} are there, and only one can be meant; remove one"),
+                );
             }
         }
         let mut collector = Collector::new(settings.schedule.calendar);

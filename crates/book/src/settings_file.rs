@@ -14,9 +14,7 @@ use crate::calendar::Calendar;
 use crate::issue::{Findings, Scope};
 use crate::portfolios::is_web_address;
 use crate::schedule;
-use crate::settings::{
-    Detail, Factor, JOBS, ScheduleSettings, Scenario, Settings, Shock, known_job, needs_of,
-};
+use crate::settings::{Detail, Factor, JOBS, Scenario, ScheduleSettings, Settings, Shock, known_job, needs_of};
 use crate::value;
 
 /// The file's name.
@@ -35,7 +33,12 @@ const SECTIONS: [(&str, &[&str]); 13] = [
     (
         "run",
         &[
-            "jobs", "concurrency", "retries", "backoff_seconds", "job_timeout_seconds", "deadline_minutes",
+            "jobs",
+            "concurrency",
+            "retries",
+            "backoff_seconds",
+            "job_timeout_seconds",
+            "deadline_minutes",
             "price_max_age_sessions",
         ],
     ),
@@ -94,8 +97,7 @@ struct Walk<'w> {
 
 /// A table's entries in the order of the file.
 fn entries<'t, 'i>(table: &'t Table<'i>) -> Vec<(&'t str, Range<usize>, &'t Value<'i>)> {
-    let mut entries: Vec<_> =
-        table.iter().map(|(key, value)| (key.get_ref().as_ref(), key.span(), value)).collect();
+    let mut entries: Vec<_> = table.iter().map(|(key, value)| (key.get_ref().as_ref(), key.span(), value)).collect();
     entries.sort_by_key(|(_, span, _)| span.start);
     entries
 }
@@ -241,8 +243,15 @@ impl Walk<'_> {
                             wrote.cron.get_or_insert(span);
                         }
                         Err(_) => {
-                            let near = value::hint(&text, chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()));
-                            self.error(&span, format!("`timezone` must be an IANA time zone such as America/New_York or UTC{near}"));
+                            let zones = || chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
+                            let town = format!("/{}", text.replace(' ', "_"));
+                            let by_town = zones().find(|zone| zone.ends_with(&town));
+                            let near = by_town.or_else(|| value::nearest(&text, zones()));
+                            let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+                            self.error(
+                                &span,
+                                format!("`timezone` must be an IANA time zone such as America/New_York or UTC{near}"),
+                            );
                         }
                     }
                 }
@@ -357,7 +366,11 @@ impl Walk<'_> {
 
     fn number(&mut self, key: &str, value: &Value<'_>, allowed: RangeInclusive<f64>, target: &mut f64) {
         // The smallest of the ranges that leave 0 out reads better as "above 0".
-        let least = if *allowed.start() == f64::MIN_POSITIVE { "above 0".to_owned() } else { format!("from {}", allowed.start()) };
+        let least = if *allowed.start() == f64::MIN_POSITIVE {
+            "above 0".to_owned()
+        } else {
+            format!("from {}", allowed.start())
+        };
         let wanted = format!("`{key}` must be a number {least} to {}", allowed.end());
         match float(value.get_ref()) {
             Some(number) if allowed.contains(&number) => *target = number,
@@ -406,7 +419,8 @@ impl Walk<'_> {
                 continue;
             }
             if let Some((before, _)) = places.iter().find(|(other, _)| *other > at) {
-                let message = format!("`{text}` must stand before `{}`; the order is {}", JOBS[*before], JOBS.join(", "));
+                let message =
+                    format!("`{text}` must stand before `{}`; the order is {}", JOBS[*before], JOBS.join(", "));
                 self.error(&span, message);
             }
             jobs.push(known_job(JOBS[at]));
@@ -426,7 +440,8 @@ impl Walk<'_> {
     }
 
     fn moves(&mut self, value: &Value<'_>, settings: &mut Settings) {
-        let wanted = "`moves` must be a list of 1 to 50 different fractions above -1 and up to 10, none of them 0; 0.05 is 5 %";
+        let wanted =
+            "`moves` must be a list of 1 to 50 different fractions above -1 and up to 10, none of them 0; 0.05 is 5 %";
         let DeValue::Array(list) = value.get_ref() else {
             self.error(&value.span(), wanted);
             return;
@@ -544,7 +559,10 @@ impl Walk<'_> {
                 "name" | "category" => {
                     let Some((text, span)) = self.text(key, value) else { continue };
                     if text.is_empty() || text.chars().count() > 100 || text.chars().any(char::is_control) {
-                        self.error(&span, format!("`{key}` may have 1 to 100 characters, none of them a control character"));
+                        self.error(
+                            &span,
+                            format!("`{key}` may have 1 to 100 characters, none of them a control character"),
+                        );
                     } else if key == "name" {
                         scenario.name = text;
                     } else {
@@ -600,7 +618,10 @@ impl Walk<'_> {
     fn together(&mut self, settings: &Settings, wrote: &Wrote) {
         let (window, least) = (settings.factor_analysis.window, settings.factor_analysis.min_observations);
         if let Some(span) = wrote.factor_window.as_ref().filter(|_| least > window) {
-            self.error(span, format!("min_observations is {least} and window {window}; no window could ever have enough"));
+            self.error(
+                span,
+                format!("min_observations is {least} and window {window}; no window could ever have enough"),
+            );
         }
         let (window, least) = (settings.correlations.window, settings.correlations.min_overlap);
         if let Some(span) = wrote.correlation_window.as_ref().filter(|_| least > window) {
@@ -639,7 +660,8 @@ impl Walk<'_> {
     /// Where clocks change, they do so in the small hours: a slot then is skipped or moved twice a year.
     fn night_hours(&mut self, span: &Range<usize>, schedule: &ScheduleSettings) {
         let zone = schedule.timezone;
-        let offset = |month| zone.with_ymd_and_hms(2025, month, 15, 12, 0, 0).earliest().map(|time| time.offset().fix());
+        let offset =
+            |month| zone.with_ymd_and_hms(2025, month, 15, 12, 0, 0).earliest().map(|time| time.offset().fix());
         if offset(1) == offset(7) {
             return;
         }
@@ -690,4 +712,234 @@ fn is_factor_name(name: &str) -> bool {
 /// Where trial slots are counted from: any fixed instant does.
 fn probe_start() -> DateTime<Utc> {
     Utc.timestamp_opt(1_735_732_800, 0).earliest().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The settings, and errors and warnings as "line:column: text: message".
+    fn parse(content: &str) -> (Settings, Vec<String>, Vec<String>) {
+        let (mut errors, mut warnings) = (Findings::new(FILE), Findings::new(FILE));
+        let settings = read(content.as_bytes(), &mut errors, &mut warnings);
+        let lines = |findings: Findings| {
+            findings.finish().iter().map(|i| format!("{}:{}: {}: {}", i.line, i.column, i.text, i.message)).collect()
+        };
+        (settings, lines(errors), lines(warnings))
+    }
+
+    #[test]
+    fn no_content_gives_the_defaults() {
+        let (settings, errors, warnings) = parse("# nothing\n");
+        assert_eq!(settings, Settings::default());
+        assert!(errors.is_empty() && warnings.is_empty(), "{errors:?} {warnings:?}");
+        assert_eq!(settings.scenarios.len(), 18);
+        assert_eq!(settings.run.jobs.len(), JOBS.len());
+        assert_eq!(settings.schedule.cron, "30 18 * * 1-5");
+        for scenario in &settings.scenarios {
+            for shock in &scenario.shocks {
+                assert!(settings.factors.iter().any(|factor| factor.name == shock.factor), "{}", scenario.id);
+            }
+        }
+    }
+
+    #[test]
+    fn every_setting_can_be_set() {
+        let content = r#"
+            [site]
+            title = "Risk"
+            base_url = "https://risk.example/night/"
+            detail = "redacted"
+            [schedule]
+            name = "europe"
+            cron = "0 22 * * MON-FRI"
+            timezone = "Europe/Berlin"
+            calendar = "weekdays"
+            grace_minutes = 30
+            catch_up = false
+            [factors]
+            Market = "VT"
+            "Interest Rate" = "IEF"
+            [rates]
+            factor = "Interest Rate"
+            duration = 7.5
+            [factor_analysis]
+            window = 120
+            min_observations = 80
+            beta_cap = 5
+            [correlations]
+            window = 60
+            min_overlap = 20
+            min_position_value = 0
+            min_weight = 0.0
+            cluster_threshold = 0.8
+            [snapshot]
+            risk_window = 500
+            [greeks]
+            rate = 0.03
+            default_volatility = 0.3
+            dividend_yield = 0.01
+            [run]
+            jobs = ["market_data_update", "position_values_update"]
+            concurrency = 4
+            retries = 5
+            backoff_seconds = 0.5
+            job_timeout_seconds = 60
+            deadline_minutes = 45
+            price_max_age_sessions = 3
+            [market_risk]
+            moves = [-0.3, 0.3]
+            [retention]
+            records_days = 100
+            results_days = 10
+            [alerts]
+            command = ["mail", "-s", "Nightbook"]
+            [[scenarios]]
+            id = "crash"
+            name = "Crash"
+            category = "market"
+            severity = "severe"
+            shocks = { Market = -0.4, "Interest Rate" = -0.01 }
+        "#;
+        let (settings, errors, warnings) = parse(content);
+        assert!(errors.is_empty() && warnings.is_empty(), "{errors:?} {warnings:?}");
+        let defaults = Settings::default();
+        assert_ne!(settings.site, defaults.site);
+        assert_eq!(settings.site.base_url.as_deref(), Some("https://risk.example/night"));
+        assert_eq!(settings.schedule.timezone, Tz::Europe__Berlin);
+        assert_eq!(settings.factors.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["Market", "Interest Rate"]);
+        assert_eq!(settings.scenarios[0].shocks.len(), 2);
+        assert_eq!(settings.scenarios[0].shocks[0], Shock { factor: "Market".to_owned(), change: -0.4 });
+        assert_eq!(settings.run.concurrency, Some(4));
+        assert_eq!(settings.market_risk.moves, [-0.3, 0.3]);
+        assert_eq!(settings.alerts.command.as_deref().map(<[_]>::len), Some(3));
+        // A setting that is read is one that can be written and read again.
+        let text = toml::to_string(&settings).unwrap();
+        assert_eq!(toml::from_str::<Settings>(&text).unwrap(), settings);
+    }
+
+    #[test]
+    fn all_errors_come_at_once_each_with_its_place() {
+        let content = "titel = \"x\"\n[schedule]\ncrno = \"x\"\ncron = \"61 * * * *\"\ntimezone = \"Europe/Berlim\"\n\
+                       grace_minutes = -1\n[run]\nretries = \"3\"\njobs = [\"factor_analysis\", \"greek_calculation\"]\n\
+                       [greeks]\nrate = nan\nvolatility = 1\n[sceduled]\n";
+        let (_, errors, _) = parse(content);
+        for (at, wanted) in [
+            "1:1: titel: unknown key `titel`",
+            "3:1: crno: unknown key `schedule.crno`; did you mean `cron`?",
+            "4:8: \"61 * * * *\": `cron` must have five fields",
+            "5:12: \"Europe/Berlim\": `timezone` must be an IANA time zone such as America/New_York or UTC; did you mean `Europe/Berlin`?",
+            "6:17: -1: `grace_minutes` must be a whole number from 0 to 10080",
+            "8:11: \"3\": `retries` must be a whole number from 1 to 20, not a text",
+            "9:9: \"factor_analysis\": `factor_analysis` needs `market_data_update`",
+        ]
+        .iter()
+        .enumerate()
+        {
+            assert!(errors[at].starts_with(wanted), "wanted {wanted}\n   got {}", errors[at]);
+        }
+        let rest = errors.join("\n");
+        assert!(
+            rest.contains("9:28: \"greek_calculation\": no such job; did you mean `greeks_calculation`?"),
+            "{rest}"
+        );
+        assert!(rest.contains("11:8: nan: `rate` must be a number from -0.5 to 1"), "{rest}");
+        assert!(rest.contains("12:1: volatility: unknown key"), "{rest}");
+        assert!(rest.contains("13:2: sceduled: unknown key `sceduled`; did you mean `schedule`?"), "{rest}");
+    }
+
+    #[test]
+    fn syntax_errors_do_not_hide_the_others() {
+        let (_, errors, _) = parse("[site]\ntitle = \ndetail = \"all\"\n[site]\n[run]\nretries = 0\nretries = 2\n");
+        let all = errors.join("\n");
+        assert!(all.contains("2:") && all.contains("not TOML"), "{all}");
+        assert!(all.contains("`detail` must be one of full, redacted"), "{all}");
+        assert!(all.contains("`retries` must be a whole number"), "{all}");
+        assert!(all.contains("\n7:"), "{all}");
+    }
+
+    #[test]
+    fn settings_that_contradict_each_other_are_errors() {
+        let (_, errors, _) = parse("[factor_analysis]\nwindow = 50\n[correlations]\nmin_overlap = 100\n");
+        assert!(errors[0].starts_with("2:10: 50: min_observations is 60 and window 50"), "{errors:?}");
+        assert!(errors[1].starts_with("4:15: 100: min_overlap is 100"), "{errors:?}");
+        let (_, errors, _) = parse("[run]\njobs = [\"position_values_update\", \"market_data_update\"]\n");
+        assert!(errors[0].contains("`market_data_update` must stand before `position_values_update`"), "{errors:?}");
+        let (_, errors, _) = parse("[run]\njobs = []\n");
+        assert!(errors[0].contains("a job at least"), "{errors:?}");
+        let (_, errors, _) = parse("[run]\njobs = [\"market_data_update\", \"market_data_update\"]\n");
+        assert!(errors[0].contains("twice"), "{errors:?}");
+    }
+
+    #[test]
+    fn scenarios_are_checked() {
+        let (settings, errors, warnings) = parse(
+            "[[scenarios]]\nid = \"a\"\nshocks = { Markt = -0.1 }\n[[scenarios]]\nid = \"a\"\nshocks = {}\n\
+             [[scenarios]]\nid = \"B c\"\nseverity = \"huge\"\nshocks = { Market = -2.0, Value = \"x\" }\n[[scenarios]]\n",
+        );
+        assert_eq!(settings.scenarios.first().map(|s| s.name.as_str()), Some("a"));
+        assert!(
+            warnings[0].starts_with("3:12: Markt: the book has no such factor; did you mean `Market`?"),
+            "{warnings:?}"
+        );
+        let all = errors.join("\n");
+        for wanted in [
+            "5:6: \"a\": another",
+            "6:10: {}:",
+            "8:6:",
+            "9:12:",
+            "10:21: -2.0",
+            "10:35: \"x\"",
+            "no `id`",
+            "no `shocks`",
+        ] {
+            assert!(all.contains(wanted), "{wanted} is not in\n{all}");
+        }
+    }
+
+    #[test]
+    fn small_hours_are_warned_about_where_clocks_change() {
+        let warnings =
+            |cron: &str, zone: &str| parse(&format!("[schedule]\ncron = \"{cron}\"\ntimezone = \"{zone}\"\n")).2.len();
+        assert_eq!(warnings("30 2 * * 2-6", "America/New_York"), 1);
+        assert_eq!(warnings("0 */6 * * *", "Europe/Berlin"), 1);
+        assert_eq!(warnings("0 4 * * *", "Europe/Berlin"), 0);
+        assert_eq!(warnings("30 2 * * *", "UTC"), 0);
+        assert_eq!(warnings("30 2 * * *", "Asia/Tokyo"), 0);
+    }
+
+    #[test]
+    fn factors_of_the_book_make_scenarios_built_in_incomplete() {
+        let (settings, errors, warnings) = parse("[factors]\nWorld = \"VT\"\nTech = \"VT\"\n");
+        assert!(errors.is_empty());
+        assert_eq!(settings.factors.len(), 2);
+        let all = warnings.join("\n");
+        assert!(all.contains("18 of the 18 scenarios"), "{all}");
+        assert!(all.contains("no factor named `Market`"), "{all}");
+        assert!(all.contains("the proxy of `World` too"), "{all}");
+    }
+
+    #[test]
+    fn many_errors_take_no_more_time_than_few() {
+        let content = (0..50_000).map(|n| format!("key{n} = 1\n")).collect::<String>();
+        let started = std::time::Instant::now();
+        let (_, errors, _) = parse(&content);
+        assert_eq!(errors.len(), 1_001);
+        assert!(errors[1_000].ends_with("and 49000 more, the last on line 50000"), "{}", errors[1_000]);
+        assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(content in "([a-z_]{1,8} ?= ?[\\[\\]{}\"'0-9.a-z,-]{0,8}|\\[{1,2}[a-z.]{0,8}\\]{1,2}|\\PC{0,12}|\r)(\n([a-z_]{1,8} ?= ?[\\[\\]{}\"'0-9.a-z,-]{0,8}|\\[{1,2}[a-z.]{0,8}\\]{1,2}|\\PC{0,12}|\r)){0,8}") {
+            let lines = content.lines().count() as u64;
+            let (mut errors, mut warnings) = (Findings::new(FILE), Findings::new(FILE));
+            read(content.as_bytes(), &mut errors, &mut warnings);
+            for issue in errors.finish().iter().chain(&warnings.finish()) {
+                prop_assert!(issue.line <= lines.max(1), "{issue:?}");
+                prop_assert!(!issue.message.is_empty());
+            }
+        }
+    }
 }
