@@ -199,7 +199,6 @@ impl Walk<'_> {
         self.together(settings, &wrote);
     }
 
-    #[expect(clippy::too_many_lines, reason = "one line for each setting")]
     fn setting(&mut self, section: &str, key: &str, value: &Value<'_>, settings: &mut Settings, wrote: &mut Wrote) {
         let s = settings;
         match (section, key) {
@@ -698,7 +697,6 @@ struct Wrote {
 fn float(value: &DeValue<'_>) -> Option<f64> {
     let number = match value {
         DeValue::Float(float) => float.as_str().parse::<f64>().ok()?,
-        #[expect(clippy::cast_precision_loss, reason = "ranges of settings are far below 2^53")]
         DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix()).ok()? as f64,
         _ => return None,
     };

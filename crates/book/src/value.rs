@@ -43,7 +43,6 @@ pub(crate) fn parse_number(text: &[u8]) -> Option<f64> {
             }
         }
         if plain && (1..=15).contains(&count) {
-            #[expect(clippy::cast_precision_loss, reason = "below 10^15, so exact")]
             let value = whole as f64 / EXACT_POWERS[decimals];
             return Some(if negative { -value } else { value });
         }
@@ -165,7 +164,7 @@ pub(crate) fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (at, c) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             out.push(',');
         }
         out.push(c);
