@@ -1,0 +1,124 @@
+//! The documents: full results in one pack a run, pinned inputs by the hash of their content.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+
+use async_trait::async_trait;
+use domain::ids::ContentHash;
+use domain::ports::{Documents, StoreError};
+use domain::work_item::ItemKey;
+use rusqlite::{OptionalExtension as _, params};
+
+use super::folder::replace;
+use super::open::LocalStore;
+use super::writer::OpError;
+
+/// Results: written once and read seldom, by the thousand a night.
+const RESULTS_LEVEL: i32 = 3;
+
+/// Inputs: one file a night.
+const SNAPSHOT_LEVEL: i32 = 3;
+
+#[async_trait]
+impl Documents for LocalStore {
+    async fn put_results(&self, key: &ItemKey, json: Vec<u8>) -> Result<ContentHash, StoreError> {
+        let key = key.clone();
+        let hash = ContentHash::of(&json);
+        let packed = zstd::bulk::compress(&json, RESULTS_LEVEL)
+            .map_err(|error| OpError::Io(error).told("compress the results of a portfolio"))?;
+        self.write("write the results of a portfolio", move |writing| {
+            let there: bool = writing
+                .connection
+                .prepare_cached("SELECT EXISTS (SELECT 1 FROM results WHERE batch_run_id = ?1 AND portfolio_id = ?2 AND content_hash = ?3)")?
+                .query_row(params![key.run.to_string(), key.portfolio.as_str(), hash.as_str()], |row| row.get(0))?;
+            if !there {
+                let (offset, length) = writing.append(key.run, &packed)?;
+                writing
+                    .connection
+                    .prepare_cached("INSERT INTO results VALUES (?1,?2,?3,?4,?5)")?
+                    .execute(params![key.run.to_string(), key.portfolio.as_str(), hash.as_str(), offset as i64, length as i64])?;
+            }
+            Ok(hash)
+        })
+        .await
+    }
+
+    async fn results(&self, key: &ItemKey, hash: &ContentHash) -> Result<Option<Vec<u8>>, StoreError> {
+        let place: Option<(i64, i64)> = self.read("find the results of a portfolio", |connection| {
+            Ok(connection
+                .prepare_cached("SELECT offset, length FROM results WHERE batch_run_id = ?1 AND portfolio_id = ?2 AND content_hash = ?3")?
+                .query_row(params![key.run.to_string(), key.portfolio.as_str(), hash.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?)
+        })?;
+        place.map(|(offset, length)| self.unpack(key, hash, offset, length)).transpose()
+    }
+
+    async fn put_snapshot(&self, bytes: Vec<u8>) -> Result<ContentHash, StoreError> {
+        let hash = ContentHash::of(&bytes);
+        let path = self.snapshot_path(&hash);
+        if path.exists() && self.snapshot(&hash).await.is_ok() {
+            return Ok(hash);
+        }
+        let told = |error| OpError::Io(error).told("write the pinned inputs");
+        let packed = zstd::bulk::compress(&bytes, SNAPSHOT_LEVEL).map_err(told)?;
+        let file = replace(&path, &packed).map_err(told)?;
+        file.as_file().sync_all().map_err(told)?;
+        file.persist(&path).map_err(|error| told(error.error))?;
+        File::open(self.folder().join("snapshots")).and_then(|folder| folder.sync_all()).map_err(told)?;
+        Ok(hash)
+    }
+
+    async fn snapshot(&self, hash: &ContentHash) -> Result<Vec<u8>, StoreError> {
+        let path = self.snapshot_path(hash);
+        let what = || format!("the pinned inputs {}", hash.short());
+        let packed = match std::fs::read(&path) {
+            Ok(packed) => packed,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(StoreError::NotFound { what: format!("{} ({})", what(), path.display()) });
+            }
+            Err(error) => return Err(OpError::Io(error).told("read the pinned inputs")),
+        };
+        let bytes = zstd::stream::decode_all(packed.as_slice())
+            .map_err(|error| StoreError::Damaged { what: what(), detail: error.to_string() })?;
+        if ContentHash::of(&bytes) == *hash {
+            Ok(bytes)
+        } else {
+            Err(StoreError::Damaged { what: what(), detail: "their content does not fit their hash".into() })
+        }
+    }
+}
+
+impl LocalStore {
+    pub(crate) fn snapshot_path(&self, hash: &ContentHash) -> std::path::PathBuf {
+        self.folder().join("snapshots").join(format!("{hash}.zst"))
+    }
+
+    /// Reads a document out of its pack and verifies it.
+    pub(crate) fn unpack(
+        &self,
+        key: &ItemKey,
+        hash: &ContentHash,
+        offset: i64,
+        length: i64,
+    ) -> Result<Vec<u8>, StoreError> {
+        let what = || format!("the results of portfolio {} in run {}", key.portfolio, key.run);
+        let broken = |detail: String| StoreError::Damaged { what: what(), detail };
+        let (Ok(offset), Ok(length)) = (u64::try_from(offset), usize::try_from(length)) else {
+            return Err(broken("their place in the pack is impossible".into()));
+        };
+        let path = self.folder().join("results").join(format!("{}.pack", key.run));
+        let pack = File::open(&path).map_err(|error| broken(format!("{}: {error}", path.display())))?;
+        let size = pack.metadata().map_err(|error| broken(error.to_string()))?.len();
+        if offset.saturating_add(length as u64) > size {
+            return Err(broken(format!("{} is too short", path.display())));
+        }
+        let mut packed = vec![0; length];
+        pack.read_exact_at(&mut packed, offset).map_err(|error| broken(format!("{}: {error}", path.display())))?;
+        let json = zstd::stream::decode_all(packed.as_slice()).map_err(|error| broken(error.to_string()))?;
+        if ContentHash::of(&json) == *hash {
+            Ok(json)
+        } else {
+            Err(broken("their content does not fit their hash".into()))
+        }
+    }
+}

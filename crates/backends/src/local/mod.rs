@@ -1,0 +1,26 @@
+//! One machine: a data folder.
+//!
+//! ```text
+//! records.sqlite     runs, work items, job records, folds, summaries (the tables tell of themselves: `.schema`)
+//! results/<run>.pack full results of the portfolios of a run, compressed, one after the other
+//! snapshots/<sha>    pinned inputs, by the hash of their content, compressed
+//! site/              the site
+//! lock               held by the one process that writes
+//! ```
+//!
+//! Writes go through one thread, which takes whatever waits into one transaction and answers all of it after one
+//! sync: durable before it is acknowledged, without a sync for each record.
+
+mod documents;
+mod folder;
+mod open;
+mod queue;
+mod runs;
+mod schema;
+mod upkeep;
+mod writer;
+
+pub use folder::FolderSite;
+pub use open::{LocalStore, OpenError};
+pub use queue::{LocalQueue, Message};
+pub use upkeep::DoctorReport;

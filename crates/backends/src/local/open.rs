@@ -1,0 +1,215 @@
+//! Opening a data folder: for writing, as its one process, or for reading beside it.
+
+use std::fs::{File, TryLockError};
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError as Busy};
+use std::time::Duration;
+
+use domain::ports::{Clock as _, StoreError};
+use rusqlite::{Connection, OpenFlags};
+
+use super::schema::{self, SCHEMA_VERSION};
+use super::writer::{OpError, Writer};
+use crate::system::SystemClock;
+
+/// Connections for reading.
+const READERS: usize = 4;
+
+/// How long a read waits for SQLite's own short locks.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// Why a data folder could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process writes to it.
+    #[error("the data folder {} is in use by another nightbook process{holder}: wait for it to end, or stop it", folder.display())]
+    InUse {
+        /// The folder.
+        folder: PathBuf,
+        /// ` (process 123)`, where it is known.
+        holder: String,
+    },
+    /// There is nothing in it.
+    #[error("there are no records in {}: `nightbook run --book DIR --data {}` makes the first", folder.display(), folder.display())]
+    Missing {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// It was written by a newer release.
+    #[error("the records in {} are of schema {found}, this release knows {SCHEMA_VERSION}: use the release that wrote them, or a newer one", folder.display())]
+    TooNew {
+        /// The folder.
+        folder: PathBuf,
+        /// Its schema.
+        found: i64,
+    },
+    /// It cannot be made, read or written.
+    #[error("the data folder {} cannot be used: {what}", folder.display())]
+    Unusable {
+        /// The folder.
+        folder: PathBuf,
+        /// What was tried.
+        what: String,
+        /// Why it failed.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// The records and documents of a data folder. Cheap to clone; all clones are one.
+#[derive(Debug, Clone)]
+pub struct LocalStore {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) folder: PathBuf,
+    writer: Option<Writer>,
+    readers: Vec<Mutex<Connection>>,
+    /// Held for as long as the store is open for writing.
+    _lock: Option<File>,
+}
+
+impl LocalStore {
+    /// Opens a folder for writing, as the one process that does, and makes it where it is missing.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open(folder: &Path) -> Result<Self, OpenError> {
+        let unusable = |what: &str| {
+            let (folder, what) = (folder.to_path_buf(), what.to_owned());
+            move |source: std::io::Error| OpenError::Unusable { folder, what, source: Box::new(source) }
+        };
+        for part in ["", "results", "snapshots", "site"] {
+            std::fs::create_dir_all(folder.join(part)).map_err(unusable("it cannot be made or written"))?;
+        }
+        let lock = take_lock(folder)?;
+        let mut connection = connect(folder, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+        let sql = |source: rusqlite::Error| OpenError::Unusable {
+            folder: folder.to_path_buf(),
+            what: "records.sqlite cannot be opened".into(),
+            source: Box::new(source),
+        };
+        connection
+            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF; PRAGMA cache_size = -65536;")
+            .map_err(sql)?;
+        let now = super::runs::time_text(SystemClock.now());
+        if let Err(found) = schema::migrate(&mut connection, &now).map_err(sql)? {
+            return Err(OpenError::TooNew { folder: folder.to_path_buf(), found });
+        }
+        let readers = readers(folder)?;
+        let writer = Writer::start(connection, folder.join("results")).map_err(unusable("no thread can be started"))?;
+        Ok(Self {
+            inner: Arc::new(Inner { folder: folder.to_path_buf(), writer: Some(writer), readers, _lock: Some(lock) }),
+        })
+    }
+
+    /// Opens a folder for reading, beside whoever writes to it.
+    ///
+    /// # Errors
+    /// [`OpenError`]; [`OpenError::Missing`] where there are no records.
+    pub fn open_read_only(folder: &Path) -> Result<Self, OpenError> {
+        if !folder.join("records.sqlite").is_file() {
+            return Err(OpenError::Missing { folder: folder.to_path_buf() });
+        }
+        let readers = readers(folder)?;
+        let found = {
+            let connection = readers[0].lock().unwrap_or_else(PoisonError::into_inner);
+            schema::version(&connection).map_err(|source| OpenError::Unusable {
+                folder: folder.to_path_buf(),
+                what: "records.sqlite cannot be read".into(),
+                source: Box::new(source),
+            })?
+        };
+        match found {
+            0 => Err(OpenError::Missing { folder: folder.to_path_buf() }),
+            found if found > SCHEMA_VERSION => Err(OpenError::TooNew { folder: folder.to_path_buf(), found }),
+            _ => {
+                Ok(Self { inner: Arc::new(Inner { folder: folder.to_path_buf(), writer: None, readers, _lock: None }) })
+            }
+        }
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.inner.folder
+    }
+
+    /// Runs an operation in the next commit.
+    pub(crate) async fn write<T, F>(&self, doing: &str, operation: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut super::writer::Writing<'_>) -> Result<T, OpError> + Send + 'static,
+    {
+        match &self.inner.writer {
+            Some(writer) => writer.write(doing, operation).await,
+            None => Err(OpError::Commit("it was opened for reading only".into()).told(doing)),
+        }
+    }
+
+    /// Reads; sees everything that was acknowledged before.
+    pub(crate) fn read<T>(
+        &self,
+        doing: &str,
+        read: impl FnOnce(&Connection) -> Result<T, OpError>,
+    ) -> Result<T, StoreError> {
+        read(&self.reader()).map_err(|error| error.told(doing))
+    }
+
+    fn reader(&self) -> MutexGuard<'_, Connection> {
+        for reader in &self.inner.readers {
+            match reader.try_lock() {
+                Ok(guard) => return guard,
+                Err(Busy::Poisoned(poisoned)) => return poisoned.into_inner(),
+                Err(Busy::WouldBlock) => {}
+            }
+        }
+        self.inner.readers[0].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn connect(folder: &Path, flags: OpenFlags) -> Result<Connection, OpenError> {
+    let connection =
+        Connection::open_with_flags(folder.join("records.sqlite"), flags | OpenFlags::SQLITE_OPEN_NO_MUTEX);
+    let connection = connection.and_then(|connection| {
+        connection.busy_timeout(BUSY)?;
+        connection.set_prepared_statement_cache_capacity(128);
+        Ok(connection)
+    });
+    connection.map_err(|source| OpenError::Unusable {
+        folder: folder.to_path_buf(),
+        what: "records.sqlite cannot be opened".into(),
+        source: Box::new(source),
+    })
+}
+
+fn readers(folder: &Path) -> Result<Vec<Mutex<Connection>>, OpenError> {
+    (0..READERS).map(|_| connect(folder, OpenFlags::SQLITE_OPEN_READ_ONLY).map(Mutex::new)).collect()
+}
+
+/// Takes the lock of a folder: proof that whoever held it before is dead.
+fn take_lock(folder: &Path) -> Result<File, OpenError> {
+    let path = folder.join("lock");
+    let unusable = |source: std::io::Error| OpenError::Unusable {
+        folder: folder.to_path_buf(),
+        what: "its lock cannot be taken".into(),
+        source: Box::new(source),
+    };
+    let mut file = File::options().create(true).truncate(false).read(true).write(true).open(&path).map_err(unusable)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            // Who holds it is a help, no more: without it the message is shorter.
+            let _ = file.read_to_string(&mut holder);
+            let holder = holder.trim().parse::<u32>().map(|pid| format!(" (process {pid})")).unwrap_or_default();
+            return Err(OpenError::InUse { folder: folder.to_path_buf(), holder });
+        }
+        Err(TryLockError::Error(error)) => return Err(unusable(error)),
+    }
+    file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(unusable)?;
+    Ok(file)
+}
