@@ -34,6 +34,9 @@ pub(crate) const COLUMNS: Columns = Columns {
 /// How many unusable rows a portfolio keeps.
 const KEPT: usize = 20;
 
+/// For so many unknown portfolios a similar name is searched, which takes time where there are many names.
+const HINTS: usize = 100;
+
 /// Where each column stands.
 struct Places {
     portfolio_id: Option<usize>,
@@ -90,6 +93,7 @@ pub(crate) fn read(
     let mut seen: HashMap<u128, u64> = HashMap::new();
     let mut unusable: HashMap<usize, Findings> = HashMap::new();
     let mut complaints: Vec<(&'static str, Vec<u8>, String)> = Vec::new();
+    let mut unknown: HashMap<Vec<u8>, String> = HashMap::new();
     let file = table.name().to_owned();
     let mut row = Row::default();
     while table.next(&mut row, errors)? {
@@ -99,7 +103,17 @@ pub(crate) fn read(
         complaints.clear();
         let mut lot = None;
         if owner.is_none() && portfolios.known && !portfolios.spoilt.contains(id_text) {
-            complaints.push(("portfolio_id", id_text.to_vec(), unknown_portfolio(id_text, portfolios)));
+            let message = match unknown.get(id_text) {
+                Some(message) => message.clone(),
+                None => {
+                    let message = unknown_portfolio(id_text, portfolios, unknown.len() < HINTS);
+                    if unknown.len() < HINTS {
+                        unknown.insert(id_text.to_vec(), message.clone());
+                    }
+                    message
+                }
+            };
+            complaints.push(("portfolio_id", id_text.to_vec(), message));
         }
         if row.len() != table.width() {
             complaints.push(("", row.raw().to_vec(), table.width_complaint(&row)));
@@ -150,14 +164,14 @@ pub(crate) fn read(
     Ok(held)
 }
 
-fn unknown_portfolio(id_text: &[u8], portfolios: &Portfolios) -> String {
+fn unknown_portfolio(id_text: &[u8], portfolios: &Portfolios, with_hint: bool) -> String {
     let text = String::from_utf8_lossy(id_text);
     if PortfolioId::new(text.as_ref()).is_err() {
         return format!("not a portfolio id; allowed are {}", PortfolioId::ALLOWED);
     }
-    // The search for a near miss looks at every id; in a large book a line number does more than a guess.
     let ids = portfolios.list.iter().take(500).map(|portfolio| portfolio.id.as_str());
-    format!("portfolios.csv has no such portfolio{}", value::hint(&text, ids))
+    let near = if with_hint { value::hint(&text, ids) } else { String::new() };
+    format!("portfolios.csv has no such portfolio{near}")
 }
 
 /// The line that has these very bytes already, if there is one. 128 bits of hash stand for the bytes.
