@@ -1,0 +1,123 @@
+//! The one place through which texts of others come in: withheld on a redacted site, made visible on any other.
+
+use domain::ids::{ContentHash, PortfolioId};
+use domain::ports::PortfolioRun;
+use domain::record::{JobRecord, Quality, RecordedError};
+use domain::run::{Publication, Run};
+use domain::summary::RunSummary;
+use domain::work_item::WorkItem;
+
+use crate::text::visible;
+
+/// What stands in place of a text that is withheld.
+pub(crate) const WITHHELD: &str = "(withheld)";
+
+/// How texts come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mask {
+    /// Whether names, ids, money and messages are withheld.
+    pub(crate) redacted: bool,
+}
+
+impl Mask {
+    /// A text that may name a portfolio, a symbol or money.
+    fn text(self, text: &str) -> String {
+        if self.redacted { WITHHELD.to_owned() } else { visible(text) }
+    }
+
+    /// The id as pages and paths show it.
+    pub(crate) fn id(self, id: &PortfolioId) -> PortfolioId {
+        if !self.redacted {
+            return id.clone();
+        }
+        let hash = ContentHash::of(format!("portfolio {id}").as_bytes());
+        PortfolioId::new(format!("p-{}", hash.short())).unwrap_or_else(|_| unreachable!("hex digits are an id"))
+    }
+
+    /// The name beside an id.
+    pub(crate) fn name(self, id: &PortfolioId, name: &str) -> String {
+        if self.redacted { self.id(id).to_string() } else { visible(name) }
+    }
+
+    fn error(self, error: &mut RecordedError) {
+        error.message = self.text(&error.message);
+        error.chain = if self.redacted { Vec::new() } else { error.chain.iter().map(|c| visible(c)).collect() };
+    }
+
+    fn quality(self, quality: &mut Quality) {
+        if self.redacted {
+            quality.symbols_missing.clear();
+            quality.notes.clear();
+        }
+        for text in quality.symbols_missing.iter_mut().chain(quality.notes.iter_mut()) {
+            *text = visible(text);
+        }
+    }
+
+    pub(crate) fn record(self, mut record: JobRecord) -> JobRecord {
+        record.portfolio_name = self.name(&record.portfolio_id, &record.portfolio_name);
+        record.portfolio_id = self.id(&record.portfolio_id);
+        record.job_metadata.clear();
+        if let Some(progress) = &mut record.progress {
+            progress.item = self.text(&progress.item);
+        }
+        if let Some(error) = &mut record.error {
+            self.error(error);
+        }
+        if let Some(because) = &mut record.skipped_because {
+            because.reason =
+                if self.redacted { format!("{} did not succeed", because.job) } else { visible(&because.reason) };
+        }
+        if let Some(quality) = &mut record.quality {
+            self.quality(quality);
+        }
+        record
+    }
+
+    pub(crate) fn item(self, mut item: WorkItem) -> WorkItem {
+        item.portfolio_name = self.name(&item.key.portfolio, &item.portfolio_name);
+        item.key.portfolio = self.id(&item.key.portfolio);
+        if let Some(progress) = item.in_hand.as_mut().and_then(|hand| hand.progress.as_mut()) {
+            progress.item = self.text(&progress.item);
+        }
+        item.records = item.records.into_iter().map(|record| self.record(record)).collect();
+        item
+    }
+
+    pub(crate) fn run(self, mut run: Run) -> Run {
+        run.trigger = visible(&run.trigger);
+        for id in &mut run.filter {
+            *id = self.id(id);
+        }
+        if let Some(plan) = &mut run.plan {
+            plan.market_data.metadata.clear();
+            if let Some(error) = &mut plan.market_data.error {
+                self.error(error);
+            }
+            if let Some(quality) = &mut plan.market_data.quality {
+                self.quality(quality);
+            }
+        }
+        // How the site stands is no part of the site: else a page would change by being published.
+        run.publication = Publication::Pending;
+        run
+    }
+
+    pub(crate) fn summary(self, mut summary: RunSummary) -> RunSummary {
+        summary.trigger = visible(&summary.trigger);
+        summary.publication = Publication::Pending;
+        for cluster in &mut summary.failures {
+            cluster.message = self.text(&cluster.message);
+            for id in &mut cluster.portfolios {
+                *id = self.id(id);
+            }
+            cluster.portfolios.sort();
+        }
+        summary
+    }
+
+    pub(crate) fn portfolio_run(self, id: &PortfolioId, mut run: PortfolioRun) -> PortfolioRun {
+        run.portfolio_name = self.name(id, &run.portfolio_name);
+        run
+    }
+}

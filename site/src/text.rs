@@ -1,0 +1,74 @@
+//! Texts as pages show them: hostile characters, times, durations.
+
+use chrono::{DateTime, Utc};
+
+/// The text with characters that would hide or reorder what is shown made visible.
+pub(crate) fn visible(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' => out.push('\n'),
+            c if c.is_control() || is_hiding(c) => out.push_str(&format!("[U+{:04X}]", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// Marks that change the direction of text, or take no room.
+const fn is_hiding(c: char) -> bool {
+    matches!(c, '\u{061C}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
+}
+
+/// `2026-11-24 23:30 UTC`.
+pub(crate) fn stamp(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M UTC").to_string()
+}
+
+/// `2026-11-24 23:30:05 UTC`.
+pub(crate) fn stamp_seconds(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// RFC 3339, for machines.
+pub(crate) fn machine(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// A duration in two figures: `12ms`, `3.1s`, `2m 10s`, `1h 05m`.
+pub(crate) fn duration(seconds: f64) -> String {
+    let whole = seconds.round().max(0.0) as u64;
+    match seconds {
+        s if s < 0.0995 => format!("{:.0}ms", s.max(0.0) * 1e3),
+        s if s < 9.95 => format!("{s:.1}s"),
+        s if s < 59.5 => format!("{s:.0}s"),
+        s if s < 3_599.5 => format!("{}m {:02}s", whole / 60, whole % 60),
+        _ => format!("{}h {:02}m", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+/// A duration, or a dash where there is none.
+pub(crate) fn duration_or_dash(seconds: Option<f64>) -> String {
+    seconds.map_or_else(|| "–".to_owned(), duration)
+}
+
+/// `1 run`, `2 runs`.
+pub(crate) fn count(n: u64, one: &str) -> String {
+    if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_hide_is_shown() {
+        assert_eq!(visible("a\u{202E}b\u{0}c\u{200B}ü"), "a[U+202E]b[U+0000]c[U+200B]ü");
+    }
+
+    #[test]
+    fn durations_are_short() {
+        let shown: Vec<String> = [0.0, 0.0123, 3.14, 9.96, 59.6, 130.0, 3_599.9, 3_900.0].map(duration).into();
+        assert_eq!(shown, ["0ms", "12ms", "3.1s", "10s", "1m 00s", "2m 10s", "1h 00m", "1h 05m"]);
+    }
+}

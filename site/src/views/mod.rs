@@ -1,0 +1,186 @@
+//! View models, one file a page: plain serializable data, made by pure functions of what was read.
+
+pub(crate) mod grid;
+pub(crate) mod history;
+pub(crate) mod index;
+pub(crate) mod job;
+pub(crate) mod machine;
+pub(crate) mod portfolio;
+pub(crate) mod quality;
+pub(crate) mod run;
+
+use chrono::{DateTime, Utc};
+use domain::fold::JobCounts;
+use domain::ids::RunId;
+use domain::summary::{FailureCluster, RunSummary};
+use domain::words::RunStatus;
+use serde::Serialize;
+
+use crate::gather::{RunData, RunHead};
+use crate::text::{duration_or_dash, machine, stamp};
+
+/// An instant, for readers and for machines.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Stamp {
+    /// As it is read.
+    pub(crate) text: String,
+    /// RFC 3339.
+    pub(crate) machine: String,
+}
+
+impl Stamp {
+    pub(crate) fn of(at: DateTime<Utc>) -> Self {
+        Self { text: stamp(at), machine: machine(at) }
+    }
+}
+
+/// The shape, hue and word of a run status.
+pub(crate) const fn run_class(status: RunStatus) -> &'static str {
+    match status {
+        RunStatus::Success => "ok",
+        RunStatus::Failed => "bad",
+        RunStatus::Partial => "part",
+        RunStatus::Running => "run",
+        RunStatus::Missed => "miss",
+    }
+}
+
+/// The glyph of a run status.
+pub(crate) const fn run_glyph(status: RunStatus) -> &'static str {
+    match status {
+        RunStatus::Success => "✓",
+        RunStatus::Failed => "✕",
+        RunStatus::Partial => "▲",
+        RunStatus::Running => "▶",
+        RunStatus::Missed => "◇",
+    }
+}
+
+/// One line of a table of runs.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct RunLine {
+    pub(crate) id: RunId,
+    pub(crate) short: String,
+    /// Whether its pages are there.
+    pub(crate) link: bool,
+    pub(crate) status: RunStatus,
+    pub(crate) class: &'static str,
+    pub(crate) glyph: &'static str,
+    pub(crate) as_of: String,
+    pub(crate) month: String,
+    pub(crate) scheduled: Stamp,
+    pub(crate) started: Stamp,
+    pub(crate) wall: String,
+    pub(crate) trigger: String,
+    pub(crate) rerun: bool,
+    pub(crate) portfolios: u64,
+    #[serde(flatten)]
+    pub(crate) counts: JobCounts,
+    pub(crate) total: u64,
+}
+
+impl RunLine {
+    pub(crate) fn of(head: &RunHead) -> Self {
+        let summary = &head.summary;
+        Self {
+            id: summary.batch_run_id,
+            short: summary.batch_run_id.short(),
+            link: head.linkable,
+            status: summary.status,
+            class: run_class(summary.status),
+            glyph: run_glyph(summary.status),
+            as_of: summary.as_of.to_string(),
+            month: summary.as_of.format("%Y-%m").to_string(),
+            scheduled: Stamp::of(summary.scheduled_for),
+            started: Stamp::of(summary.started_at),
+            wall: duration_or_dash(summary.wall_seconds),
+            trigger: summary.trigger.clone(),
+            rerun: summary.rerun_of.is_some(),
+            portfolios: summary.portfolios_expected,
+            counts: summary.counts(),
+            total: summary.total_jobs,
+        }
+    }
+
+    /// Tenths of the jobs that succeeded, for a bar.
+    pub(crate) fn share(&self) -> u64 {
+        (self.counts.success * 100).checked_div(self.total).unwrap_or(0)
+    }
+}
+
+/// One cause of failures.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct ClusterView {
+    pub(crate) fingerprint: String,
+    pub(crate) job: String,
+    pub(crate) category: &'static str,
+    pub(crate) message: String,
+    pub(crate) count: u64,
+    pub(crate) skipped: u64,
+    pub(crate) portfolios: u64,
+    pub(crate) new: bool,
+    /// The run in which it was first seen.
+    pub(crate) since: String,
+    /// Its page, from the root, if it is there.
+    pub(crate) since_link: Option<String>,
+    pub(crate) rerun: String,
+    /// Affected cells.
+    pub(crate) cells: Vec<CellRef>,
+    /// How many more cells there are than are listed.
+    pub(crate) more: u64,
+    /// Share of all failed and skipped jobs, in hundredths.
+    pub(crate) share: u64,
+}
+
+/// A cell that something points at.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct CellRef {
+    pub(crate) portfolio: String,
+    pub(crate) job: String,
+}
+
+/// The causes of a run. `since` says when a run was, and whether its page is there; `most` is how many cells each
+/// lists.
+pub(crate) fn clusters(
+    summary: &RunSummary,
+    since: impl Fn(RunId) -> Option<(String, bool)>,
+    most: usize,
+) -> Vec<ClusterView> {
+    let bad = (summary.failed_jobs + summary.skipped_jobs).max(1);
+    let one = |cluster: &FailureCluster| {
+        let first = since(cluster.first_seen_run);
+        let linked = first.as_ref().is_some_and(|(_, link)| *link) && cluster.first_seen_run != summary.batch_run_id;
+        ClusterView {
+            fingerprint: cluster.fingerprint.to_string(),
+            job: cluster.job.to_string(),
+            category: cluster.category.as_str(),
+            message: cluster.message.clone(),
+            count: cluster.count,
+            skipped: cluster.skipped,
+            portfolios: cluster.portfolios.len() as u64,
+            new: cluster.new,
+            since: first.map_or_else(|| cluster.first_seen_run.short(), |(text, _)| text),
+            since_link: linked.then(|| format!("runs/{}/index.html", cluster.first_seen_run)),
+            rerun: rerun(summary.batch_run_id),
+            cells: cluster
+                .portfolios
+                .iter()
+                .take(most)
+                .map(|id| CellRef { portfolio: id.to_string(), job: cluster.job.to_string() })
+                .collect(),
+            more: cluster.portfolios.len().saturating_sub(most) as u64,
+            share: (cluster.count + cluster.skipped) * 100 / bad,
+        }
+    };
+    summary.failures.iter().map(one).collect()
+}
+
+/// The command that repeats what did not succeed.
+pub(crate) fn rerun(run: RunId) -> String {
+    format!("nightbook rerun {run} --failed")
+}
+
+/// A page and what is at its foot: where the root is, and what its data is of.
+pub(crate) fn data_stamp(data: &RunData) -> Option<Stamp> {
+    data.head.summary.closed_at.map(Stamp::of)
+}
