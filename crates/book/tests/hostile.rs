@@ -432,7 +432,10 @@ fn check_of_a_book_with_one_of_each() {
     source.insert("prices.csv.gz", "x");
     source.insert("position.csv", "x");
     let reading = read(&source).unwrap();
-    insta::assert_json_snapshot!("check", reading);
+    // Said in full, so that finding the snapshot does not depend on cargo understanding the whole workspace.
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/snapshots"));
+    settings.bind(|| insta::assert_json_snapshot!("check", reading));
 }
 
 /// Texts that readers have tripped over before.
