@@ -58,12 +58,12 @@ impl Calendar {
     /// Whether this day has a session.
     #[must_use]
     pub fn is_session(self, date: NaiveDate) -> bool {
-        self.closed_because(date).is_none()
+        self.holiday_name(date).is_none()
     }
 
     /// Why this day has no session: "Saturday", "Thanksgiving Day"; `None` if it has one.
     #[must_use]
-    pub fn closed_because(self, date: NaiveDate) -> Option<&'static str> {
+    pub fn holiday_name(self, date: NaiveDate) -> Option<&'static str> {
         if self == Self::EveryDay {
             return None;
         }
@@ -145,7 +145,7 @@ impl Calendar {
     /// At the exchange that is 16:00 in New York, or 13:00 on early closes, whatever the zone given. The other two
     /// calendars end with the day in the zone given.
     #[must_use]
-    pub fn close_time_utc(self, date: NaiveDate, zone: Tz) -> DateTime<Utc> {
+    pub fn close_time(self, date: NaiveDate, zone: Tz) -> DateTime<Utc> {
         let (zone, date, hour) = match self {
             Self::Nyse => (Tz::America__New_York, date, if self.is_early_close(date) { 13 } else { 16 }),
             Self::Weekdays | Self::EveryDay => (zone, date.checked_add_days(Days::new(1)).unwrap_or(date), 0),
@@ -162,7 +162,7 @@ impl Calendar {
         let far = now.checked_add_signed(chrono::TimeDelta::days(2)).is_none()
             || now.checked_sub_signed(chrono::TimeDelta::days(2)).is_none();
         let today = if far { today } else { now.with_timezone(&home).date_naive() };
-        if self.is_session(today) && self.close_time_utc(today, zone) <= now {
+        if self.is_session(today) && self.close_time(today, zone) <= now {
             return today;
         }
         self.previous_session(today)
@@ -356,16 +356,16 @@ mod tests {
 
     #[test]
     fn closed_days_have_a_reason() {
-        let why = |text: &str| Calendar::Nyse.closed_because(date(text));
+        let why = |text: &str| Calendar::Nyse.holiday_name(date(text));
         assert_eq!(why("2025-11-27"), Some("Thanksgiving Day"));
         assert_eq!(why("2025-01-09"), Some("national day of mourning for Jimmy Carter"));
         assert_eq!(why("2018-12-05"), Some("national day of mourning for George H. W. Bush"));
         assert_eq!(why("2040-07-04"), Some("Independence Day"));
         assert_eq!(why("2025-11-29"), Some("Saturday"));
         assert_eq!(why("2025-11-28"), None);
-        assert_eq!(Calendar::Weekdays.closed_because(date("2025-11-30")), Some("Sunday"));
-        assert_eq!(Calendar::Weekdays.closed_because(date("2025-11-27")), None);
-        assert_eq!(Calendar::EveryDay.closed_because(date("2025-11-30")), None);
+        assert_eq!(Calendar::Weekdays.holiday_name(date("2025-11-30")), Some("Sunday"));
+        assert_eq!(Calendar::Weekdays.holiday_name(date("2025-11-27")), None);
+        assert_eq!(Calendar::EveryDay.holiday_name(date("2025-11-30")), None);
     }
 
     #[test]
@@ -383,7 +383,7 @@ mod tests {
 
     #[test]
     fn sessions_close_in_local_time() {
-        let close = |calendar: Calendar, day: &str, zone| calendar.close_time_utc(date(day), zone).to_rfc3339();
+        let close = |calendar: Calendar, day: &str, zone| calendar.close_time(date(day), zone).to_rfc3339();
         assert_eq!(close(Calendar::Nyse, "2025-07-02", Tz::UTC), "2025-07-02T20:00:00+00:00");
         assert_eq!(close(Calendar::Nyse, "2025-07-03", Tz::UTC), "2025-07-03T17:00:00+00:00");
         assert_eq!(close(Calendar::Nyse, "2025-12-02", Tz::Asia__Tokyo), "2025-12-02T21:00:00+00:00");
@@ -413,7 +413,7 @@ mod tests {
             for date in [NaiveDate::MIN, NaiveDate::MAX, date("0001-01-01"), date("9999-12-31")] {
                 for zone in [Tz::UTC, Tz::America__New_York, Tz::Pacific__Kiritimati] {
                     let _ = (calendar.is_session(date), calendar.next_session(date), calendar.previous_session(date));
-                    let _ = (calendar.close_time_utc(date, zone), calendar.last_sessions(date, 3));
+                    let _ = (calendar.close_time(date, zone), calendar.last_sessions(date, 3));
                     let _ = calendar.sessions(date, date);
                     for now in [DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC] {
                         let _ = calendar.last_completed_session(now, zone);

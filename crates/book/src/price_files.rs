@@ -167,7 +167,7 @@ impl Collector {
     fn warn_about_closed_days(&self, closed: &BTreeMap<NaiveDate, (u64, u64)>, warnings: &mut Findings) {
         let rows = |n: u64| if n == 1 { "1 row is".to_owned() } else { format!("{} rows are", value::grouped(n)) };
         for (date, (line, count)) in closed.iter().take(CLOSED_DAYS_SHOWN) {
-            let reason = self.calendar.closed_because(*date).unwrap_or("no session");
+            let reason = self.calendar.holiday_name(*date).unwrap_or("no session");
             let message = format!(
                 "{} left out: no session on this {} by the calendar {} ({reason})",
                 rows(*count),

@@ -39,7 +39,7 @@ pub fn as_of_of_slot(schedule: &ScheduleSettings, slot: DateTime<Utc>) -> NaiveD
 /// If the schedule skips the day (a weekly one does), it is the end of the session itself.
 #[must_use]
 pub fn slot_of(schedule: &ScheduleSettings, as_of: NaiveDate) -> DateTime<Utc> {
-    let close = schedule.calendar.close_time_utc(as_of, schedule.timezone);
+    let close = schedule.calendar.close_time(as_of, schedule.timezone);
     let just_before = close.checked_sub_signed(TimeDelta::seconds(1)).unwrap_or(close);
     next_slot(schedule, just_before).filter(|slot| as_of_of_slot(schedule, *slot) == as_of).unwrap_or(close)
 }

@@ -18,13 +18,13 @@ pub struct Settings {
     /// `[rates]`
     pub rates: RateSettings,
     /// `[factor_analysis]`
-    pub factor_analysis: FactorAnalysisSettings,
+    pub factor_analysis: FactorSettings,
     /// `[correlations]`
     pub correlations: CorrelationSettings,
     /// `[snapshot]`
     pub snapshot: SnapshotSettings,
     /// `[greeks]`
-    pub greeks: GreeksSettings,
+    pub greeks: GreekSettings,
     /// `[run]`
     pub run: RunSettings,
     /// `[market_risk]`
@@ -44,10 +44,10 @@ impl Default for Settings {
             schedule: ScheduleSettings::default(),
             factors: default_factors(),
             rates: RateSettings::default(),
-            factor_analysis: FactorAnalysisSettings::default(),
+            factor_analysis: FactorSettings::default(),
             correlations: CorrelationSettings::default(),
             snapshot: SnapshotSettings::default(),
-            greeks: GreeksSettings::default(),
+            greeks: GreekSettings::default(),
             run: RunSettings::default(),
             market_risk: MarketRiskSettings::default(),
             scenarios: default_scenarios(),
@@ -174,7 +174,7 @@ impl Default for RateSettings {
 
 /// `[factor_analysis]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct FactorAnalysisSettings {
+pub struct FactorSettings {
     /// Returns in the window. Default 90.
     pub window: u32,
     /// Fewer complete rows than this give no fit. Default 60.
@@ -183,7 +183,7 @@ pub struct FactorAnalysisSettings {
     pub beta_cap: f64,
 }
 
-impl Default for FactorAnalysisSettings {
+impl Default for FactorSettings {
     fn default() -> Self {
         Self { window: 90, min_observations: 60, beta_cap: 3.0 }
     }
@@ -225,7 +225,7 @@ impl Default for SnapshotSettings {
 
 /// `[greeks]`: what the option model assumes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct GreeksSettings {
+pub struct GreekSettings {
     /// The risk-free rate, continuous, a year. Default 0.05.
     pub rate: f64,
     /// The volatility where a row gives none. Default 0.25.
@@ -234,7 +234,7 @@ pub struct GreeksSettings {
     pub dividend_yield: f64,
 }
 
-impl Default for GreeksSettings {
+impl Default for GreekSettings {
     fn default() -> Self {
         Self { rate: 0.05, default_volatility: 0.25, dividend_yield: 0.0 }
     }
@@ -397,7 +397,7 @@ impl Default for RetentionSettings {
 pub struct AlertSettings {
     /// A program and its arguments, started with the alert as JSON on its input. Default: none.
     ///
-    /// The file may give a list, or one text for a program without arguments.
+    /// The file may give a list, or one text, which the shell runs: `["sh", "-c", text]`.
     pub command: Option<Vec<String>>,
 }
 

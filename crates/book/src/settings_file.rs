@@ -462,11 +462,12 @@ impl Walk<'_> {
     }
 
     fn command(&mut self, value: &Value<'_>, settings: &mut Settings) {
-        let wanted = "`command` must be a program, or a list of a program and its arguments, each a text without NUL";
+        let wanted = "`command` must be a command line for the shell, or a list of a program and its arguments, each a text without NUL";
         let fits = |text: &str| !text.contains('\0') && text.len() <= 4_096;
         match value.get_ref() {
-            DeValue::String(program) if !program.trim().is_empty() && fits(program) => {
-                settings.alerts.command = Some(vec![program.trim().to_owned()]);
+            DeValue::String(line) if !line.trim().is_empty() && fits(line) => {
+                let words = ["sh", "-c", line.trim()];
+                settings.alerts.command = Some(words.map(str::to_owned).to_vec());
             }
             DeValue::Array(list) if !list.is_empty() => {
                 let mut words = Vec::new();

@@ -32,7 +32,7 @@ impl BookError {
 }
 
 /// A place that holds the files of a book: a folder, a prefix of a bucket, memory.
-pub trait BookSource {
+pub trait BookSource: Send + Sync {
     /// The names of all files, relative to the book, with `/` between folder and file; in any order.
     ///
     /// # Errors
@@ -48,19 +48,17 @@ pub trait BookSource {
 
 /// A book in a folder of this machine: its files, and the files of the folder `prices` in it.
 #[derive(Debug, Clone)]
-pub struct FolderSource {
-    folder: PathBuf,
-}
+pub struct FolderSource(PathBuf);
 
 impl FolderSource {
     /// The book in this folder.
     #[must_use]
     pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned() }
+        Self(folder.to_owned())
     }
 
     fn list(&self, below: &str, names: &mut Vec<String>) -> Result<(), BookError> {
-        let folder = self.folder.join(below);
+        let folder = self.0.join(below);
         let unreadable = |source| BookError::unreadable(folder.display().to_string(), source);
         for entry in std::fs::read_dir(&folder).map_err(unreadable)? {
             let entry = entry.map_err(unreadable)?;
@@ -84,13 +82,13 @@ impl FolderSource {
 
 impl BookSource for FolderSource {
     fn names(&self) -> Result<Vec<String>, BookError> {
-        match std::fs::metadata(&self.folder) {
+        match std::fs::metadata(&self.0) {
             Ok(meta) if meta.is_dir() => {}
-            Ok(_) => return Err(BookError::NotAFolder(self.folder.clone())),
+            Ok(_) => return Err(BookError::NotAFolder(self.0.clone())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(BookError::NoFolder(self.folder.clone()));
+                return Err(BookError::NoFolder(self.0.clone()));
             }
-            Err(error) => return Err(BookError::unreadable(self.folder.display().to_string(), error)),
+            Err(error) => return Err(BookError::unreadable(self.0.display().to_string(), error)),
         }
         let mut names = Vec::new();
         self.list("", &mut names)?;
@@ -98,7 +96,7 @@ impl BookSource for FolderSource {
     }
 
     fn open(&self, name: &str) -> Result<Box<dyn Read + Send>, BookError> {
-        let path = self.folder.join(name);
+        let path = self.0.join(name);
         match std::fs::File::open(&path) {
             Ok(file) => Ok(Box::new(file)),
             Err(error) => Err(BookError::unreadable(path.display().to_string(), error)),
@@ -108,31 +106,31 @@ impl BookSource for FolderSource {
 
 /// A book in memory, for tests and the demo.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct MemorySource {
+pub struct MemorySource(
     /// Content by name.
-    pub files: BTreeMap<String, Vec<u8>>,
-}
+    pub BTreeMap<String, Vec<u8>>,
+);
 
 impl MemorySource {
     /// A book of these files.
     #[must_use]
     pub fn new(files: BTreeMap<String, Vec<u8>>) -> Self {
-        Self { files }
+        Self(files)
     }
 
     /// Adds a file or replaces it.
     pub fn insert(&mut self, name: impl Into<String>, content: impl Into<Vec<u8>>) {
-        self.files.insert(name.into(), content.into());
+        self.0.insert(name.into(), content.into());
     }
 }
 
 impl BookSource for MemorySource {
     fn names(&self) -> Result<Vec<String>, BookError> {
-        Ok(self.files.keys().cloned().collect())
+        Ok(self.0.keys().cloned().collect())
     }
 
     fn open(&self, name: &str) -> Result<Box<dyn Read + Send>, BookError> {
-        match self.files.get(name) {
+        match self.0.get(name) {
             Some(content) => Ok(Box::new(Cursor::new(content.clone()))),
             None => Err(BookError::unreadable(name, io::ErrorKind::NotFound.into())),
         }

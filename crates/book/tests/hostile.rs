@@ -65,7 +65,7 @@ fn good() -> MemorySource {
 /// Replaces a file, the first occurrence of a text in it.
 fn with(file: &str, from: &str, to: &str) -> Reading {
     let mut source = good();
-    let text = String::from_utf8(source.files[file].clone()).unwrap();
+    let text = String::from_utf8(source.0[file].clone()).unwrap();
     assert!(text.contains(from), "{file} has no {from:?}");
     source.insert(file, text.replacen(from, to, 1));
     read(&source).unwrap()
@@ -130,7 +130,7 @@ fn a_book_can_be_stored_and_loaded_with_its_issues() {
 fn compressed_and_split_files_give_the_same_book() {
     let plain = read(&good()).unwrap().book.unwrap();
     let mut source = MemorySource::default();
-    for (name, content) in good().files {
+    for (name, content) in good().0 {
         match name.as_str() {
             "prices.csv" => {
                 let (head, rest) = PRICES.split_at(PRICES.find('\n').unwrap() + 1);
@@ -164,7 +164,7 @@ fn the_hash_is_of_the_content_and_of_nothing_else() {
 fn files_as_a_whole() {
     let without = |file: &str| {
         let mut source = good();
-        source.files.remove(file);
+        source.0.remove(file);
         read(&source).unwrap()
     };
     expect(&without("portfolios.csv"), "portfolios.csv", 0, "", "the file is missing");
@@ -192,7 +192,7 @@ fn files_as_a_whole() {
         assert!(one(&with_file(file, b"\xff\xfep\0o\0")).message.contains("UTF-16"));
         let gz = format!("{file}.gz");
         let mut source = good();
-        let whole = gzip(&source.files.remove(file).unwrap());
+        let whole = gzip(&source.0.remove(file).unwrap());
         source.insert(gz.clone(), &whole[..whole.len() - 9]);
         let reading = read(&source).unwrap();
         assert!(reading.book.is_none(), "{file}");
@@ -210,7 +210,7 @@ fn a_compressed_file_that_expands_without_end_is_stopped() {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(&content).unwrap();
     let mut source = good();
-    source.files.remove("prices.csv");
+    source.0.remove("prices.csv");
     source.insert("prices.csv.gz", encoder.finish().unwrap());
     let reading = read(&source).unwrap();
     assert!(
@@ -357,7 +357,7 @@ fn rows_of_prices() {
     assert!(reading.warnings.iter().filter(|w| w.column == "date").count() <= 11);
 
     let mut source = good();
-    source.files.remove(file);
+    source.0.remove(file);
     source.insert("prices/a.csv", "date,symbol,close\n2025-01-02,SPY,1\n");
     source.insert("prices/b.csv", "date,symbol,close\n2025-01-02,SPY,2\n");
     expect(&read(&source).unwrap(), "prices/b.csv", 2, "date", "line 2 of prices/a.csv has them already");
@@ -385,7 +385,7 @@ fn control_characters_are_shown_escaped_and_texts_are_cut() {
 #[test]
 fn a_folder_is_read_and_a_missing_one_explained() {
     let dir = tempfile::tempdir().unwrap();
-    for (name, content) in good().files {
+    for (name, content) in good().0 {
         std::fs::write(dir.path().join(name), content).unwrap();
     }
     std::fs::write(dir.path().join(".hidden.csv"), "x").unwrap();
@@ -541,19 +541,19 @@ proptest! {
         break_packed in proptest::option::of((0_usize..4, change())),
     ) {
         let mut source = good();
-        let names: Vec<String> = source.files.keys().cloned().collect();
+        let names: Vec<String> = source.0.keys().cloned().collect();
         for (file, change) in &changes {
-            changed(source.files.get_mut(&names[*file]).unwrap(), change);
+            changed(source.0.get_mut(&names[*file]).unwrap(), change);
         }
         for (name, pack) in ["portfolios.csv", "positions.csv", "prices.csv"].into_iter().zip(packed) {
             if pack {
-                let content = source.files.remove(name).unwrap();
+                let content = source.0.remove(name).unwrap();
                 source.insert(format!("{name}.gz"), gzip(&content));
             }
         }
         if let Some((file, change)) = &break_packed {
-            let names: Vec<String> = source.files.keys().cloned().collect();
-            changed(source.files.get_mut(&names[*file]).unwrap(), change);
+            let names: Vec<String> = source.0.keys().cloned().collect();
+            changed(source.0.get_mut(&names[*file]).unwrap(), change);
         }
         let reading = read(&source).unwrap();
         prop_assert_eq!(&reading, &read(&source).unwrap());
@@ -562,7 +562,7 @@ proptest! {
             prop_assert!(!issue.file.is_empty() && !issue.message.is_empty());
             prop_assert!(!issue.text.chars().any(char::is_control), "{:?}", issue.text);
             prop_assert!(!issue.column.chars().any(char::is_control), "{:?}", issue.column);
-            let Some(content) = source.files.get(&issue.file) else {
+            let Some(content) = source.0.get(&issue.file) else {
                 prop_assert_eq!(issue.line, 0);
                 continue;
             };
