@@ -17,6 +17,8 @@
 
 pub mod alert;
 pub mod close_run;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod fingerprint;
 pub mod fold;
 pub mod identity;
