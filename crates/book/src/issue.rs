@@ -15,7 +15,7 @@ pub struct Issue {
     pub file: String,
     /// The line, counted from 1 (the header is line 1); 0 if the finding is about the whole file.
     pub line: u64,
-    /// The column's name; in `nightbook.toml` the number of the character in the line; "" if there is none.
+    /// The column's name; in `nightbook.toml` the path of the key; "" if there is none.
     pub column: String,
     /// The offending text, cut at 80 characters, control characters escaped.
     pub text: String,
@@ -47,23 +47,26 @@ impl std::fmt::Display for Issue {
         if self.line > 0 {
             write!(f, ":{}", self.line)?;
         }
+        if !self.column.is_empty() || !self.text.is_empty() {
+            f.write_str(":")?;
+        }
         if !self.column.is_empty() {
-            write!(f, ":{}", self.column)?;
+            write!(f, " {}", self.column)?;
         }
         if !self.text.is_empty() {
-            write!(f, ": {:?}", Raw(&self.text))?;
+            // The text is escaped already, so it gets quotes and nothing more; a text of TOML brings its own.
+            let quote = if self.text.starts_with('"') { "" } else { "\"" };
+            write!(f, " {quote}{}{quote}", self.text)?;
         }
         write!(f, ": {}", self.message)
     }
 }
 
-/// The text is escaped already: quotes around it, nothing more.
-struct Raw<'a>(&'a str);
-
-impl std::fmt::Debug for Raw<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "\"{}\"", self.0)
-    }
+/// Control characters, and those that change the direction of a text or have no width: shown, they mislead.
+pub(crate) fn is_unprintable(c: char) -> bool {
+    let invisible =
+        matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+    c.is_control() || invisible
 }
 
 /// Makes any bytes fit to be shown: invalid UTF-8 replaced, control and direction characters escaped, cut at 80 characters.
@@ -77,9 +80,7 @@ pub(crate) fn shown(bytes: &[u8]) -> String {
             out.push('…');
             break;
         }
-        let invisible =
-            matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
-        if c.is_control() || invisible {
+        if is_unprintable(c) {
             out.extend(c.escape_default());
         } else {
             out.push(c);
@@ -135,15 +136,15 @@ impl Findings {
         self.more_stops_the_book || self.kept.iter().any(|issue| issue.scope == Scope::Book)
     }
 
-    /// The findings kept, by line and column, and, if some were left out, a last one that says how many.
+    /// The findings kept, by line, and, if some were left out, a last one that says how many.
     pub(crate) fn finish(self) -> Vec<Issue> {
         self.finish_as(Scope::Orphan)
     }
 
     /// The same, where those left out have this scope unless they stop the book.
     pub(crate) fn finish_as(mut self, scope: Scope) -> Vec<Issue> {
-        // Columns of a CSV file have names and keep their order, which is that of the checks.
-        self.kept.sort_by_key(|issue| (issue.line, issue.column.parse().unwrap_or(0_u64)));
+        // Within a line the order is that of the checks.
+        self.kept.sort_by_key(|issue| issue.line);
         if self.more > 0 {
             let scope = if self.more_stops_the_book { Scope::Book } else { scope };
             self.kept.push(Issue {

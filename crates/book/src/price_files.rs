@@ -19,9 +19,6 @@ const MAX_ROWS: usize = 50_000_000;
 /// How many wrong rows a symbol keeps.
 const KEPT: usize = 20;
 
-/// How many days without a session a file warns about one by one.
-const CLOSED_DAYS_SHOWN: usize = 10;
-
 /// A close and where it was read; the line tells a duplicate's first row.
 #[derive(Clone, Copy)]
 struct Entry {
@@ -164,25 +161,25 @@ impl Collector {
         errors.add(issue);
     }
 
+    /// One warning for the whole file, with the first of the days as an example.
     fn warn_about_closed_days(&self, closed: &BTreeMap<NaiveDate, (u64, u64)>, warnings: &mut Findings) {
-        let rows = |n: u64| if n == 1 { "1 row is".to_owned() } else { format!("{} rows are", value::grouped(n)) };
-        for (date, (line, count)) in closed.iter().take(CLOSED_DAYS_SHOWN) {
-            let reason = self.calendar.holiday_name(*date).unwrap_or("no session");
-            let message = format!(
-                "{} left out: no session on this {} by the calendar {} ({reason})",
-                rows(*count),
-                value::weekday_name(*date),
-                self.calendar
-            );
-            warnings.push(*line, "date", date.to_string().as_bytes(), message, Scope::Orphan);
-        }
-        if closed.len() > CLOSED_DAYS_SHOWN {
-            let (line, _) = closed.values().nth(CLOSED_DAYS_SHOWN).copied().unwrap_or_default();
-            let more: u64 = closed.values().skip(CLOSED_DAYS_SHOWN).map(|(_, count)| count).sum();
-            let days = value::grouped((closed.len() - CLOSED_DAYS_SHOWN) as u64);
-            let message = format!("{} left out on {days} more days without a session", rows(more));
-            warnings.push(line, "date", &[], message, Scope::Orphan);
-        }
+        let Some((date, (line, _))) = closed.iter().min_by_key(|(_, (line, _))| *line) else { return };
+        let rows = match closed.values().map(|(_, count)| count).sum() {
+            1 => "1 row is".to_owned(),
+            count => format!("{} rows are", value::grouped(count)),
+        };
+        let days = match closed.len() {
+            1 => "on a day".to_owned(),
+            count => format!("on {} days", value::grouped(count as u64)),
+        };
+        let reason = self.calendar.holiday_name(*date).unwrap_or("no session");
+        let weekday = value::weekday_name(*date);
+        let message = format!(
+            "{rows} left out: {days} without a session by the calendar {}; the first is this {weekday}{}",
+            self.calendar,
+            if reason == weekday { String::new() } else { format!(" ({reason})") }
+        );
+        warnings.push(*line, "date", date.to_string().as_bytes(), message, Scope::Orphan);
     }
 
     /// Sorts each symbol's closes and takes out the later ones of a day; `errors` has the findings of each file in order.

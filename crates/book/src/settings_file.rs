@@ -71,14 +71,17 @@ pub(crate) fn read(content: &[u8], errors: &mut Findings, warnings: &mut Finding
     };
     let (root, syntax) = DeTable::parse_recoverable(text);
     let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-    let mut walk = Walk { text, line_starts, errors, warnings, broken_lines: HashSet::new() };
+    let mut keys = Vec::new();
+    key_starts(root.get_ref(), "", &mut keys);
+    keys.sort_by_key(|(start, _)| *start);
+    let mut walk = Walk { text, line_starts, keys, errors, warnings, broken_lines: HashSet::new() };
     for error in &syntax {
         let span = error.span().unwrap_or(0..0);
         let (line, column) = walk.place(span.start);
         if walk.broken_lines.insert(line) {
             let message = format!("not TOML: {}", error.message().trim().replace('\n', "; "));
             let text = walk.line_of(span.start).to_owned();
-            walk.errors.push(line, &column, text.as_bytes(), message, Scope::Book);
+            walk.errors.push(line, "", text.as_bytes(), format!("{message} (column {column})"), Scope::Book);
         }
     }
     walk.root(root.get_ref(), &mut settings);
@@ -89,10 +92,34 @@ struct Walk<'w> {
     text: &'w str,
     /// Where each line begins.
     line_starts: Vec<usize>,
+    /// Where each key begins, sorted, and its path.
+    keys: Vec<(usize, String)>,
     errors: &'w mut Findings,
     warnings: &'w mut Findings,
     /// Lines that are no TOML: what the recovery makes of them is not reported as well.
     broken_lines: HashSet<u64>,
+}
+
+/// Where the keys of a table begin, and the path of each, for example `schedule.cron`.
+fn key_starts(table: &Table<'_>, path: &str, keys: &mut Vec<(usize, String)>) {
+    for (key, value) in table {
+        let name = key.get_ref();
+        let path = if path.is_empty() { name.to_string() } else { format!("{path}.{name}") };
+        keys.push((key.span().start, path.clone()));
+        let tables: Vec<&Table<'_>> = match value.get_ref() {
+            DeValue::Table(table) => vec![table],
+            DeValue::Array(items) => {
+                let tables = items.iter().filter_map(|item| Some((item.span().start, item.get_ref().as_table()?)));
+                let (starts, tables): (Vec<usize>, Vec<&Table<'_>>) = tables.unzip();
+                keys.extend(starts.into_iter().map(|start| (start, path.clone())));
+                tables
+            }
+            _ => Vec::new(),
+        };
+        for table in tables {
+            key_starts(table, &path, keys);
+        }
+    }
 }
 
 /// A table's entries in the order of the file.
@@ -116,7 +143,7 @@ fn kind(value: &DeValue<'_>) -> &'static str {
 
 impl Walk<'_> {
     /// Line and column of a byte, both counted from 1, the column in characters.
-    fn place(&self, at: usize) -> (u64, String) {
+    fn place(&self, at: usize) -> (u64, usize) {
         let mut at = at.min(self.text.len());
         while !self.text.is_char_boundary(at) {
             at -= 1;
@@ -126,7 +153,14 @@ impl Walk<'_> {
         let last = self.line_starts.partition_point(|start| *start < self.text.len()).max(1);
         let line = line.min(last);
         let column = self.text[self.line_starts[line - 1]..at].chars().count() + 1;
-        (line as u64, column.to_string())
+        (line as u64, column)
+    }
+
+    /// The path of the key that stands at a byte, or whose value does.
+    fn path(&self, at: usize) -> String {
+        let next = self.keys.partition_point(|(start, _)| *start <= at);
+        let path = next.checked_sub(1).map_or("", |last| self.keys[last].1.as_str());
+        crate::issue::shown(path.as_bytes())
     }
 
     fn line_of(&self, at: usize) -> &str {
@@ -142,14 +176,16 @@ impl Walk<'_> {
         let (line, column) = self.place(span.start);
         if !self.broken_lines.contains(&line) {
             let text = self.source(span).lines().next().unwrap_or("").to_owned();
-            self.errors.push(line, &column, text.as_bytes(), message, Scope::Book);
+            let message = format!("{} (column {column})", message.into());
+            self.errors.push(line, &self.path(span.start), text.as_bytes(), message, Scope::Book);
         }
     }
 
     fn warn(&mut self, span: &Range<usize>, message: impl Into<String>) {
         let (line, column) = self.place(span.start);
         let text = self.source(span).lines().next().unwrap_or("").to_owned();
-        self.warnings.push(line, &column, text.as_bytes(), message, Scope::Orphan);
+        let message = format!("{} (column {column})", message.into());
+        self.warnings.push(line, &self.path(span.start), text.as_bytes(), message, Scope::Orphan);
     }
 
     fn warn_file(&mut self, message: impl Into<String>) {
@@ -722,9 +758,12 @@ mod tests {
     fn parse(content: &str) -> (Settings, Vec<String>, Vec<String>) {
         let (mut errors, mut warnings) = (Findings::new(FILE), Findings::new(FILE));
         let settings = read(content.as_bytes(), &mut errors, &mut warnings);
-        let lines = |findings: Findings| {
-            findings.finish().iter().map(|i| format!("{}:{}: {}: {}", i.line, i.column, i.text, i.message)).collect()
+        let one = |i: &crate::Issue| {
+            let (message, column) =
+                i.message.strip_suffix(')').and_then(|m| m.rsplit_once(" (column ")).unwrap_or((&i.message, ""));
+            format!("{}:{column}: {}: {message}", i.line, i.text)
         };
+        let lines = |findings: Findings| findings.finish().iter().map(one).collect();
         (settings, lines(errors), lines(warnings))
     }
 
@@ -831,7 +870,6 @@ mod tests {
             "5:12: \"Europe/Berlim\": `timezone` must be an IANA time zone such as America/New_York or UTC; did you mean `Europe/Berlin`?",
             "6:17: -1: `grace_minutes` must be a whole number from 0 to 10080",
             "8:11: \"3\": `retries` must be a whole number from 1 to 20, not a text",
-            "9:9: \"factor_analysis\": `factor_analysis` needs `market_data_update`",
         ]
         .iter()
         .enumerate()
@@ -839,6 +877,7 @@ mod tests {
             assert!(errors[at].starts_with(wanted), "wanted {wanted}\n   got {}", errors[at]);
         }
         let rest = errors.join("\n");
+        assert!(rest.contains("9:9: \"factor_analysis\": `factor_analysis` needs `market_data_update`"), "{rest}");
         assert!(
             rest.contains("9:28: \"greek_calculation\": no such job; did you mean `greeks_calculation`?"),
             "{rest}"
@@ -846,6 +885,25 @@ mod tests {
         assert!(rest.contains("11:8: nan: `rate` must be a number from -0.5 to 1"), "{rest}");
         assert!(rest.contains("12:1: volatility: unknown key"), "{rest}");
         assert!(rest.contains("13:2: sceduled: unknown key `sceduled`; did you mean `schedule`?"), "{rest}");
+    }
+
+    #[test]
+    fn the_column_of_a_finding_is_the_path_of_its_key() {
+        let (mut errors, mut warnings) = (Findings::new(FILE), Findings::new(FILE));
+        let content = "titel = 1\nsite.detail = \"x\"\n[run]\njobs = [\"no\"]\n\"a\\u0000\" = 1\n[[scenarios]]\nid = \"a\"\n\
+                       shocks = { Market = 99 }\n[[scenarios]]\nid = \"b\"\n[factors]\nMarket = 3\n";
+        read(content.as_bytes(), &mut errors, &mut warnings);
+        let paths: Vec<(u64, String)> = errors.finish().into_iter().map(|issue| (issue.line, issue.column)).collect();
+        let wanted = [
+            (1, "titel"),
+            (2, "site.detail"),
+            (4, "run.jobs"),
+            (5, "run.a\\u{0}"),
+            (8, "scenarios.shocks.Market"),
+            (9, "scenarios"),
+            (12, "factors.Market"),
+        ];
+        assert_eq!(paths, wanted.map(|(line, path)| (line, path.to_owned())));
     }
 
     #[test]

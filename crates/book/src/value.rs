@@ -13,7 +13,7 @@ pub(crate) const MIN_CLOSE: f64 = 1e-9;
 pub(crate) const NUMBER_ALLOWED: &str =
     "a plain number such as 1234.5 or -3e2, at most 1e15, with a point and without thousands separators";
 pub(crate) const DATE_ALLOWED: &str = "a date that exists, as YYYY-MM-DD, from 1900 to 2199, for example 2025-03-31";
-pub(crate) const SYMBOL_ALLOWED: &str = "1 to 64 characters, none of them a control character";
+pub(crate) const SYMBOL_ALLOWED: &str = "1 to 64 printable characters";
 
 /// 10^0 to 10^22: the powers that a float holds exactly.
 const EXACT_POWERS: [f64; 23] = [
@@ -105,7 +105,7 @@ pub(crate) fn number_complaint(text: &[u8], wanted: &str) -> String {
 /// A symbol, if the bytes are one.
 pub(crate) fn parse_symbol(text: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(text).ok()?;
-    let allowed = !text.is_empty() && text.chars().count() <= 64 && !text.chars().any(char::is_control);
+    let allowed = !text.is_empty() && text.chars().count() <= 64 && !text.chars().any(crate::issue::is_unprintable);
     allowed.then_some(text)
 }
 
