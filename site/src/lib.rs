@@ -14,6 +14,8 @@ mod mask;
 mod options;
 mod pages;
 mod publisher;
+#[cfg(test)]
+mod tests;
 mod text;
 mod views;
 

@@ -1,0 +1,304 @@
+//! Tests over whole sites and over view models.
+
+mod fake;
+mod sample;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::ids::{ContentHash, Owner, PortfolioId, RunId, ScheduleName};
+use domain::ports::{Publisher as _, RunQuery, RunStore};
+use domain::record::{JobError, JobRecord, Progress, Quality, SkippedBecause};
+use domain::retry::RetryPolicy;
+use domain::run::{PlannedPortfolio, Publication, Run, RunLevelWork, RunPhase, SealedPlan};
+use domain::summary::summarise;
+use domain::words::{ErrorCategory, JobStatus, QualityFlag};
+use domain::work_item::{InHand, ItemKey, ItemState, Place, WorkItem};
+use futures::executor::block_on;
+use uuid::Uuid;
+
+use crate::gather::Reader;
+use crate::mask::Mask;
+use crate::options::{ScheduleView, SiteOptions};
+use crate::publisher::SitePublisher;
+use crate::views;
+use crate::views::index::{IndexInput, IndexView};
+use fake::{At, Entry, FakeStore, MemorySite, slot};
+use sample::Fate::{Fails, Good, Limited, Lost, Retried, Untouched, Working};
+use sample::{Fate, entry, run_id};
+
+fn options(redacted: bool) -> SiteOptions {
+    SiteOptions {
+        title: "Night risk".into(),
+        base_url: None,
+        redacted,
+        schedule: Some(ScheduleView {
+            name: "nightly".into(),
+            cron: "30 18 * * 1-5".into(),
+            timezone: "America/New_York".into(),
+            next_due: Some(slot(25)),
+            grace_seconds: 900,
+        }),
+        retention_note: "Records are kept for 400 days, full results for 30, summaries for ever.".into(),
+    }
+}
+
+fn store(entries: Vec<Entry>) -> Arc<FakeStore> {
+    Arc::new(FakeStore(Mutex::new(entries)))
+}
+
+fn now() -> DateTime<Utc> {
+    slot(24) + TimeDelta::minutes(5)
+}
+
+fn publisher(store: &Arc<FakeStore>, site: &Arc<MemorySite>, redacted: bool) -> SitePublisher {
+    SitePublisher::new(
+        Arc::<FakeStore>::clone(store),
+        Arc::<MemorySite>::clone(site),
+        Arc::new(At(now())),
+        options(redacted),
+    )
+}
+
+fn rebuilt(entries: Vec<Entry>, redacted: bool) -> BTreeMap<String, String> {
+    let site = Arc::new(MemorySite::default());
+    block_on(publisher(&store(entries), &site, redacted).rebuild()).unwrap();
+    texts(&site)
+}
+
+fn texts(site: &MemorySite) -> BTreeMap<String, String> {
+    let files = site.files.lock().unwrap().clone();
+    files.into_iter().map(|(path, body)| (path, String::from_utf8(body).unwrap())).collect()
+}
+
+/// Ten nights of 30 portfolios, the last with one cause in many.
+fn nights() -> Vec<Entry> {
+    let mut all: Vec<Entry> = (0..8u128)
+        .map(|n| {
+            let day = [12, 13, 16, 17, 18, 19, 20, 23][n as usize];
+            let mut fates = [Good; 30];
+            fates[3] = if n % 3 == 0 { Fails } else { Retried };
+            fates[7] = Limited;
+            entry(n + 1, day, &fates)
+        })
+        .collect();
+    let mut fates = vec![Good; 30];
+    fates[4..10].fill(Fails);
+    (fates[12], fates[13], fates[14], fates[20]) = (Retried, Limited, Lost, Untouched);
+    all.push(entry(20, 24, &fates));
+    all
+}
+
+fn index_of(entries: Vec<Entry>) -> IndexView {
+    let store = store(entries);
+    let reader = Reader::new(store, Mask { redacted: false }, BTreeSet::new(), true);
+    block_on(async {
+        let runs = reader.heads(&RunQuery::default(), 90).await.unwrap();
+        let open = reader.open_runs().await.unwrap();
+        let latest = match runs.iter().map(|head| head.run.as_of).max() {
+            Some(date) => reader.of_date(date).await.unwrap(),
+            None => Vec::new(),
+        };
+        let input = IndexInput {
+            now: now(),
+            options: &options(false),
+            runs: &runs,
+            latest: &latest,
+            open: &open,
+            with_page: &BTreeSet::new(),
+            last_success: &[],
+        };
+        views::index::build(&input)
+    })
+}
+
+#[test]
+fn view_models_of_the_index() {
+    let few = |fates: &[Fate]| index_of(vec![entry(1, 24, fates)]);
+    insta::assert_json_snapshot!("index_empty", index_of(Vec::new()));
+    insta::assert_json_snapshot!("index_all_good", few(&[Good, Retried]));
+    insta::assert_json_snapshot!("index_one_failure", few(&[Good, Good, Fails]));
+    insta::assert_json_snapshot!("index_one_cause_in_many", few(&[Fails, Fails, Fails, Good]));
+    insta::assert_json_snapshot!("index_running", few(&[Good, Working, Untouched]));
+    insta::assert_json_snapshot!("index_missing", few(&[Good, Lost, Untouched]));
+}
+
+#[test]
+fn view_models_of_a_run_and_a_portfolio() {
+    let store = store(vec![entry(1, 23, &[Good, Good]), entry(2, 24, &[Good, Fails, Lost])]);
+    let reader = Reader::new(Arc::clone(&store) as Arc<dyn RunStore>, Mask { redacted: false }, BTreeSet::new(), true);
+    let data = block_on(reader.run(run_id(2))).unwrap();
+    let facts = block_on(reader.facts(&[run_id(2)])).unwrap();
+    insta::assert_json_snapshot!("run", views::run::build(&data, &facts));
+    let portfolio = block_on(reader.portfolio(&sample::id_of(1), Some(&data))).unwrap();
+    insta::assert_json_snapshot!("portfolio", views::portfolio::build(&portfolio));
+}
+
+#[test]
+fn a_rerun_replaces_only_its_own_cells() {
+    let first = entry(1, 24, &[Good, Fails]);
+    let mut second = entry(2, 24, &[Good, Good]);
+    second.run.rerun_of = Some(run_id(1));
+    second.items.remove(0);
+    second.planned.remove(0);
+    second.run.plan.as_mut().unwrap().portfolios = 1;
+    second.summary = Some(summarise(&second.run, &second.items, &BTreeMap::new()));
+    let view = index_of(vec![first, second]);
+    assert_eq!((view.grid.rows.len(), view.grid.problems, view.reruns), (2, 0, 1));
+}
+
+/// Every link, from the folder of the page, and the anchors of every page.
+fn dead_links(files: &BTreeMap<String, String>) -> Vec<String> {
+    let attribute = |text: &str, name: &str| -> Vec<String> {
+        let pattern = format!(" {name}=\"");
+        text.split(&pattern).skip(1).filter_map(|rest| rest.split('"').next()).map(str::to_owned).collect()
+    };
+    let anchors: BTreeMap<&String, BTreeSet<String>> =
+        files.iter().map(|(path, text)| (path, attribute(text, "id").into_iter().collect())).collect();
+    let mut dead = Vec::new();
+    for (path, text) in files.iter().filter(|(path, _)| path.ends_with(".html") && *path != "404.html") {
+        for link in attribute(text, "href").iter().filter(|link| !link.starts_with("data:")) {
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let mut parts: Vec<&str> = path.split('/').collect();
+            parts.pop();
+            for part in file.split('/').filter(|part| !part.is_empty()) {
+                match part {
+                    ".." => parts.truncate(parts.len().saturating_sub(1)),
+                    part => parts.push(part),
+                }
+            }
+            let target = if file.is_empty() { path.clone() } else { parts.join("/") };
+            match anchors.get(&target) {
+                None => dead.push(format!("{path}: {link}")),
+                Some(ids) if !anchor.is_empty() && !ids.contains(anchor) => {
+                    dead.push(format!("{path}: {link} (anchor)"))
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    dead
+}
+
+#[test]
+fn a_site_has_no_dead_links_and_asks_nobody_else() {
+    for redacted in [false, true] {
+        let files = rebuilt(nights(), redacted);
+        assert_eq!(dead_links(&files), Vec::<String>::new());
+        for (path, text) in files.iter().filter(|(path, _)| path.ends_with(".html")) {
+            let text = text.replace("http://www.w3.org/2000/svg", "");
+            assert!(!text.contains("http:") && !text.contains("https:") && !text.contains("href=\"//"), "{path}");
+            assert!(!text.contains("<script>alert"), "{path}");
+            assert!(!text.contains('\u{202E}'), "{path}");
+            assert!(!text.contains(" style="), "{path}: the policy forbids style attributes");
+        }
+    }
+}
+
+#[test]
+fn the_policy_names_what_the_page_carries() {
+    for (path, text) in rebuilt(nights(), false).iter().filter(|(path, _)| path.ends_with(".html")) {
+        for (tag, directive) in [("style", "style-src"), ("script", "script-src")] {
+            let inner = text.split_once(&format!("<{tag}>")).unwrap().1.split_once(&format!("</{tag}>")).unwrap().0;
+            let hash = crate::assets::source_hash(inner);
+            assert!(text.contains(&format!("{directive} '{hash}'")), "{path}: {tag}");
+        }
+    }
+}
+
+#[test]
+fn published_run_by_run_it_is_the_site_that_a_rebuild_makes_and_never_has_a_dead_link() {
+    let site = Arc::new(MemorySite::default());
+    let store = store(Vec::new());
+    for mut night in nights() {
+        let id = night.run.batch_run_id;
+        let published = std::mem::take(&mut night.run.publication);
+        store.0.lock().unwrap().push(night);
+        block_on(publisher(&store, &site, false).publish(id)).unwrap();
+        store.0.lock().unwrap().last_mut().unwrap().run.publication = published;
+        let log = std::mem::take(&mut *site.log.lock().unwrap());
+        let end: Vec<&str> = log.iter().rev().take(3).map(String::as_str).collect();
+        assert_eq!(end, ["index.html", "flush", "status.json"]);
+        assert_eq!(dead_links(&texts(&site)), Vec::<String>::new());
+    }
+    let rebuilt = rebuilt(nights(), false);
+    let grown = texts(&site);
+    for (path, text) in &rebuilt {
+        // Pages of old runs and months keep what they said when they were written.
+        assert!(grown.get(path) == Some(text), "{path} differs");
+    }
+    block_on(publisher(&store, &site, false).publish(run_id(20))).unwrap();
+    assert!(site.log.lock().unwrap().iter().all(|path| path == "flush"), "nothing changed, nothing is written");
+}
+
+#[test]
+fn an_older_store_never_overwrites_a_newer_index() {
+    let site = Arc::new(MemorySite::default());
+    block_on(publisher(&store(nights()), &site, false).rebuild()).unwrap();
+    let before = texts(&site)["index.html"].clone();
+    let stale = store(nights().into_iter().take(4).collect());
+    assert_eq!(block_on(publisher(&stale, &site, false).refresh_index()).unwrap(), 0);
+    assert_eq!(texts(&site)["index.html"], before);
+}
+
+#[test]
+fn totals_add_up_wherever_they_stand() {
+    for night in nights() {
+        let summary = night.summary.clone().unwrap();
+        assert_eq!(summary.counts().total(), summary.total_jobs);
+        let view = index_of(vec![night]);
+        let cells: Vec<_> = view.grid.rows.iter().flat_map(|row| &row.cells).collect();
+        let of = |status| cells.iter().filter(|cell| cell.status == status).count() as u64;
+        assert_eq!(cells.len() as u64, summary.total_jobs);
+        assert_eq!(of(JobStatus::Success), summary.successful_jobs);
+        assert_eq!(of(JobStatus::Failed), summary.failed_jobs);
+        assert_eq!(of(JobStatus::Skipped), summary.skipped_jobs);
+        assert_eq!(of(JobStatus::Missing), summary.missing_jobs);
+    }
+}
+
+#[test]
+fn a_redacted_site_tells_no_names_and_no_money() {
+    for (path, text) in rebuilt(nights(), true) {
+        for secret in ["fund-0", "Fund number", "Evil", "1,234,567", "usable equity", "ZVZZT", "AAPL"] {
+            assert!(!text.contains(secret) && !path.contains(secret), "{path} tells {secret}");
+        }
+    }
+}
+
+#[test]
+fn a_run_under_way_is_shown_with_what_is_in_hand() {
+    let site = Arc::new(MemorySite::default());
+    let mut entries = nights();
+    entries.pop();
+    let store = store(entries);
+    block_on(publisher(&store, &site, false).rebuild()).unwrap();
+    store.0.lock().unwrap().push(entry(21, 24, &[Good, Working, Untouched]));
+    block_on(publisher(&store, &site, false).refresh_index()).unwrap();
+    let files = texts(&site);
+    assert!(files["index.html"].contains("15/75 position 15/75 AAPL"));
+    assert!(files["index.html"].contains("silent"));
+    assert_eq!(dead_links(&files), Vec::<String>::new());
+}
+
+/// Writes sample sites to look at: `cargo test -p site -- --ignored sample`.
+#[test]
+#[ignore = "writes to the temporary folder, to be looked at"]
+fn sample_site() {
+    let root = std::env::temp_dir().join("site-sample");
+    let mut running = nights();
+    running.pop();
+    running.push(entry(21, 24, &[Good, Working, Working, Untouched]));
+    let wide = vec![entry(1, 24, &(0..1000).map(|n| if n % 90 == 7 { Fails } else { Good }).collect::<Vec<_>>())];
+    for (name, entries) in [("some", nights()), ("running", running), ("empty", Vec::new()), ("wide", wide)] {
+        let begin = std::time::Instant::now();
+        let files = rebuilt(entries, false);
+        println!("{name}: {} files in {:?}", files.len(), begin.elapsed());
+        for (path, text) in files {
+            let path = root.join(name).join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+    }
+}
