@@ -1,1 +1,21 @@
-//! stub
+//! The nine jobs: the calculations applied to a book, with the rules of data quality.
+//!
+//! A run pins its inputs in a [`Snapshot`] (by [`BookInputs`], or for a rerun by [`SnapshotInputs`]); a [`Runner`] runs
+//! the jobs of the [`job_list`](job_list()) on it. What portfolios share is worked out once per run ([`shared`]). A job is
+//! one file in [`jobs`] and one line in [`registry`].
+
+pub mod inputs;
+pub mod job_list;
+pub mod jobs;
+mod quality;
+pub mod registry;
+mod results;
+pub mod runner;
+pub mod shared;
+pub mod snapshot;
+
+pub use inputs::{BookInputs, NoGate, PriceGate, SnapshotInputs};
+pub use job_list::job_list;
+pub use results::expand;
+pub use runner::Runner;
+pub use snapshot::{Snapshot, SnapshotError};

@@ -1,0 +1,240 @@
+//! `portfolio_snapshot`: the figures of the portfolio on the day, and its risk by history simulation.
+
+use book::Class;
+use domain::record::{JobError, JobOutput};
+use domain::words::JobType;
+use quant::aggregation::{Aggregate, Exposure, aggregate};
+use quant::history::simulate_history;
+use quant::risk::{RiskStats, risk};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::job_list::{PORTFOLIO_SNAPSHOT, POSITION_VALUES_UPDATE};
+use crate::jobs::greeks_calculation::{GreeksCalculation, GreeksRow};
+use crate::jobs::portfolio_aggregation::exposure_of;
+use crate::jobs::position_values_update::{PositionRow, PositionValuesUpdate};
+use crate::jobs::{Risk, equity, risk_of};
+use crate::quality::{Findings, brief};
+use crate::registry::{About, Input, Job};
+
+/// With data on fewer days there are no risk figures.
+const MIN_DAYS: usize = 60;
+
+/// Below this share of the gross value with returns the risk figures are understated.
+const MIN_COVERAGE: f64 = 0.95;
+
+/// The job.
+#[derive(Debug)]
+pub struct PortfolioSnapshot;
+
+/// The figures of a portfolio on a day.
+#[derive(Debug, Clone, Serialize)]
+pub struct Figures {
+    /// The equity.
+    pub total_value: f64,
+    /// Sum of absolute market values.
+    pub gross: f64,
+    /// Sum of market values.
+    pub net: f64,
+    /// Sum of positive market values.
+    pub long: f64,
+    /// Sum of negative market values.
+    pub short: f64,
+    /// Equity less net.
+    pub cash: Option<f64>,
+    /// Gross over equity.
+    pub leverage: Option<f64>,
+    /// Change since the previous close.
+    pub daily_pnl: Option<f64>,
+    /// The same over the equity before.
+    pub daily_return: Option<f64>,
+    /// Standard deviation of simulated daily returns.
+    pub volatility_daily: Option<f64>,
+    /// The same for a year.
+    pub volatility: Option<f64>,
+    /// 5 % quantile of simulated daily returns; a loss is negative.
+    pub var_95: Option<f64>,
+    /// 1 % quantile.
+    pub var_99: Option<f64>,
+    /// Mean of the returns up to the 5 % quantile.
+    pub es_95: Option<f64>,
+    /// Mean of the returns up to the 1 % quantile.
+    pub es_99: Option<f64>,
+    /// Largest fall from a peak of the simulated value.
+    pub max_drawdown: Option<f64>,
+    /// Days on which a position has a return.
+    pub data_days: usize,
+    /// Days of the window.
+    pub required_days: u32,
+    /// Share of the gross value with a real return; below 0.95 the risk figures are understated.
+    pub coverage: Option<f64>,
+    /// Delta of the options, in units of their underlyings.
+    pub delta: Option<f64>,
+    /// Gamma of the options.
+    pub gamma: Option<f64>,
+    /// Theta of the options, per calendar day.
+    pub theta: Option<f64>,
+    /// Vega of the options, per volatility point.
+    pub vega: Option<f64>,
+    /// Rho of the options, per 1 %.
+    pub rho: Option<f64>,
+    /// Positions.
+    pub positions: usize,
+    /// With a positive value.
+    pub long_positions: usize,
+    /// With a negative value.
+    pub short_positions: usize,
+    /// Without a value: in no figure.
+    pub unvalued_positions: usize,
+    /// Without a previous close: not in `daily_pnl`.
+    pub positions_without_daily_pnl: usize,
+}
+
+/// What the history simulation came to.
+struct Simulated {
+    stats: Option<RiskStats>,
+    days: usize,
+    coverage: Option<f64>,
+}
+
+fn simulate(input: &Input<'_>, rows: &[PositionRow], greeks: bool, equity: f64, findings: &mut Findings) -> Simulated {
+    let history = &input.shared.history;
+    let (mut exposures, mut columns): (Vec<f64>, Vec<&[f64]>) = (Vec::new(), Vec::new());
+    for row in rows {
+        match risk_of(input, row, greeks) {
+            Risk::Exposed { exposure, symbol } => {
+                exposures.push(exposure);
+                columns.push(&history[symbol]);
+                findings.used(days(&history[symbol]));
+            }
+            Risk::LeftOut(reason) => {
+                // Its value counts towards the coverage, its returns are not known.
+                exposures.push(row.market_value.unwrap_or(0.0));
+                columns.push(&[]);
+                findings.left_out(&row.symbol);
+                findings.note(format!("{} is not in the risk figures: {reason}", row.symbol));
+            }
+            Risk::None if row.class == Class::Private => {
+                exposures.push(row.market_value.unwrap_or(0.0));
+                columns.push(&[]);
+            }
+            Risk::None => {}
+        }
+    }
+    let simulated = simulate_history(&exposures, &columns, equity);
+    let enough = simulated.days_with_data >= MIN_DAYS;
+    let exposed = exposures.iter().any(|exposure| *exposure != 0.0);
+    if exposed && simulated.days_with_data == 0 {
+        findings.nothing("no position has returns in the window: there are no risk figures");
+    } else if exposed && !enough {
+        findings.limit(format!("{} days with data, {MIN_DAYS} are needed for risk figures", simulated.days_with_data));
+    }
+    if let Some(coverage) = simulated.coverage.filter(|coverage| *coverage < MIN_COVERAGE) {
+        let share = (coverage * 1000.0).floor() / 10.0;
+        findings.limit(format!("only {share} % of the gross value has returns: the risk figures are understated"));
+    }
+    let stats = enough.then(|| risk(&simulated.returns));
+    Simulated { stats, days: simulated.days_with_data, coverage: simulated.coverage }
+}
+
+fn days(returns: &[f64]) -> u32 {
+    u32::try_from(returns.iter().filter(|value| value.is_finite()).count()).unwrap_or(u32::MAX)
+}
+
+/// Sum of the known; none where the Greeks were not calculated.
+fn sum_of(greeks: Option<&[GreeksRow]>, value: impl Fn(&GreeksRow) -> Option<f64>) -> Option<f64> {
+    greeks.map(|rows| rows.iter().filter_map(value).sum::<f64>()).filter(|sum| sum.is_finite())
+}
+
+fn figures(
+    equity: f64,
+    total: &Aggregate,
+    rows: &[PositionRow],
+    greeks: Option<&[GreeksRow]>,
+    simulated: &Simulated,
+    window: u32,
+) -> Figures {
+    let daily_pnl: f64 = rows.iter().filter_map(|row| row.daily_pnl).sum();
+    let finite = |value: f64| Some(value).filter(|value| value.is_finite());
+    let before = equity - daily_pnl;
+    let stat =
+        |pick: fn(&RiskStats) -> Option<f64>| simulated.stats.as_ref().and_then(pick).filter(|value| value.is_finite());
+    let valued = rows.iter().filter(|row| row.market_value.is_some());
+    Figures {
+        total_value: equity,
+        gross: total.gross,
+        net: total.net,
+        long: total.long,
+        short: total.short,
+        cash: finite(equity - total.net),
+        leverage: finite(total.gross / equity),
+        daily_pnl: finite(daily_pnl),
+        daily_return: (before > 0.0).then(|| daily_pnl / before).filter(|value| value.is_finite()),
+        volatility_daily: stat(|stats| stats.vol_daily),
+        volatility: stat(|stats| stats.vol_annual),
+        var_95: stat(|stats| stats.var_95),
+        var_99: stat(|stats| stats.var_99),
+        es_95: stat(|stats| stats.es_95),
+        es_99: stat(|stats| stats.es_99),
+        max_drawdown: stat(|stats| stats.max_drawdown),
+        data_days: simulated.days,
+        required_days: window,
+        coverage: simulated.coverage,
+        delta: sum_of(greeks, |row| row.position_delta),
+        gamma: sum_of(greeks, |row| row.position_gamma),
+        theta: sum_of(greeks, |row| row.position_theta),
+        vega: sum_of(greeks, |row| row.position_vega),
+        rho: sum_of(greeks, |row| row.position_rho),
+        positions: rows.len(),
+        long_positions: total.long_count,
+        short_positions: total.short_count,
+        unvalued_positions: total.unvalued,
+        positions_without_daily_pnl: valued.filter(|row| row.daily_pnl.is_none()).count(),
+    }
+}
+
+impl Job for PortfolioSnapshot {
+    const ABOUT: &'static About = &About {
+        name: PORTFOLIO_SNAPSHOT,
+        job_type: JobType::Snapshots,
+        critical: false,
+        needs: &[POSITION_VALUES_UPDATE],
+        run_level: false,
+        section: Some("snapshot"),
+    };
+    type Output = Figures;
+
+    fn run(input: &Input<'_>) -> Result<(Figures, JobOutput), JobError> {
+        let equity = equity(input)?;
+        let rows = &input.needed::<PositionValuesUpdate>()?.rows;
+        let greeks = input.optional::<GreeksCalculation>().map(|greeks| &greeks.rows[..]);
+        let total = rows.len() as u64;
+        input.context.progress(0, total, || "values and profit of the day".to_owned())?;
+        let exposures: Vec<Exposure> = rows.iter().map(|row| exposure_of(input.shared, row)).collect();
+        let totals = aggregate(&exposures);
+        let window = input.shared.snapshot.settings.snapshot.risk_window;
+        let mut findings = Findings::new(window);
+        input.context.progress(total / 2, total, || "history simulation".to_owned())?;
+        let simulated = simulate(input, rows, greeks.is_some(), equity, &mut findings);
+        let figures = figures(equity, &totals, rows, greeks, &simulated, window);
+        if figures.positions_without_daily_pnl > 0 {
+            let count = figures.positions_without_daily_pnl;
+            findings.note(format!("{count} positions have no previous close and are not in the profit of the day"));
+        }
+        input.context.progress(total, total, || "done".to_owned())?;
+        let metadata = [
+            ("total_value", json!(figures.total_value)),
+            ("gross", json!(figures.gross)),
+            ("net", json!(figures.net)),
+            ("daily_pnl", json!(figures.daily_pnl)),
+            ("daily_return", json!(figures.daily_return)),
+            ("volatility", json!(figures.volatility)),
+            ("var_95", json!(figures.var_95)),
+            ("var_99", json!(figures.var_99)),
+            ("es_95", json!(figures.es_95)),
+            ("max_drawdown", json!(figures.max_drawdown)),
+            ("coverage", json!(figures.coverage)),
+        ];
+        Ok((figures, brief(rows.len(), findings.finish(), metadata)))
+    }
+}

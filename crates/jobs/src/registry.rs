@@ -1,0 +1,196 @@
+//! What a job is, and the list of all jobs.
+//!
+//! To add a job: write `src/jobs/<name>.rs` with a type that implements [`Job`], and add one line to [`REGISTRY`] (the
+//! settings know it once its name is in `book::settings::JOBS`). The job list, the needs, panics, time limits and the
+//! results document follow from that.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use domain::job_context::JobContext;
+use domain::record::{JobError, JobOutput};
+use domain::words::{ErrorCategory, JobType};
+use serde::Serialize;
+
+use crate::jobs::{
+    factor_analysis::FactorAnalysis, greeks_calculation::GreeksCalculation, market_data_update::MarketDataUpdate,
+    market_risk_scenarios::MarketRiskScenarios, portfolio_aggregation::PortfolioAggregation,
+    portfolio_snapshot::PortfolioSnapshot, position_correlations::PositionCorrelations,
+    position_values_update::PositionValuesUpdate, stress_testing::StressTesting,
+};
+use crate::shared::Shared;
+use crate::snapshot::PinnedPortfolio;
+
+/// Every job, in the order in which they run.
+pub(crate) const REGISTRY: &[Entry] = &[
+    Entry::of::<MarketDataUpdate>(),
+    Entry::of::<PositionValuesUpdate>(),
+    Entry::of::<PortfolioAggregation>(),
+    Entry::of::<GreeksCalculation>(),
+    Entry::of::<FactorAnalysis>(),
+    Entry::of::<MarketRiskScenarios>(),
+    Entry::of::<StressTesting>(),
+    Entry::of::<PortfolioSnapshot>(),
+    Entry::of::<PositionCorrelations>(),
+];
+
+/// What is fixed about a job.
+#[derive(Debug)]
+pub struct About {
+    /// Its name.
+    pub name: &'static str,
+    /// Its family.
+    pub job_type: JobType,
+    /// Whether its failure skips the rest of the portfolio.
+    pub critical: bool,
+    /// Jobs that must have succeeded first.
+    pub needs: &'static [&'static str],
+    /// Whether its work is done once for the run.
+    pub run_level: bool,
+    /// Its part of the results document; none where it has none.
+    pub section: Option<&'static str>,
+}
+
+/// A job: a pure function from the pinned inputs and the outputs of earlier jobs to its own output.
+pub trait Job: 'static {
+    /// What is fixed about it.
+    const ABOUT: &'static About;
+    /// What later jobs read, and what is serialised into its part of the results document.
+    type Output: Serialize + Send + Sync + 'static;
+    /// Runs it. Says how far it is through [`Input::context`], at least every 50 ms of work.
+    ///
+    /// # Errors
+    /// What happened, to what, and what to do.
+    fn run(input: &Input<'_>) -> Result<(Self::Output, JobOutput), JobError>;
+}
+
+/// What a job gets to work with.
+#[derive(Debug)]
+pub struct Input<'a> {
+    /// The portfolio.
+    pub portfolio: &'a PinnedPortfolio,
+    /// What all portfolios of the run share.
+    pub shared: &'a Shared,
+    /// Outputs of the jobs before.
+    pub earlier: &'a Outputs,
+    /// Progress and cancellation.
+    pub context: &'a JobContext,
+}
+
+impl<'a> Input<'a> {
+    /// The output of an earlier job, if it succeeded.
+    #[must_use]
+    pub fn optional<J: Job>(&self) -> Option<&'a J::Output> {
+        self.earlier.get::<J>()
+    }
+
+    /// The output of an earlier job that this one needs.
+    ///
+    /// # Errors
+    /// Permanent: the job list has the one without the other.
+    pub fn needed<J: Job>(&self) -> Result<&'a J::Output, JobError> {
+        self.optional::<J>().ok_or_else(|| {
+            JobError::new(
+                ErrorCategory::Permanent,
+                format!("the job needs {}, which did not run: add it to the job list in [run]", J::ABOUT.name),
+            )
+        })
+    }
+}
+
+/// An output of any job.
+trait Part: Send + Sync {
+    fn as_any(&self) -> &dyn Any;
+    fn write(&self, json: &mut Vec<u8>) -> Result<(), serde_json::Error>;
+}
+
+struct Typed<T>(T);
+
+impl<T: Serialize + Send + Sync + 'static> Part for Typed<T> {
+    fn as_any(&self) -> &dyn Any {
+        &self.0
+    }
+
+    fn write(&self, json: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+        serde_json::to_writer(json, &self.0)
+    }
+}
+
+/// Outputs of the jobs that succeeded so far. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Outputs {
+    parts: Vec<(&'static About, Arc<dyn Part>)>,
+}
+
+impl std::fmt::Debug for Outputs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.parts.iter().map(|(about, _)| about.name)).finish()
+    }
+}
+
+impl Outputs {
+    /// The output of a job.
+    #[must_use]
+    pub fn get<J: Job>(&self) -> Option<&J::Output> {
+        let (_, part) = self.parts.iter().find(|(about, _)| about.name == J::ABOUT.name)?;
+        part.as_any().downcast_ref()
+    }
+
+    /// Adds an output; the newer one of a job replaces the older.
+    pub(crate) fn add(&mut self, output: Output) {
+        self.parts.retain(|(about, _)| about.name != output.about.name);
+        self.parts.push((output.about, output.part));
+    }
+
+    /// The results document: one part for each job that has one, in their order; none where there is no part.
+    ///
+    /// # Errors
+    /// A part that is no JSON; none is expected.
+    pub fn document(&self) -> Result<Option<Vec<u8>>, serde_json::Error> {
+        let mut json = Vec::new();
+        for (about, part) in &self.parts {
+            let Some(section) = about.section else { continue };
+            json.push(if json.is_empty() { b'{' } else { b',' });
+            serde_json::to_writer(&mut json, section)?;
+            json.push(b':');
+            // A number that is not finite is written as null.
+            part.write(&mut json)?;
+        }
+        if json.is_empty() {
+            return Ok(None);
+        }
+        json.push(b'}');
+        Ok(Some(json))
+    }
+}
+
+/// What a job has put out, its type forgotten.
+pub(crate) struct Output {
+    about: &'static About,
+    part: Arc<dyn Part>,
+}
+
+type Run = fn(&Input<'_>) -> Result<(Output, JobOutput), JobError>;
+
+/// A job, its type forgotten.
+pub(crate) struct Entry {
+    pub(crate) about: &'static About,
+    pub(crate) run: Run,
+}
+
+impl Entry {
+    const fn of<J: Job>() -> Self {
+        Self {
+            about: J::ABOUT,
+            run: |input| {
+                let (output, brief) = J::run(input)?;
+                Ok((Output { about: J::ABOUT, part: Arc::new(Typed(output)) }, brief))
+            },
+        }
+    }
+
+    /// The job of this name.
+    pub(crate) fn find(name: &str) -> Option<&'static Self> {
+        REGISTRY.iter().find(|entry| entry.about.name == name)
+    }
+}

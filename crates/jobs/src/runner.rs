@@ -1,0 +1,216 @@
+//! Runs the jobs of portfolios: the port of the use cases, on threads for blocking work.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use domain::ids::{ContentHash, JobName, PortfolioId};
+use domain::job_context::JobContext;
+use domain::ports::{Documents, JobRunner, PortfolioJobs, StoreError};
+use domain::record::{JobError, JobOutput};
+use domain::run::Run;
+use domain::words::ErrorCategory;
+use tokio::sync::{OnceCell, Semaphore};
+
+use crate::registry::{Entry, Input, Outputs};
+use crate::shared::Shared;
+use crate::snapshot::{PinnedPortfolio, Snapshot, SnapshotError};
+
+/// Runs whose shared part is kept.
+const RUNS_KEPT: usize = 2;
+
+/// Why a portfolio cannot be opened, or a job not be run.
+#[derive(Debug, thiserror::Error)]
+enum RunnerError {
+    #[error("the run is not sealed, so it has no inputs yet: wait until it is")]
+    NotSealed,
+    #[error("portfolio {0} is not in the pinned inputs of the run")]
+    NoPortfolio(PortfolioId),
+    #[error(
+        "there is no job {0} in this release: take it out of the job list in [run], or use the release that has it"
+    )]
+    NoJob(JobName),
+    #[error("portfolio {portfolio} has an unusable row: {first}{}; correct it and run again", and_more(*.more))]
+    Rows { portfolio: PortfolioId, first: String, more: usize },
+    #[error("the pinned inputs of the run cannot be used")]
+    Snapshot(#[from] SnapshotError),
+    #[error("the results cannot be written as a document")]
+    Document(#[from] serde_json::Error),
+    #[error("the job panicked: {0}")]
+    Panic(String),
+    #[error("the worker was told to stop")]
+    Stopped,
+}
+
+impl RunnerError {
+    fn category(&self) -> ErrorCategory {
+        match self {
+            Self::NotSealed | Self::Stopped => ErrorCategory::Transient,
+            Self::NoPortfolio(_) | Self::NoJob(_) | Self::Rows { .. } | Self::Snapshot(_) => ErrorCategory::Permanent,
+            Self::Panic(_) | Self::Document(_) => ErrorCategory::Internal,
+        }
+    }
+}
+
+impl From<RunnerError> for JobError {
+    fn from(error: RunnerError) -> Self {
+        Self::from_error(error.category(), &error)
+    }
+}
+
+fn and_more(count: usize) -> String {
+    if count == 0 { String::new() } else { format!(" (and {count} more)") }
+}
+
+/// An error of the store as an error of a job: what cannot be reached may come back, what is damaged will not.
+pub(crate) fn store_error(error: &StoreError) -> JobError {
+    let category = match error {
+        StoreError::Unavailable { .. } => ErrorCategory::Transient,
+        StoreError::Damaged { .. } | StoreError::NotFound { .. } | StoreError::TooNew(_) => ErrorCategory::Permanent,
+    };
+    JobError::from_error(category, error)
+}
+
+type Prepared = Arc<OnceCell<Arc<Shared>>>;
+
+/// Runs jobs on the pinned inputs of runs.
+pub struct Runner {
+    documents: Arc<dyn Documents>,
+    permits: Arc<Semaphore>,
+    recent: Mutex<VecDeque<(ContentHash, Prepared)>>,
+}
+
+impl std::fmt::Debug for Runner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runner").field("permits", &self.permits.available_permits()).finish_non_exhaustive()
+    }
+}
+
+impl Runner {
+    /// A runner that reads pinned inputs from here and works on at most `cpu` jobs at once. It needs a tokio runtime.
+    #[must_use]
+    pub fn new(documents: Arc<dyn Documents>, cpu: usize) -> Self {
+        Self { documents, permits: Arc::new(Semaphore::new(cpu.max(1))), recent: Mutex::default() }
+    }
+
+    fn prepared(&self, hash: &ContentHash) -> Prepared {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, found)) = recent.iter().find(|(known, _)| known == hash) {
+            return Arc::clone(found);
+        }
+        let cell = Prepared::default();
+        recent.push_back((hash.clone(), Arc::clone(&cell)));
+        if recent.len() > RUNS_KEPT {
+            recent.pop_front();
+        }
+        cell
+    }
+
+    async fn shared(&self, hash: &ContentHash) -> Result<Arc<Shared>, JobError> {
+        let cell = self.prepared(hash);
+        let prepare = || async {
+            let bytes = self.documents.snapshot(hash).await.map_err(|error| store_error(&error))?;
+            let shared = blocking(&self.permits, move || Snapshot::decode(&bytes).map(Shared::new)).await?;
+            Ok::<_, JobError>(Arc::new(shared.map_err(RunnerError::Snapshot)?))
+        };
+        cell.get_or_try_init(prepare).await.map(Arc::clone)
+    }
+}
+
+/// Work on a thread of its own. The permit belongs to the future: who drops it lets others work, even if the thread
+/// does not listen.
+async fn blocking<T: Send + 'static>(
+    permits: &Semaphore,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, RunnerError> {
+    let _permit = permits.acquire().await.map_err(|_| RunnerError::Stopped)?;
+    tokio::task::spawn_blocking(work).await.map_err(|error| match error.try_into_panic() {
+        Ok(panic) => RunnerError::Panic(message_of(panic.as_ref())),
+        Err(_) => RunnerError::Stopped,
+    })
+}
+
+fn message_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".to_owned())
+}
+
+#[async_trait]
+impl JobRunner for Runner {
+    async fn open(&self, run: &Run, portfolio: &PortfolioId) -> Result<Arc<dyn PortfolioJobs>, JobError> {
+        let plan = run.plan.as_ref().ok_or(RunnerError::NotSealed)?;
+        let shared = self.shared(&plan.snapshot).await?;
+        let found = shared.snapshot.portfolios.binary_search_by(|known| known.id.cmp(portfolio));
+        let place = found.map_err(|_| RunnerError::NoPortfolio(portfolio.clone()))?;
+        let first = plan.jobs.first().map(|job| job.name.clone());
+        let permits = Arc::clone(&self.permits);
+        Ok(Arc::new(Session { shared, place, first, permits, outputs: Mutex::default() }))
+    }
+}
+
+/// The jobs of one portfolio.
+struct Session {
+    shared: Arc<Shared>,
+    place: usize,
+    first: Option<JobName>,
+    permits: Arc<Semaphore>,
+    outputs: Mutex<Outputs>,
+}
+
+impl Session {
+    fn portfolio(&self) -> &PinnedPortfolio {
+        &self.shared.snapshot.portfolios[self.place]
+    }
+
+    fn outputs(&self) -> Outputs {
+        self.outputs.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A portfolio with an unusable row fails at its first job: its figures would be those of another portfolio.
+    fn check_rows(&self) -> Result<(), RunnerError> {
+        let portfolio = self.portfolio();
+        let Some((first, rest)) = portfolio.issues.split_first() else { return Ok(()) };
+        Err(RunnerError::Rows { portfolio: portfolio.id.clone(), first: first.clone(), more: rest.len() })
+    }
+
+    async fn run_entry(&self, entry: &'static Entry, context: JobContext) -> Result<JobOutput, JobError> {
+        let (shared, place, earlier) = (Arc::clone(&self.shared), self.place, self.outputs());
+        let work = move || {
+            let portfolio = &shared.snapshot.portfolios[place];
+            (entry.run)(&Input { portfolio, shared: &shared, earlier: &earlier, context: &context })
+        };
+        let (output, brief) = blocking(&self.permits, work).await??;
+        // Only here, by the future that somebody still waits for: the output of a job that was given up goes nowhere.
+        self.outputs.lock().unwrap_or_else(PoisonError::into_inner).add(output);
+        Ok(brief)
+    }
+}
+
+#[async_trait]
+impl PortfolioJobs for Session {
+    async fn run(&self, job: &JobName, context: JobContext) -> Result<JobOutput, JobError> {
+        let entry = Entry::find(job.as_str()).ok_or_else(|| RunnerError::NoJob(job.clone()))?;
+        if self.first.as_ref() == Some(job) {
+            self.check_rows()?;
+        }
+        self.run_entry(entry, context).await
+    }
+
+    fn results(&self) -> Result<Option<Vec<u8>>, JobError> {
+        Ok(self.outputs().document().map_err(RunnerError::Document)?)
+    }
+
+    fn known_ids(&self) -> Vec<String> {
+        let (portfolio, snapshot) = (self.portfolio(), &self.shared.snapshot);
+        let mut known = vec![portfolio.id.to_string(), portfolio.name.clone()];
+        for holding in &portfolio.holdings {
+            let instrument = &snapshot.instruments[holding.instrument];
+            known.push(instrument.symbol.clone());
+            known.extend(instrument.option.as_ref().map(|terms| terms.underlying.clone()));
+        }
+        known.sort_unstable();
+        known.dedup();
+        known
+    }
+}

@@ -1,0 +1,287 @@
+//! What all portfolios of a run share: worked out once from the pinned inputs, however many portfolios hold a symbol.
+
+use std::collections::BTreeMap;
+
+use book::{Class, Right};
+use chrono::NaiveDate;
+use quant::black_scholes::{Greeks, OptionInput, OptionKind, price_and_greeks};
+use quant::correlation::{Correlations, PreparedColumn};
+use quant::factors::SymbolFits;
+use quant::ols::ols;
+use quant::stress::ConditionalShocks;
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::job_list::{GREEKS_CALCULATION, POSITION_CORRELATIONS};
+use crate::jobs::position_correlations::significant;
+use crate::snapshot::{Instrument, Snapshot};
+
+/// Above so many symbols the matrix of a whole run would take too much memory: each portfolio then works out its own.
+const MATRIX_LIMIT: usize = 5_000;
+
+/// Where a price comes from, in the order of preference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PriceSource {
+    /// The close of the date.
+    Close,
+    /// The mark of the book.
+    Mark,
+    /// A close of one of the sessions before.
+    Stale,
+    /// The model of an option.
+    Model,
+    /// There is none.
+    None,
+}
+
+/// A price and its day.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Dated {
+    /// The price.
+    pub price: f64,
+    /// The session.
+    pub session: usize,
+}
+
+/// What an option is worth by the model, and why not.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Model {
+    /// Price and Greeks of one unit, and the price of the underlying.
+    Ok {
+        /// Price and Greeks.
+        greeks: Greeks,
+        /// Price of the underlying.
+        spot: f64,
+        /// The volatility that was used.
+        volatility: f64,
+    },
+    /// Its last day has passed.
+    Expired,
+    /// The underlying has no price.
+    NoUnderlying,
+    /// The inputs are out of range.
+    Unusable,
+}
+
+/// The valuation of an instrument on the date.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Quote {
+    /// The price, if there is one.
+    pub price: Option<f64>,
+    /// Where it comes from.
+    pub source: PriceSource,
+    /// The day of a close.
+    pub date: Option<NaiveDate>,
+    /// What the daily profit and loss counts from.
+    pub previous: Option<f64>,
+    /// The model, of an option.
+    pub model: Option<Model>,
+    /// The symbol whose returns drive it: its own, or the underlying's.
+    pub driver: Option<usize>,
+}
+
+/// A factor whose proxy has returns.
+#[derive(Debug, Clone)]
+pub struct UsedFactor {
+    /// Its name.
+    pub name: String,
+    /// Its returns over the window.
+    pub returns: Vec<f64>,
+    /// Variance inflation over the rows that are complete in every factor.
+    pub vif: Option<f64>,
+}
+
+/// What all portfolios of a run share.
+#[derive(Debug)]
+pub struct Shared {
+    /// The pinned inputs.
+    pub snapshot: Snapshot,
+    /// One quote for each instrument.
+    pub quotes: Vec<Quote>,
+    /// The factors with returns, in the order of the settings.
+    pub factors: Vec<UsedFactor>,
+    /// Names of the factors without.
+    pub factors_missing: Vec<String>,
+    /// Conditional expectations between the factors.
+    pub conditional: ConditionalShocks,
+    /// Whether the job list has the Greeks.
+    pub greeks_on: bool,
+    /// Returns over the risk window, one column for each symbol.
+    pub history: Vec<Vec<f64>>,
+    /// Observed returns in the window of the factor analysis, one for each symbol.
+    pub observed: Vec<u32>,
+    /// Returns over the correlation window.
+    pub prepared: Vec<PreparedColumn>,
+    /// Their correlations, as far as portfolios need them; none above a number of symbols.
+    pub correlations: Option<Correlations>,
+    /// Place of a symbol in `correlations`.
+    pub matrix_place: BTreeMap<usize, usize>,
+}
+
+impl Shared {
+    /// Prepares what the portfolios share.
+    #[must_use]
+    pub fn new(snapshot: Snapshot) -> Self {
+        let settings = &snapshot.settings;
+        let on = |name: &str| settings.run.jobs.iter().any(|job| job.as_str() == name);
+        let (greeks_on, correlations_on) = (on(GREEKS_CALCULATION), on(POSITION_CORRELATIONS));
+        let symbols = 0..snapshot.symbols.len();
+        let risk_window = settings.snapshot.risk_window as usize;
+        let window = settings.factor_analysis.window as usize;
+
+        let quotes = snapshot.instruments.iter().map(|instrument| quote(&snapshot, instrument)).collect();
+        let history = symbols.clone().map(|symbol| snapshot.returns_of(symbol, risk_window)).collect();
+        let observed = symbols.clone().map(|symbol| observations(&snapshot.returns_of(symbol, window))).collect();
+        let prepared: Vec<PreparedColumn> = symbols
+            .into_par_iter()
+            .map(|symbol| PreparedColumn::new(&snapshot.returns_of(symbol, settings.correlations.window as usize)))
+            .collect();
+
+        let usable = snapshot.usable_factors();
+        let columns: Vec<Vec<f64>> = usable.iter().map(|(_, symbol)| snapshot.returns_of(*symbol, window)).collect();
+        let slices: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
+        let conditional = ConditionalShocks::new(&slices);
+        let vifs = variance_inflation(&slices);
+        let factors = usable.iter().zip(&columns).zip(vifs).map(|(((factor, _), returns), vif)| UsedFactor {
+            name: settings.factors[*factor].name.clone(),
+            returns: returns.clone(),
+            vif,
+        });
+        let factors: Vec<UsedFactor> = factors.collect();
+        let missing = settings.factors.iter().map(|factor| &factor.name);
+        let factors_missing = missing.filter(|name| factors.iter().all(|used| used.name != **name)).cloned().collect();
+
+        let mut shared = Self {
+            quotes,
+            factors,
+            factors_missing,
+            conditional,
+            greeks_on,
+            history,
+            observed,
+            prepared,
+            correlations: None,
+            matrix_place: BTreeMap::new(),
+            snapshot,
+        };
+        if correlations_on {
+            shared.correlate();
+        }
+        shared
+    }
+
+    /// Correlations of all pairs that stand in a portfolio together.
+    fn correlate(&mut self) {
+        let groups: Vec<Vec<usize>> =
+            self.snapshot.portfolios.iter().map(|portfolio| significant(self, portfolio).included_symbols()).collect();
+        let mut places: BTreeMap<usize, usize> = groups.iter().flatten().map(|symbol| (*symbol, 0)).collect();
+        if places.len() > MATRIX_LIMIT {
+            return;
+        }
+        places.values_mut().enumerate().for_each(|(at, place)| *place = at);
+        let columns: Vec<&PreparedColumn> = places.keys().map(|symbol| &self.prepared[*symbol]).collect();
+        let groups: Vec<Vec<usize>> =
+            groups.iter().map(|group| group.iter().map(|symbol| places[symbol]).collect()).collect();
+        let slices: Vec<&[usize]> = groups.iter().map(Vec::as_slice).collect();
+        let min_overlap = self.snapshot.settings.correlations.min_overlap as usize;
+        self.correlations = Some(Correlations::for_groups(&columns, &slices, min_overlap));
+        self.matrix_place = places;
+    }
+
+    /// The index of a factor that has returns.
+    #[must_use]
+    pub fn factor(&self, name: &str) -> Option<usize> {
+        self.factors.iter().position(|factor| factor.name == name)
+    }
+
+    /// The fits of a symbol.
+    #[must_use]
+    pub fn fits(&self, symbol: usize) -> Option<&SymbolFits> {
+        self.snapshot.fits.get(symbol)
+    }
+}
+
+fn observations(returns: &[f64]) -> u32 {
+    u32::try_from(returns.iter().filter(|value| value.is_finite()).count()).unwrap_or(u32::MAX)
+}
+
+/// Variance inflation of each factor on the others; none where it cannot be determined.
+fn variance_inflation(factors: &[&[f64]]) -> Vec<Option<f64>> {
+    let undetermined = vec![None; factors.len()];
+    let Some(response) = factors.first() else { return undetermined };
+    // It does not depend on the response, so any column will do.
+    match ols(response, factors, 0).vif {
+        Some(vifs) => vifs.into_iter().map(|vif| vif.is_finite().then_some(vif)).collect(),
+        None => undetermined,
+    }
+}
+
+/// The newest close before a session.
+fn newest_before(closes: &[f64], session: usize) -> Option<Dated> {
+    (0..session.min(closes.len()))
+        .rev()
+        .find(|at| closes[*at].is_finite())
+        .map(|at| Dated { price: closes[at], session: at })
+}
+
+/// The newest close that is not too old.
+pub(crate) fn fresh_close(snapshot: &Snapshot, symbol: usize) -> Option<Dated> {
+    let closes = snapshot.closes_of(symbol);
+    let newest = newest_before(closes, closes.len())?;
+    let age = closes.len() - 1 - newest.session;
+    (age <= snapshot.settings.run.price_max_age_sessions as usize).then_some(newest)
+}
+
+fn quote(snapshot: &Snapshot, instrument: &Instrument) -> Quote {
+    let last = snapshot.sessions.len().saturating_sub(1);
+    let is_session = snapshot.sessions.last() == Some(&snapshot.as_of);
+    let own = snapshot.symbol(&instrument.symbol);
+    let closes = own.map_or(&[][..], |symbol| snapshot.closes_of(symbol));
+    let fresh = own.and_then(|symbol| fresh_close(snapshot, symbol));
+    let today = fresh.filter(|close| is_session && close.session == last);
+    let before = if is_session { last } else { closes.len() };
+    let previous = newest_before(closes, before).map(|close| close.price);
+    let model = instrument.option.as_ref().map(|terms| {
+        let spot = snapshot.symbol(&terms.underlying).and_then(|symbol| fresh_close(snapshot, symbol));
+        model(snapshot, instrument, terms, spot.map(|close| close.price))
+    });
+    let driver = match (&instrument.option, instrument.class) {
+        (Some(terms), _) => snapshot.symbol(&terms.underlying),
+        (None, Class::Public) => own,
+        (None, _) => None,
+    };
+    let mut quote = Quote { price: None, source: PriceSource::None, date: None, previous, model, driver };
+    if model == Some(Model::Expired) {
+        return Quote { price: Some(0.0), source: PriceSource::Model, previous: Some(0.0), ..quote };
+    }
+    let day = |close: Dated| snapshot.sessions.get(close.session).copied();
+    (quote.price, quote.source, quote.date) = match (today, instrument.mark, fresh, model) {
+        (Some(close), ..) => (Some(close.price), PriceSource::Close, day(close)),
+        (None, Some(mark), ..) => (Some(mark), PriceSource::Mark, None),
+        (None, None, Some(close), _) => (Some(close.price), PriceSource::Stale, day(close)),
+        (None, None, None, Some(Model::Ok { greeks, .. })) => (Some(greeks.price), PriceSource::Model, None),
+        _ => (None, PriceSource::None, None),
+    };
+    quote
+}
+
+fn model(snapshot: &Snapshot, instrument: &Instrument, terms: &book::OptionTerms, spot: Option<f64>) -> Model {
+    let days = (terms.expiry - snapshot.as_of).num_days();
+    if days < 0 {
+        return Model::Expired;
+    }
+    let Some(spot) = spot else { return Model::NoUnderlying };
+    let kind = match terms.right {
+        Right::Call => OptionKind::Call,
+        Right::Put => OptionKind::Put,
+    };
+    let market = &snapshot.settings.greeks;
+    let volatility = instrument.implied_vol.unwrap_or(market.default_volatility);
+    let years = days as f64 / 365.0;
+    let input = OptionInput::new(kind, spot, terms.strike, years, market.rate, market.dividend_yield, volatility);
+    let Ok(input) = input else { return Model::Unusable };
+    let greeks = price_and_greeks(&input);
+    let all = [greeks.price, greeks.delta, greeks.gamma, greeks.theta, greeks.vega, greeks.rho];
+    if all.iter().all(|value| value.is_finite()) { Model::Ok { greeks, spot, volatility } } else { Model::Unusable }
+}
