@@ -277,7 +277,7 @@ fn a_run_under_way_is_shown_with_what_is_in_hand() {
     store.0.lock().unwrap().push(entry(21, 24, &[Good, Working, Untouched]));
     block_on(publisher(&store, &site, false).refresh_index()).unwrap();
     let files = texts(&site);
-    assert!(files["index.html"].contains("15/75 position 15/75 AAPL"));
+    assert!(files["index.html"].contains("<td>position 15/75 AAPL</td>"));
     assert!(files["index.html"].contains("silent"));
     assert_eq!(dead_links(&files), Vec::<String>::new());
 }

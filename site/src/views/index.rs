@@ -203,7 +203,10 @@ fn running(data: &RunData, now: DateTime<Utc>) -> RunningView {
         working.push(Working {
             portfolio: item.key.portfolio.to_string(),
             job: hand.map_or_else(|| "between two jobs".to_owned(), |hand| hand.job.to_string()),
-            progress: progress.map_or_else(String::new, |p| format!("{}/{} {}", p.done, p.total, p.item)),
+            progress: progress.map_or_else(String::new, |p| {
+                let share = format!("{}/{}", p.done, p.total);
+                if p.item.contains(&share) { p.item.clone() } else { format!("{share} {}", p.item) }
+            }),
             heartbeat: item.heartbeat.map(Stamp::of),
             lease_until: Stamp::of(lease_until),
             silent: lease_until < now,
@@ -263,12 +266,14 @@ fn tiles(head: &RunHead, before: &[&RunHead]) -> Vec<Tile> {
             unwell(summary.failed_jobs, "bad"),
         ),
         tile("Skipped", summary.skipped_jobs.to_string(), "because of others".into(), ""),
-        tile(
-            "Missing",
-            summary.missing_jobs.to_string(),
-            "without a record".into(),
-            unwell(summary.missing_jobs, "miss"),
-        ),
+        // While it runs, what has no record has not ended yet.
+        match summary.status {
+            RunStatus::Running => tile("Open", summary.missing_jobs.to_string(), "not ended yet".into(), ""),
+            _ => {
+                let class = unwell(summary.missing_jobs, "miss");
+                tile("Missing", summary.missing_jobs.to_string(), "without a record".into(), class)
+            }
+        },
         tile("Took", duration_or_dash(summary.wall_seconds), usual, ""),
     ]
 }
