@@ -407,7 +407,7 @@ impl Documents for MemoryStore {
 
     async fn snapshot(&self, hash: &ContentHash) -> Result<Vec<u8>, StoreError> {
         let found = self.state().snapshots.get(hash).cloned();
-        found.ok_or_else(|| StoreError::NotFound { what: format!("the pinned inputs {}", hash.short()) })
+        found.ok_or_else(|| StoreError::NotFound { what: format!("file of the pinned inputs {}", hash.short()) })
     }
 }
 

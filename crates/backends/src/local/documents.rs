@@ -74,7 +74,7 @@ impl Documents for LocalStore {
         let packed = match std::fs::read(&path) {
             Ok(packed) => packed,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(StoreError::NotFound { what: format!("{} ({})", what(), path.display()) });
+                return Err(StoreError::NotFound { what: format!("file of {} ({})", what(), path.display()) });
             }
             Err(error) => return Err(OpError::Io(error).told("read the pinned inputs")),
         };

@@ -9,11 +9,17 @@ use domain::ids::{ContentHash, PortfolioId, RunId};
 use domain::ports::{Documents as _, RunQuery, RunStore as _, StoreError};
 use domain::summary::disagreement;
 use domain::work_item::ItemKey;
-use rusqlite::params;
+use rusqlite::{OptionalExtension as _, params};
 
 use super::open::LocalStore;
 use super::runs::{record_of, time_text, void_leases_in};
 use super::writer::OpError;
+
+/// In `meta`: closed runs that began before have no records, manifests and work items any more.
+const RECORDS_RETIRED: &str = "records_retired_before";
+
+/// In `meta`: closed runs that began before have no results and perhaps no pinned inputs any more.
+const RESULTS_RETIRED: &str = "results_retired_before";
 
 /// What `doctor` found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -96,8 +102,12 @@ impl LocalStore {
     async fn examine(&self, id: RunId, report: &mut DoctorReport) -> Result<(), StoreError> {
         report.count("runs", 1);
         let Some(Some(stored)) = report.note(self.run(id).await) else { return Ok(()) };
+        let began = stored.run.is_closed().then(|| time_text(stored.run.started_at));
+        let retired = |mark: &Option<String>| began.is_some() && began < *mark;
+        let no_records = retired(&self.mark(RECORDS_RETIRED)?);
+        let no_inputs = retired(&self.mark(RESULTS_RETIRED)?);
         let plan = stored.run.plan.as_ref();
-        for bucket in 0..plan.map_or(0, domain::run::SealedPlan::buckets) {
+        for bucket in 0..plan.filter(|_| !no_records).map_or(0, domain::run::SealedPlan::buckets) {
             let epoch = plan.map_or(0, |plan| plan.epoch);
             if let Some(chunk) = report.note(self.manifest(id, epoch, bucket).await) {
                 report.count("portfolios in lists", chunk.len());
@@ -122,11 +132,19 @@ impl LocalStore {
             }
         }
         self.examine_results(id, report)?;
-        if let Some(plan) = plan {
+        if let Some(plan) = plan.filter(|_| !no_inputs) {
             report.count("pinned inputs", 1);
             report.note(self.snapshot(&plan.snapshot).await);
         }
         Ok(())
+    }
+
+    /// Up to which start of a run something was retired.
+    fn mark(&self, name: &str) -> Result<Option<String>, StoreError> {
+        self.read("read what was retired", |connection| {
+            let mut statement = connection.prepare_cached("SELECT value FROM meta WHERE name = ?1")?;
+            Ok(statement.query_row(params![name], |row| row.get(0)).optional()?)
+        })
     }
 
     fn examine_records(&self, id: RunId, report: &mut DoctorReport) -> Result<(), StoreError> {
@@ -197,6 +215,13 @@ impl LocalStore {
         let emptied = self
             .write("retire what is old", move |writing| {
                 let connection = writing.connection;
+                for (mark, before) in [(RECORDS_RETIRED, &records), (RESULTS_RETIRED, &results)] {
+                    connection
+                        .prepare_cached(
+                            "INSERT INTO meta VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)",
+                        )?
+                        .execute(params![mark, before])?;
+                }
                 let old = "SELECT batch_run_id FROM runs WHERE phase = 'closed' AND started_at < ?1";
                 let emptied: Vec<String> = connection
                     .prepare(&format!("SELECT DISTINCT batch_run_id FROM results WHERE batch_run_id IN ({old})"))?
