@@ -1,2 +1,125 @@
-//! stub
-fn main() {}
+//! The command line of Nightbook.
+
+mod cli;
+mod commands;
+mod engine;
+mod environment;
+mod exit;
+mod logging;
+mod notify;
+mod output;
+mod progress;
+mod reading;
+mod sample;
+mod site_settings;
+mod stop;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use crate::cli::{Cli, Command};
+use crate::environment::Environment;
+use crate::output::Output;
+use crate::progress::Bars;
+use crate::stop::Stop;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let json = cli.json;
+    let code = start(cli);
+    match code {
+        Ok(code) => code,
+        Err(error) => {
+            let text = domain::redact::redact(&format!("{error:#}"));
+            if json && error.chain().any(|cause| cause.is::<exit::BadInput>()) {
+                tracing::debug!(event = "command.refused", "the command was refused");
+            }
+            anstream::eprintln!("{} {text}", output::paint("error:", anstyle::AnsiColor::Red.on_default().bold()));
+            exit::code_of(&error)
+        }
+    }
+}
+
+fn start(cli: Cli) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(dispatch(cli));
+    // A job that ignored its time limit may still hold a thread: the process does not wait for it.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    let environment = Environment::read();
+    let output = Output::new(cli.json);
+    let long = matches!(
+        cli.command,
+        Command::Run { .. } | Command::Demo { .. } | Command::Rerun { .. } | Command::Serve { .. }
+    );
+    let bars = Bars::new(long && !matches!(cli.command, Command::Serve { .. }));
+    let log_file = match &cli.command {
+        Command::Serve { data, .. } => {
+            let logs = data.data.join("logs");
+            std::fs::create_dir_all(&logs)?;
+            Some(logs.join("nightbook.log"))
+        }
+        _ => None,
+    };
+    // The demo tells its own story; a run logs what an operator wants to have seen.
+    let default_level = match &cli.command {
+        Command::Demo { .. } => "error",
+        Command::Run { .. } | Command::Rerun { .. } | Command::Serve { .. } | Command::Cancel { .. } => "info",
+        _ => "warn",
+    };
+    logging::set_up(&environment, default_level, bars.multi(), log_file.as_deref())?;
+    let stop = Stop::on_signals()?;
+    match cli.command {
+        Command::Demo { dir, no_serve, as_of, listen } => {
+            let listen = (!no_serve).then_some(listen.as_str());
+            commands::demo::run(&dir, as_of, listen, &output, &bars, stop).await
+        }
+        Command::Init { dir } => commands::init::run(&dir, &output),
+        Command::Run { book, data, as_of, from, to, portfolios, trigger, again, concurrency } => {
+            let asked = commands::run::Asked {
+                book: book.book,
+                data: data.data,
+                as_of,
+                span: from.zip(to),
+                portfolios,
+                trigger,
+                again,
+                concurrency,
+            };
+            commands::run::run(asked, &output, &bars, stop).await
+        }
+        Command::Serve { book, data, listen } => {
+            commands::serve::run(&book.book, &data.data, &listen, &output, stop).await
+        }
+        Command::Check { book } => commands::check::run(&book.book, &output),
+        Command::History { data, status, month, limit, after } => {
+            commands::history::run(&data.data, status, month, limit, after, &output).await
+        }
+        Command::Show { run, data, portfolio, job, job_type } => {
+            let filter = commands::show::Filter { portfolio, job, job_type };
+            commands::show::run(&data.data, &run, &filter, &output).await
+        }
+        Command::Last { job, data, portfolio } => {
+            commands::last::run(&data.data, &job, portfolio.as_ref(), &output).await
+        }
+        Command::Failures { data, since } => commands::failures::run(&data.data, since, &output).await,
+        Command::Rerun { run, data, failed, concurrency } => {
+            commands::rerun::run(&data.data, &run, failed, concurrency, &output, &bars, stop).await
+        }
+        Command::Cancel { run, data } => commands::cancel::run(&data.data, &run, &output, stop).await,
+        Command::Doctor { data } => commands::doctor::run(&data.data, &output).await,
+        Command::Publish { data, rebuild, book } => {
+            commands::publish::run(&data.data, rebuild, book.as_deref(), &output, stop).await
+        }
+        Command::Export { run, data, format } => commands::export::run(&data.data, &run, format).await,
+        Command::Backup { to, data } => commands::doctor::backup(&data.data, &to, &output).await,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "nightbook", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}

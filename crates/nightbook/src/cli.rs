@@ -1,0 +1,286 @@
+//! The command line as clap reads it. Help texts are for people who have not read the README.
+
+use std::path::PathBuf;
+
+use chrono::NaiveDate;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use domain::ids::{JobName, PortfolioId, RunId};
+use domain::words::{JobType, RunStatus};
+
+/// Nightbook runs the nightly risk batch of many portfolios, keeps every job of every run on record, and publishes a
+/// static status site.
+#[derive(Debug, Parser)]
+#[command(
+    name = "nightbook",
+    version,
+    arg_required_else_help = true,
+    after_help = "Three questions, one command each:\n  nightbook last factor_analysis     when did it last succeed?\n  nightbook show RUN                 which portfolios were processed, and how?\n  nightbook failures                 which causes lie behind the failures?\n\nExit codes: 0 all well, 1 the run is partial or failed, 2 bad input or settings, 3 a store could not be reached or written, 130 interrupted.\nLogs go to stderr; LOG_LEVEL=debug says more, ENVIRONMENT=production gives JSON lines."
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// Print one JSON document on stdout and nothing else.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+/// Where the records, the results and the site are.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DataDir {
+    /// Folder of the records, the results and the site.
+    #[arg(long, value_name = "DIR", default_value = "nightbook-data")]
+    pub(crate) data: PathBuf,
+}
+
+/// The book.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct BookDir {
+    /// Folder of portfolios.csv, positions.csv, prices.csv (or prices/) and nightbook.toml.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) book: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a sample book, run ten trading days of it (some with failures), publish the site and serve it.
+    Demo {
+        /// Folder for DIR/book and DIR/data.
+        #[arg(long, value_name = "DIR", default_value = "nightbook-demo")]
+        dir: PathBuf,
+        /// Stop after publishing.
+        #[arg(long)]
+        no_serve: bool,
+        /// The last of the ten sessions; default: the last completed one.
+        #[arg(long, value_name = "DATE")]
+        as_of: Option<NaiveDate>,
+        /// Address to serve on; port 0 takes a free one.
+        #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+        listen: String,
+    },
+    /// Write a commented sample book to fill in.
+    Init {
+        /// Folder that does not exist yet, or is empty.
+        dir: PathBuf,
+    },
+    /// Run the batch for one trading date, or for each of a span of dates, oldest first.
+    ///
+    /// The same command again continues what is unfinished, or shows what is finished; a changed book is a new run.
+    Run {
+        #[command(flatten)]
+        book: BookDir,
+        #[command(flatten)]
+        data: DataDir,
+        /// Trading date; default: the last completed session.
+        #[arg(long, value_name = "DATE", conflicts_with_all = ["from", "to"])]
+        as_of: Option<NaiveDate>,
+        /// First date of a backfill.
+        #[arg(long, value_name = "DATE", requires = "to")]
+        from: Option<NaiveDate>,
+        /// Last date of a backfill.
+        #[arg(long, value_name = "DATE", requires = "from")]
+        to: Option<NaiveDate>,
+        /// Only this portfolio; may be given more than once.
+        #[arg(long = "portfolio", value_name = "ID")]
+        portfolios: Vec<PortfolioId>,
+        /// What starts the run, as the record shows it.
+        #[arg(long, value_name = "NAME", default_value = "manual")]
+        trigger: String,
+        /// Run again, though the same run is finished.
+        #[arg(long)]
+        again: bool,
+        /// Jobs worked on at once; default: the setting, else the cores.
+        #[arg(long, value_name = "N")]
+        concurrency: Option<usize>,
+    },
+    /// The site, the scheduler and the watch, in one process.
+    Serve {
+        #[command(flatten)]
+        book: BookDir,
+        #[command(flatten)]
+        data: DataDir,
+        /// Address to listen on.
+        #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+        listen: String,
+    },
+    /// Read a book and name every error in it, with file, line, column, text and what is allowed.
+    Check {
+        #[command(flatten)]
+        book: BookDir,
+    },
+    /// The runs, newest first.
+    History {
+        #[command(flatten)]
+        data: DataDir,
+        /// Only runs of this status.
+        #[arg(long, value_name = "STATUS")]
+        status: Option<RunStatus>,
+        /// Only runs of trading dates in this month, as yyyy-mm.
+        #[arg(long, value_name = "YYYY-MM")]
+        month: Option<String>,
+        /// At most so many.
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        limit: usize,
+        /// Go on where a page ended (its "next").
+        #[arg(long, value_name = "CURSOR")]
+        after: Option<String>,
+    },
+    /// One run: its summary, its jobs, or the full results of a portfolio in it.
+    Show {
+        /// The run: its id, the beginning of it, or "latest".
+        run: String,
+        #[command(flatten)]
+        data: DataDir,
+        /// All jobs and, with --json, the full results of this portfolio.
+        #[arg(long, value_name = "ID")]
+        portfolio: Option<PortfolioId>,
+        /// Only this job.
+        #[arg(long, value_name = "JOB")]
+        job: Option<JobName>,
+        /// Only jobs of this family.
+        #[arg(long, value_name = "T")]
+        job_type: Option<JobType>,
+    },
+    /// When a job last succeeded, overall or for a portfolio.
+    Last {
+        /// The job, for example factor_analysis.
+        job: JobName,
+        #[command(flatten)]
+        data: DataDir,
+        /// Only for this portfolio.
+        #[arg(long, value_name = "ID")]
+        portfolio: Option<PortfolioId>,
+    },
+    /// The causes of failures over the runs, one line each.
+    Failures {
+        #[command(flatten)]
+        data: DataDir,
+        /// How far back from the newest run, for example 30d or 12h.
+        #[arg(long, value_name = "TIME", default_value = "30d", value_parser = parse_span)]
+        since: chrono::Duration,
+    },
+    /// Run a finished run again on its pinned inputs, as a new run.
+    Rerun {
+        /// The run: its id, the beginning of it, or "latest".
+        run: String,
+        #[command(flatten)]
+        data: DataDir,
+        /// Only the portfolios with failed, skipped or missing jobs, all jobs of each.
+        #[arg(long)]
+        failed: bool,
+        /// Jobs worked on at once; default: the cores.
+        #[arg(long, value_name = "N")]
+        concurrency: Option<usize>,
+    },
+    /// End an open run early: what has not ended is given up, the run is closed.
+    Cancel {
+        /// The run: its id, the beginning of it, or "latest".
+        run: String,
+        #[command(flatten)]
+        data: DataDir,
+    },
+    /// Verify everything that is stored, by its content hashes.
+    Doctor {
+        #[command(flatten)]
+        data: DataDir,
+    },
+    /// Publish the site again for the newest run, or all of it from the records.
+    Publish {
+        #[command(flatten)]
+        data: DataDir,
+        /// Every page, from the records alone.
+        #[arg(long)]
+        rebuild: bool,
+        /// Take title, address and schedule of the site from this book.
+        #[arg(long, value_name = "DIR")]
+        book: Option<PathBuf>,
+    },
+    /// The job records of a run, for other programs.
+    Export {
+        /// The run: its id, the beginning of it, or "latest".
+        run: String,
+        #[command(flatten)]
+        data: DataDir,
+        /// The form.
+        #[arg(long, value_enum, default_value_t = ExportFormat::Jsonl)]
+        format: ExportFormat,
+    },
+    /// Copy the whole data folder while it is in use.
+    Backup {
+        /// Folder that does not exist yet.
+        to: PathBuf,
+        #[command(flatten)]
+        data: DataDir,
+    },
+    /// Print the completions for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// The forms of `export`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// One JSON record a line.
+    Jsonl,
+    /// A table with a header line.
+    Csv,
+}
+
+/// Reads `30d`, `12h` or `90m`.
+fn parse_span(text: &str) -> Result<chrono::Duration, String> {
+    let wrong = || format!("{text:?} is no time: write a whole number and d, h or m, for example 30d");
+    let unit = text.chars().next_back().ok_or_else(wrong)?;
+    let number: i64 = text[..text.len() - unit.len_utf8()].parse().map_err(|_| wrong())?;
+    let seconds = match unit {
+        'd' => 86_400,
+        'h' => 3_600,
+        'm' => 60,
+        _ => return Err(wrong()),
+    };
+    number
+        .checked_mul(seconds)
+        .filter(|seconds| (0..=100 * 366 * 86_400).contains(seconds))
+        .map(chrono::Duration::seconds)
+        .ok_or_else(wrong)
+}
+
+/// The run that a person means: an id, or "latest", or the beginning of an id.
+pub(crate) fn parse_run(text: &str) -> RunText {
+    match text.parse::<RunId>() {
+        Ok(id) => RunText::Id(id),
+        Err(_) if text == "latest" => RunText::Latest,
+        Err(_) => RunText::Beginning(text.to_ascii_lowercase()),
+    }
+}
+
+/// See [`parse_run`].
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum RunText {
+    /// A whole id.
+    Id(RunId),
+    /// The newest.
+    Latest,
+    /// The beginning of an id.
+    Beginning(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn spans_are_read_or_refused() {
+        assert_eq!(parse_span("30d"), Ok(chrono::Duration::days(30)));
+        assert_eq!(parse_span("12h"), Ok(chrono::Duration::hours(12)));
+        for bad in ["", "d", "30", "x", "1y", "-1d", "9999999999999d", "ü"] {
+            assert!(parse_span(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! `nightbook demo`: a sample book, ten trading days of it, the site in a browser.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use backends::system::SystemClock;
+use book::Calendar;
+use chrono::NaiveDate;
+use domain::ports::Clock as _;
+use domain::record::JobError;
+use domain::words::ErrorCategory;
+use jobs::PriceGate;
+use serde_json::json;
+
+use crate::commands::init::write_files;
+use crate::commands::run::{by_hand, one, read_usable};
+use crate::engine::Engine;
+use crate::exit::BadInput;
+use crate::output::Output;
+use crate::progress::Bars;
+use crate::sample::sample_nights;
+use crate::site_settings::SiteSettings;
+use crate::stop::Stop;
+
+/// Sessions of prices before the last night.
+const SESSIONS: usize = 320;
+
+/// A price source that is down at the first attempt, as they are.
+#[derive(Debug)]
+struct DownAtFirst(bool);
+
+#[async_trait]
+impl PriceGate for DownAtFirst {
+    async fn open(&self, _as_of: NaiveDate, attempt: u32) -> Result<(), JobError> {
+        if self.0 && attempt == 1 {
+            Err(JobError::new(ErrorCategory::Transient, "the price source did not answer within 10 s"))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// Runs the command; gives the exit code, and whether the site is to be served.
+pub(crate) async fn run(
+    dir: &Path,
+    as_of: Option<NaiveDate>,
+    listen: Option<&str>,
+    output: &Output,
+    bars: &Bars,
+    stop: Stop,
+) -> anyhow::Result<ExitCode> {
+    let calendar = Calendar::Nyse;
+    let last = as_of
+        .unwrap_or_else(|| calendar.last_completed_session(SystemClock.now(), book::Settings::default().schedule.timezone));
+    if !calendar.is_session(last) {
+        return Err(BadInput(format!(
+            "--as-of {last} is not a session: the one before it is {}",
+            calendar.previous_session(last)
+        ))
+        .into());
+    }
+    let nights = sample_nights(&calendar.last_sessions(last, SESSIONS));
+    let (book_dir, data) = (dir.join("book"), dir.join("data"));
+    let first = nights.first().ok_or_else(|| BadInput("the sample has no nights".into()))?;
+    write_files(&book_dir, &first.files)?;
+    let settings = SiteSettings::of(read_usable(&book_dir)?.settings);
+    let engine = Engine::open(&data, settings.clone(), None, stop.clone()).await?;
+    settings.keep(&data)?;
+    if !output.is_json() {
+        output.line(&format!("Ten nights of three portfolios with 75 positions, from {} to {last}:", first.as_of));
+    }
+    let mut summaries = Vec::with_capacity(nights.len());
+    for night in &nights {
+        write_files(&book_dir, &night.files)?;
+        let book = Arc::new(read_usable(&book_dir)?);
+        let start = by_hand(&engine.store, &book, night.as_of, &[], "demo", false).await?;
+        let bar = bars.of_run(&engine, night.as_of, 1, book.portfolios.len());
+        let summary = one(&engine, &book, &start, Arc::new(DownAtFirst(night.price_fault))).await;
+        bar.done();
+        let summary = summary?;
+        if !output.is_json() {
+            output.run_line(&summary);
+            output.line(&format!("          {}", night.story));
+        }
+        summaries.push(summary);
+    }
+    let bytes: u64 = engine.store.disk_usage()?.values().sum();
+    let bad = summaries.iter().rev().find(|summary| !summary.failures.is_empty());
+    let index = engine.site_folder().join("index.html");
+    drop(engine);
+    if output.is_json() {
+        output.json(&json!({ "runs": summaries, "site": index, "book": book_dir, "data": data }))?;
+    } else {
+        output.line("");
+        output.line(&format!(
+            "A night takes {:.0} kB on disk (records, results, pinned inputs and site; {} nights, {:.1} MB).",
+            bytes as f64 / 1e3 / summaries.len().max(1) as f64,
+            summaries.len(),
+            bytes as f64 / 1e6
+        ));
+        output.line("The three most telling commands to try next:");
+        let data = data.display();
+        output.line(&format!("  nightbook last factor_analysis --data {data}"));
+        let telling = bad.map_or_else(|| "latest".to_owned(), |summary| summary.batch_run_id.short());
+        output.line(&format!("  nightbook show {telling} --data {data}"));
+        output.line(&format!("  nightbook failures --data {data}"));
+        output.line("(from the source: `cargo run --release --` in place of `nightbook`)");
+        output.line("");
+        output.line(&format!("Site:  {}", index.display()));
+    }
+    match listen {
+        Some(listen) => crate::commands::serve::site_only(&index, listen, output, stop).await,
+        // The demo's failures are its point, not its outcome.
+        None => Ok(ExitCode::SUCCESS),
+    }
+}

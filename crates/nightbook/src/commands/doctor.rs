@@ -1,0 +1,49 @@
+//! `nightbook doctor`: verify everything that is stored. And `nightbook backup`.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use serde_json::json;
+
+use crate::commands::run::count;
+use crate::exit::{BadInput, NOT_WELL};
+use crate::output::Output;
+use crate::reading;
+
+/// Runs `doctor`.
+pub(crate) async fn run(data: &Path, output: &Output) -> anyhow::Result<ExitCode> {
+    let store = reading::open(data)?;
+    let report = store.doctor().await?;
+    let usage = store.disk_usage()?;
+    if output.is_json() {
+        output.json(&json!({ "checked": report.checked, "problems": report.problems, "bytes": usage }))?;
+    } else {
+        for problem in &report.problems {
+            output.line(&format!("problem: {problem}"));
+        }
+        for (what, number) in &report.checked {
+            output.line(&format!("checked {number} {what}"));
+        }
+        for (what, bytes) in &usage {
+            output.line(&format!("{what}: {:.1} MB", *bytes as f64 / 1e6));
+        }
+        output.line(&count(report.problems.len(), "problem"));
+    }
+    Ok(if report.problems.is_empty() { ExitCode::SUCCESS } else { NOT_WELL.into() })
+}
+
+/// Runs `backup`.
+pub(crate) async fn backup(data: &Path, to: &Path, output: &Output) -> anyhow::Result<ExitCode> {
+    if to.exists() {
+        return Err(BadInput(format!("{} exists already: name a folder that does not", to.display())).into());
+    }
+    let store = reading::open(data)?;
+    store.backup(to).await.with_context(|| format!("cannot back up to {}", to.display()))?;
+    if output.is_json() {
+        output.json(&json!({ "backup": to }))?;
+    } else {
+        output.line(&format!("Backed up to {}; `nightbook doctor --data {}` verifies it.", to.display(), to.display()));
+    }
+    Ok(ExitCode::SUCCESS)
+}

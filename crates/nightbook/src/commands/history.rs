@@ -1,0 +1,69 @@
+//! `nightbook history`: the runs, newest first.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use domain::ports::{RunQuery, RunStore as _};
+use domain::words::RunStatus;
+use serde_json::json;
+
+use crate::exit::BadInput;
+use crate::output::{Output, paint, run_style};
+use crate::reading;
+
+/// Runs the command.
+pub(crate) async fn run(
+    data: &Path,
+    status: Option<RunStatus>,
+    month: Option<String>,
+    limit: usize,
+    after: Option<String>,
+    output: &Output,
+) -> anyhow::Result<ExitCode> {
+    if let Some(month) = &month
+        && chrono::NaiveDate::parse_from_str(&format!("{month}-01"), "%Y-%m-%d").is_err()
+    {
+        return Err(BadInput(format!("--month {month:?} is no month: write it as 2026-11")).into());
+    }
+    let store = reading::open(data)?;
+    let page = store.runs(&RunQuery { status, month, limit, after, ..RunQuery::default() }).await?;
+    let mut summaries = Vec::with_capacity(page.runs.len());
+    for stored in &page.runs {
+        summaries.push(reading::summary(&store, stored).await?);
+    }
+    if output.is_json() {
+        output.json(&json!({ "runs": summaries, "next": page.next }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let rows: Vec<Vec<String>> = summaries
+        .iter()
+        .map(|s| {
+            vec![
+                s.batch_run_id.short(),
+                s.as_of.to_string(),
+                paint(s.status.as_str(), run_style(s.status)),
+                format!("{}/{}", s.portfolios_processed, s.portfolios_expected),
+                s.successful_jobs.to_string(),
+                s.failed_jobs.to_string(),
+                s.skipped_jobs.to_string(),
+                s.missing_jobs.to_string(),
+                s.total_jobs.to_string(),
+                s.wall_seconds.map_or_else(|| "-".into(), |seconds| format!("{seconds:.1}s")),
+                s.started_at.format("%Y-%m-%d %H:%M:%SZ").to_string(),
+                crate::output::safe(&s.trigger),
+            ]
+        })
+        .collect();
+    if rows.is_empty() {
+        output.line("There is no such run.");
+    } else {
+        output.table(
+            &["run", "as of", "status", "portfolios", "ok", "failed", "skipped", "missing", "jobs", "took", "started", "trigger"],
+            &rows,
+        );
+    }
+    if let Some(next) = &page.next {
+        output.line(&format!("more: nightbook history --limit {limit} --after {next} --data {}", data.display()));
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,324 @@
+//! The use cases wired for one machine: one process, several workers, an embedded store.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use async_trait::async_trait;
+use backends::local::{FolderSite, LocalQueue, LocalStore, Message};
+use backends::system::{SystemClock, SystemRandomness, TokioSleeper};
+use chrono::{DateTime, Utc};
+use domain::close_run::{Closed, close_run};
+use domain::ids::{JobName, PortfolioId, RunId};
+use domain::job_context::JobContext;
+use domain::ports::{Clock, JobRunner, Notifier, PortfolioJobs, Ports, RunInputs};
+use domain::process_portfolio::{Handled, process_portfolio};
+use domain::record::{JobError, JobOutput};
+use domain::run::Run;
+use domain::start_run::{StartRun, Started, start_run};
+use domain::summary::RunSummary;
+use domain::watch::mend;
+use jobs::Runner;
+use site::SitePublisher;
+use tokio::task::JoinSet;
+
+use crate::exit::Interrupted;
+use crate::notify::CommandNotifier;
+use crate::site_settings::SiteSettings;
+use crate::stop::Stop;
+
+/// Items in hand at once for each core: most of them wait for the store's next commit, which serves all of them.
+const IN_HAND_PER_CORE: usize = 24;
+
+/// How long after a signal the items in hand may take to end.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// How long the queue may be silent before a run is looked over for something that was left lying.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// How long a message that somebody else works on is put aside.
+const GIVE_BACK_DELAY: Duration = Duration::from_secs(1);
+
+/// Everything that a run on one machine needs.
+pub(crate) struct Engine {
+    /// The ports of the use cases.
+    pub(crate) ports: Ports,
+    /// The same store, for what only this backend can do.
+    pub(crate) store: LocalStore,
+    queue: Arc<LocalQueue>,
+    runner: Arc<WatchedRunner>,
+    site: Arc<FolderSite>,
+    settings: SiteSettings,
+    cores: usize,
+    stop: Stop,
+}
+
+impl Engine {
+    /// Opens the data folder for writing, as its only process, and voids the leases of processes that died.
+    ///
+    /// # Errors
+    /// The folder is in use, cannot be written, or holds a newer schema.
+    pub(crate) async fn open(
+        data: &Path,
+        settings: SiteSettings,
+        cores: Option<usize>,
+        stop: Stop,
+    ) -> anyhow::Result<Self> {
+        let store = LocalStore::open(data)?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        store.void_leases(clock.now()).await.context("cannot take over what a process that ended left in hand")?;
+        let queue = Arc::new(LocalQueue::new());
+        let cores = cores
+            .or_else(|| std::thread::available_parallelism().ok().map(std::num::NonZero::get))
+            .unwrap_or(1)
+            .max(1);
+        let documents: Arc<dyn domain::ports::Documents> = Arc::new(store.clone());
+        let ports = Ports {
+            store: Arc::new(store.clone()),
+            documents: Arc::clone(&documents),
+            queue: Arc::clone(&queue) as Arc<dyn domain::ports::WorkQueue>,
+            clock,
+            sleeper: Arc::new(TokioSleeper),
+            randomness: Arc::new(SystemRandomness),
+        };
+        let site = Arc::new(FolderSite::new(&data.join("site"))?);
+        let runner = Arc::new(WatchedRunner {
+            inner: Runner::new(documents, cores),
+            in_hand: Arc::default(),
+            next: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
+        });
+        Ok(Self { ports, store, queue, runner, site, settings, cores, stop })
+    }
+
+    /// The publisher, with the time the next run is due as of now.
+    pub(crate) fn publisher(&self) -> SitePublisher {
+        SitePublisher::new(
+            Arc::clone(&self.ports.store),
+            Arc::clone(&self.site) as Arc<dyn domain::ports::SiteStore>,
+            Arc::clone(&self.ports.clock),
+            self.settings.options(self.ports.clock.now()),
+        )
+    }
+
+    fn notifier(&self) -> CommandNotifier {
+        self.settings.notifier(self.site_folder())
+    }
+
+    /// The folder of the site.
+    pub(crate) fn site_folder(&self) -> PathBuf {
+        self.site.root().to_path_buf()
+    }
+
+    /// Forgets what is older than the settings say.
+    ///
+    /// # Errors
+    /// The store.
+    pub(crate) async fn retire(&self, settings: &book::Settings) -> anyhow::Result<()> {
+        let retention = &settings.retention;
+        self.store
+            .retire(self.ports.clock.now(), retention.records_days, retention.results_days)
+            .await
+            .context("cannot retire what is old")
+    }
+
+    /// What is in hand now, for progress bars.
+    pub(crate) fn watched(&self) -> Arc<WatchedRunner> {
+        Arc::clone(&self.runner)
+    }
+
+    /// Starts a run or goes on with it, and works until it is closed.
+    ///
+    /// # Errors
+    /// The inputs, the store, or an interruption.
+    pub(crate) async fn run(&self, start: &StartRun, inputs: &dyn RunInputs) -> anyhow::Result<RunSummary> {
+        let started = start_run(&self.ports, start, inputs).await.map_err(|error| match error {
+            domain::start_run::StartError::Inputs(inputs) => {
+                anyhow::Error::new(crate::exit::BadInput(inputs.message))
+            }
+            other => anyhow::Error::new(other),
+        })?;
+        if let Started::PlannedElsewhere(run) = &started {
+            anyhow::bail!("run {} is being started by another process; try again in a moment", run.batch_run_id);
+        }
+        if let Started::Existing(run) = &started {
+            if run.is_closed() {
+                let stored = self.ports.store.run(run.batch_run_id).await?;
+                return stored.and_then(|stored| stored.summary).context("the run is closed and has no summary");
+            }
+            tracing::info!(batch_run_id = %run.batch_run_id, event = "run.continued", "going on with a run that was not finished");
+            mend(&self.ports, run).await?;
+        }
+        self.drive(started.run()).await
+    }
+
+    /// Works until this run is closed.
+    ///
+    /// # Errors
+    /// The store, or an interruption.
+    pub(crate) async fn drive(&self, run: &Run) -> anyhow::Result<RunSummary> {
+        let id = run.batch_run_id;
+        let in_hand = self.cores * IN_HAND_PER_CORE;
+        let mut tasks: JoinSet<anyhow::Result<Option<Message>>> = JoinSet::new();
+        let mut stop = self.stop.clone();
+        loop {
+            while let Some(ended) = tasks.try_join_next() {
+                self.after(ended).await?;
+            }
+            tokio::select! {
+                biased;
+                () = stop.stopped() => return Err(self.wind_down(id, tasks).await),
+                Some(ended) = tasks.join_next(), if tasks.len() >= in_hand => self.after(ended).await?,
+                message = tokio::time::timeout(SILENCE, self.queue.receive()), if tasks.len() < in_hand => match message {
+                    Ok(Some(Message::Work(message))) => {
+                        let (ports, runner) = (self.ports.clone(), Arc::clone(&self.runner));
+                        tasks.spawn(async move {
+                            let handled = process_portfolio(&ports, runner.as_ref(), &message).await?;
+                            runner.ended.fetch_add(1, Ordering::Relaxed);
+                            Ok((handled == Handled::GiveBack).then_some(Message::Work(message)))
+                        });
+                    }
+                    Ok(Some(Message::Close(closing))) => {
+                        let closed = close_run(&self.ports, &self.publisher(), &self.notifier(), closing).await?;
+                        if let Closed::Closed(summary) = closed
+                            && summary.batch_run_id == id
+                        {
+                            return Ok(*summary);
+                        }
+                    }
+                    Ok(None) => anyhow::bail!("the queue was closed while run {id} was open"),
+                    Err(_silence) => self.look_over(id, tasks.is_empty()).await?,
+                },
+            }
+        }
+    }
+
+    async fn look_over(&self, id: RunId, idle: bool) -> anyhow::Result<()> {
+        let run = self.ports.store.run(id).await?.with_context(|| format!("there is no run {id}"))?.run;
+        let late = run.gives_up_at().is_some_and(|at| at < self.ports.clock.now());
+        if idle || late {
+            mend(&self.ports, &run).await?;
+        }
+        Ok(())
+    }
+
+    async fn after(&self, ended: Result<anyhow::Result<Option<Message>>, tokio::task::JoinError>) -> anyhow::Result<()> {
+        if let Some(message) = ended.context("a worker ended without a result")?? {
+            self.queue.give_back(message, GIVE_BACK_DELAY);
+        }
+        Ok(())
+    }
+
+    /// After a signal: lets the items in hand end for a while, and says what remains.
+    async fn wind_down(
+        &self,
+        id: RunId,
+        mut tasks: JoinSet<anyhow::Result<Option<Message>>>,
+    ) -> anyhow::Error {
+        let in_hand = tasks.len();
+        let ended = tokio::time::timeout(STOP_GRACE, async {
+            let mut ended = 0;
+            while let Some(task) = tasks.join_next().await {
+                ended += usize::from(task.is_ok_and(|outcome| outcome.is_ok()));
+            }
+            ended
+        })
+        .await
+        .map_or_else(|_| "some".to_owned(), |ended| ended.to_string());
+        anyhow::Error::new(Interrupted(format!(
+            "interrupted: {ended} of the {in_hand} portfolios in hand were finished; run {id} is open, and the same command goes on with it"
+        )))
+    }
+}
+
+/// What is in hand, as progress bars show it.
+pub(crate) struct InHandNow {
+    /// The portfolio.
+    pub(crate) portfolio: PortfolioId,
+    /// The job.
+    pub(crate) job: JobName,
+    /// Since when.
+    pub(crate) since: DateTime<Utc>,
+    /// Its context, which knows how far it is.
+    pub(crate) context: JobContext,
+}
+
+/// The job runner, watched: it knows what is in hand.
+pub(crate) struct WatchedRunner {
+    inner: Runner,
+    /// What is in hand, by a number of its own.
+    pub(crate) in_hand: Arc<Mutex<BTreeMap<u64, InHandNow>>>,
+    next: AtomicU64,
+    /// Items handled so far.
+    pub(crate) ended: AtomicU64,
+}
+
+#[async_trait]
+impl JobRunner for WatchedRunner {
+    async fn open(&self, run: &Run, portfolio: &PortfolioId) -> Result<Arc<dyn PortfolioJobs>, JobError> {
+        let inner = self.inner.open(run, portfolio).await?;
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        Ok(Arc::new(WatchedJobs {
+            inner,
+            portfolio: portfolio.clone(),
+            number,
+            in_hand: Arc::clone(&self.in_hand),
+        }))
+    }
+}
+
+struct WatchedJobs {
+    inner: Arc<dyn PortfolioJobs>,
+    portfolio: PortfolioId,
+    number: u64,
+    in_hand: Arc<Mutex<BTreeMap<u64, InHandNow>>>,
+}
+
+/// Takes an entry out when the job ends, or its future is dropped.
+struct Entry<'a>(&'a WatchedJobs);
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        self.0.in_hand.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0.number);
+    }
+}
+
+#[async_trait]
+impl PortfolioJobs for WatchedJobs {
+    async fn run(&self, job: &JobName, context: JobContext) -> Result<JobOutput, JobError> {
+        let now = InHandNow {
+            portfolio: self.portfolio.clone(),
+            job: job.clone(),
+            since: SystemClock.now(),
+            context: context.clone(),
+        };
+        self.in_hand.lock().unwrap_or_else(PoisonError::into_inner).insert(self.number, now);
+        let _entry = Entry(self);
+        self.inner.run(job, context).await
+    }
+
+    fn results(&self) -> Result<Option<Vec<u8>>, JobError> {
+        self.inner.results()
+    }
+
+    fn known_ids(&self) -> Vec<String> {
+        self.inner.known_ids()
+    }
+}
+
+/// Delivers what is not delivered yet: publications that failed and alerts that were not sent, of the newest runs.
+///
+/// # Errors
+/// The store.
+pub(crate) async fn deliver_again(engine: &Engine, summaries: &[RunSummary]) -> anyhow::Result<()> {
+    for summary in summaries {
+        if matches!(summary.publication, domain::run::Publication::Failed { .. } | domain::run::Publication::Pending) {
+            domain::close_run::publish(&engine.ports, &engine.publisher(), summary.batch_run_id).await?;
+        }
+        domain::close_run::tell(&engine.ports, &engine.notifier() as &dyn Notifier, summary).await?;
+    }
+    Ok(())
+}

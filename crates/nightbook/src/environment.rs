@@ -1,0 +1,21 @@
+//! The environment variables, read in this one place.
+
+/// What the environment says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Environment {
+    /// `LOG_LEVEL`: a level, or a filter such as `info,domain=debug`.
+    pub(crate) log_level: Option<String>,
+    /// `ENVIRONMENT=production`.
+    pub(crate) production: bool,
+}
+
+impl Environment {
+    /// Reads it.
+    #[allow(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+    pub(crate) fn read() -> Self {
+        Self {
+            log_level: std::env::var("LOG_LEVEL").ok().filter(|text| !text.trim().is_empty()),
+            production: std::env::var("ENVIRONMENT").is_ok_and(|text| text.eq_ignore_ascii_case("production")),
+        }
+    }
+}

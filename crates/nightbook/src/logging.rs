@@ -1,0 +1,114 @@
+//! Logs to stderr: text on a terminal, JSON lines in production or without one; under `serve` also to a file of
+//! 10 MB that is rotated five times.
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use file_rotate::compression::Compression;
+use file_rotate::suffix::AppendCount;
+use file_rotate::{ContentLimit, FileRotate};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
+
+use crate::environment::Environment;
+
+const FILE_BYTES: usize = 10 * 1024 * 1024;
+const FILES_KEPT: usize = 5;
+
+/// Stderr, but with progress bars held back while a line is written.
+#[derive(Clone)]
+pub(crate) struct StderrBehindBars {
+    bars: indicatif::MultiProgress,
+}
+
+impl Write for StderrBehindBars {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.bars.suspend(|| std::io::stderr().write_all(bytes))?;
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stderr().flush()
+    }
+}
+
+struct RotatingFile(Mutex<FileRotate<AppendCount>>);
+
+struct Guarded<'a>(std::sync::MutexGuard<'a, FileRotate<AppendCount>>);
+
+impl Write for Guarded<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.write(bytes)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl<'a> MakeWriter<'a> for RotatingFile {
+    type Writer = Guarded<'a>;
+    fn make_writer(&'a self) -> Guarded<'a> {
+        Guarded(self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Sets up the logs of this process. `default_level` holds where `LOG_LEVEL` is not set.
+///
+/// # Errors
+/// A `LOG_LEVEL` that cannot be read; it names the variable.
+pub(crate) fn set_up(
+    environment: &Environment,
+    default_level: &str,
+    bars: &indicatif::MultiProgress,
+    file: Option<&Path>,
+) -> anyhow::Result<()> {
+    let filter = || {
+        let text = environment.log_level.as_deref().unwrap_or(default_level);
+        EnvFilter::try_new(text.to_ascii_lowercase()).map_err(|error| {
+            crate::exit::BadInput(format!(
+                "LOG_LEVEL={text:?} cannot be read ({error}): write error, warn, info, debug or trace"
+            ))
+        })
+    };
+    let json = environment.production || !std::io::stderr().is_terminal();
+    let bars = bars.clone();
+    let stderr = move || StderrBehindBars { bars: bars.clone() };
+    let console = if json {
+        tracing_subscriber::fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .with_writer(stderr)
+            .with_filter(filter()?)
+            .boxed()
+    } else {
+        tracing_subscriber::fmt::layer().with_target(false).with_writer(stderr).with_filter(filter()?).boxed()
+    };
+    let file = match file {
+        None => None,
+        Some(path) => {
+            let rotating = FileRotate::new(
+                path,
+                AppendCount::new(FILES_KEPT),
+                ContentLimit::BytesSurpassed(FILE_BYTES),
+                Compression::None,
+                None,
+            );
+            Some(
+                tracing_subscriber::fmt::layer()
+                    .json()
+                    .flatten_event(true)
+                    .with_current_span(false)
+                    .with_span_list(false)
+                    .with_writer(RotatingFile(Mutex::new(rotating)))
+                    .with_filter(filter()?)
+                    .boxed(),
+            )
+        }
+    };
+    tracing_subscriber::registry().with(console).with(file).init();
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! What goes to stdout: one JSON document, or lines for people, with colours only on a terminal.
+
+use std::io::Write as _;
+
+use anstyle::{AnsiColor, Style};
+use domain::summary::RunSummary;
+use domain::words::{JobStatus, RunStatus};
+use serde::Serialize;
+
+/// Where the results of a command go.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Output {
+    json: bool,
+}
+
+impl Output {
+    /// One JSON document, or lines.
+    pub(crate) const fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// Whether one JSON document is wanted.
+    pub(crate) const fn is_json(self) -> bool {
+        self.json
+    }
+
+    /// Prints a JSON document.
+    pub(crate) fn json<T: Serialize + ?Sized>(self, value: &T) -> anyhow::Result<()> {
+        let mut out = std::io::stdout().lock();
+        serde_json::to_writer_pretty(&mut out, value)?;
+        writeln!(out)?;
+        Ok(())
+    }
+
+    /// Prints a line; a closed pipe is nobody's error.
+    pub(crate) fn line(self, text: &str) {
+        let _ = writeln!(anstream::stdout(), "{text}");
+    }
+
+    /// Prints the line of a run.
+    pub(crate) fn run_line(self, summary: &RunSummary) {
+        let word = paint(&format!("{:<8}", summary.status), run_style(summary.status));
+        let seconds = summary.wall_seconds.map_or_else(|| "      -".into(), |seconds| format!("{seconds:6.2}s"));
+        self.line(&format!(
+            "{}  {}  {word}  {seconds}  {}",
+            summary.batch_run_id.short(),
+            summary.as_of,
+            summary.verdict()
+        ));
+    }
+
+    /// Prints a table with aligned columns; the header is dim.
+    pub(crate) fn table(self, header: &[&str], rows: &[Vec<String>]) {
+        let width = |column: usize| {
+            rows.iter()
+                .filter_map(|row| row.get(column))
+                .map(|cell| visible(cell))
+                .chain(header.get(column).map(|name| name.chars().count()))
+                .max()
+                .unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..header.len()).map(width).collect();
+        let row_text = |cells: Vec<&str>| {
+            let padded = cells.iter().zip(&widths).map(|(cell, width)| {
+                format!("{cell}{}", " ".repeat(width.saturating_sub(visible(cell))))
+            });
+            padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        };
+        self.line(&paint(&row_text(header.to_vec()), Style::new().dimmed()));
+        for row in rows {
+            self.line(&row_text(row.iter().map(String::as_str).collect()));
+        }
+    }
+}
+
+/// Characters that are seen: without colour codes.
+fn visible(text: &str) -> usize {
+    let mut count = 0;
+    let mut escaped = false;
+    for c in text.chars() {
+        match (escaped, c) {
+            (false, '\u{1b}') => escaped = true,
+            (true, 'm') => escaped = false,
+            (true, _) => {}
+            (false, _) => count += 1,
+        }
+    }
+    count
+}
+
+/// The text in a style.
+pub(crate) fn paint(text: &str, style: Style) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+/// The style of a run status.
+pub(crate) const fn run_style(status: RunStatus) -> Style {
+    match status {
+        RunStatus::Success => AnsiColor::Green.on_default(),
+        RunStatus::Partial => AnsiColor::Yellow.on_default(),
+        RunStatus::Failed | RunStatus::Missed => AnsiColor::Red.on_default().bold(),
+        RunStatus::Running => AnsiColor::Cyan.on_default(),
+    }
+}
+
+/// A job status in its colour.
+pub(crate) fn job_word(status: JobStatus) -> String {
+    let style = match status {
+        JobStatus::Success => AnsiColor::Green.on_default(),
+        JobStatus::Failed => AnsiColor::Red.on_default().bold(),
+        JobStatus::Skipped => Style::new().dimmed(),
+        JobStatus::Missing => AnsiColor::Magenta.on_default(),
+        JobStatus::Running | JobStatus::Pending => AnsiColor::Cyan.on_default(),
+    };
+    paint(status.as_str(), style)
+}
+
+/// Text from outside made safe for a terminal.
+pub(crate) fn safe(text: &str) -> String {
+    domain::redact::redact_line(text)
+}

@@ -1,0 +1,63 @@
+//! What the reading commands share: the store without a lock, the run that a person means, a summary at any time.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use backends::local::LocalStore;
+use domain::ports::{RunQuery, RunStore, StoredRun};
+use domain::summary::{RunSummary, summarise};
+use domain::work_item::WorkItem;
+
+use crate::cli::{RunText, parse_run};
+use crate::exit::BadInput;
+
+/// Opens the records for reading, beside whoever writes them.
+pub(crate) fn open(data: &Path) -> anyhow::Result<LocalStore> {
+    Ok(LocalStore::open_read_only(data)?)
+}
+
+/// The run that a person means: an id, the beginning of one, or "latest".
+pub(crate) async fn find(store: &dyn RunStore, text: &str) -> anyhow::Result<StoredRun> {
+    let missing = || BadInput(format!("there is no run {text}: `nightbook history` lists the runs"));
+    match parse_run(text) {
+        RunText::Id(id) => Ok(store.run(id).await?.ok_or_else(missing)?),
+        RunText::Latest => {
+            let page = store.runs(&RunQuery { limit: 1, ..RunQuery::default() }).await?;
+            Ok(page.runs.into_iter().next().ok_or_else(missing)?)
+        }
+        RunText::Beginning(beginning) => {
+            let page = store.runs(&RunQuery::default()).await?;
+            let mut fitting = page.runs.into_iter().filter(|stored| {
+                let id = stored.run.batch_run_id.to_string();
+                id.starts_with(&beginning) || id.replace('-', "").starts_with(&beginning)
+            });
+            match (fitting.next(), fitting.next()) {
+                (Some(run), None) => Ok(run),
+                (None, _) => Err(missing().into()),
+                (Some(_), Some(_)) => {
+                    Err(BadInput(format!("more than one run begins with {text}: give more of its id")).into())
+                }
+            }
+        }
+    }
+}
+
+/// All touched items of a run.
+pub(crate) async fn items(store: &dyn RunStore, stored: &StoredRun) -> anyhow::Result<Vec<WorkItem>> {
+    let mut items = Vec::new();
+    for bucket in 0..stored.run.plan.as_ref().map_or(0, domain::run::SealedPlan::buckets) {
+        items.extend(store.items(stored.run.batch_run_id, bucket).await?);
+    }
+    Ok(items)
+}
+
+/// The summary of a run: the stored one, or how it stands now.
+pub(crate) async fn summary(store: &dyn RunStore, stored: &StoredRun) -> anyhow::Result<RunSummary> {
+    match &stored.summary {
+        Some(summary) => Ok(summary.clone()),
+        None => Ok(RunSummary {
+            publication: stored.run.publication.clone(),
+            ..summarise(&stored.run, &items(store, stored).await?, &BTreeMap::new())
+        }),
+    }
+}
