@@ -1,5 +1,6 @@
 //! Every backend obeys every rule of the store: one test for each rule and backend.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 #![allow(missing_docs, reason = "the tests are named by the rules, which have their own documentation")]
 
 use std::future::Future;
@@ -64,6 +65,7 @@ suite!(
     }
 );
 
+#[cfg(feature = "local")]
 suite!(
     local_store,
     store_rules,
@@ -72,6 +74,7 @@ suite!(
         rule(&backends::local::LocalStore::open(folder.path()).unwrap());
     }
 );
+#[cfg(feature = "local")]
 suite!(
     local_documents,
     document_rules,
@@ -80,6 +83,7 @@ suite!(
         rule(&backends::local::LocalStore::open(folder.path()).unwrap());
     }
 );
+#[cfg(feature = "local")]
 suite!(
     local_site,
     site_rules,

@@ -2,6 +2,7 @@
 //! copies while in use, and questions that are indexed.
 
 #![cfg(feature = "local")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 use std::future::Future;
 use std::path::{Path, PathBuf};

@@ -527,12 +527,12 @@ pub async fn runs_come_newest_first_page_by_page(store: &dyn RunStore, seed: u12
     // Two of one slot, and two of one slot and start.
     let mut made =
         vec![run_on(seed, 3, 1), run_on(seed, 1, 2), run_on(seed, 2, 2), run_on(seed, 5, 0), run_on(seed, 4, 3)];
-    made[0].started_at = made[0].started_at + Duration::seconds(5);
+    made[0].started_at += Duration::seconds(5);
     for run in &made {
         create(store, run).await;
     }
     let mut again = run_on(seed, 9, 1);
-    again.as_of = again.as_of + Months::new(1);
+    again.as_of += Months::new(1);
     create(store, &again).await;
     let expected: Vec<u128> = [4, 2, 1, 3, 5].iter().map(|n| number(seed, *n)).collect();
     let of_month = RunQuery { month: Some(month(seed, 0)), ..RunQuery::default() };
@@ -562,7 +562,7 @@ pub async fn runs_are_found_by_what_they_are(store: &dyn RunStore, seed: u128) {
     assert_eq!(close(store, &second).await.status, RunStatus::Failed);
     let mut rerun = run_on(seed, 3, 1);
     rerun.rerun_of = Some(second.batch_run_id);
-    rerun.started_at = rerun.started_at + Duration::seconds(9);
+    rerun.started_at += Duration::seconds(9);
     create(store, &rerun).await;
     create(store, &run_on(seed, 4, 40)).await;
 
@@ -677,13 +677,13 @@ pub async fn the_last_success_is_the_newest(store: &dyn RunStore, seed: u128) {
     assert_eq!(success(store, seed, None).await, Some((number(seed, 1), portfolio(seed, 0))), "of all portfolios");
     // Begun later, of an earlier date: a rerun of an old night is not the newest.
     let mut old = run_on(seed, 4, 1);
-    old.started_at = old.started_at + Duration::days(30);
+    old.started_at += Duration::days(30);
     let old = begin(store, seed, &old, 1).await;
     work(store, seed, &old, 0, &GOOD).await;
     assert_eq!(success(store, seed, Some(0)).await, Some((number(seed, 1), portfolio(seed, 0))));
     // The same date, begun later: it is.
     let mut again = run_on(seed, 5, 5);
-    again.started_at = again.started_at + Duration::seconds(9);
+    again.started_at += Duration::seconds(9);
     let again = begin(store, seed, &again, 1).await;
     work(store, seed, &again, 0, &GOOD).await;
     assert_eq!(success(store, seed, Some(0)).await, Some((number(seed, 5), portfolio(seed, 0))));
@@ -698,7 +698,7 @@ pub async fn a_success_that_a_rerun_took_back_does_not_count(store: &dyn RunStor
     }
     let mut rerun = run_on(seed, 3, 2);
     rerun.rerun_of = Some(run_on(seed, 2, 2).batch_run_id);
-    rerun.started_at = rerun.started_at + Duration::seconds(9);
+    rerun.started_at += Duration::seconds(9);
     let rerun = begin(store, seed, &rerun, 2).await;
     work(store, seed, &rerun, 0, &BAD).await;
     assert_eq!(success(store, seed, Some(0)).await, Some((number(seed, 1), portfolio(seed, 0))), "it was taken back");

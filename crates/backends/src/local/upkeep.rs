@@ -181,7 +181,7 @@ impl LocalStore {
         Ok(())
     }
 
-    /// Copies the folder while it is in use: records by SQLite's own backup, then the files that they name.
+    /// Copies the folder while it is in use: records by the backup of `SQLite`, then the files that they name.
     ///
     /// # Errors
     /// The store, or the folder to copy to.
