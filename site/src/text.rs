@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn durations_are_short() {
-        let shown: Vec<String> = [0.0, 0.0123, 3.14, 9.96, 59.6, 130.0, 3_599.9, 3_900.0].map(duration).into();
+        let shown: Vec<String> = [0.0, 0.0123, 3.12, 9.96, 59.6, 130.0, 3_599.9, 3_900.0].map(duration).into();
         assert_eq!(shown, ["0ms", "12ms", "3.1s", "10s", "1m 00s", "2m 10s", "1h 00m", "1h 05m"]);
     }
 }

@@ -1,16 +1,16 @@
 //! A store and a site in memory, and a sample book of runs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use chrono::{DateTime, NaiveDate, TimeDelta, TimeZone as _, Utc};
+use chrono::{DateTime, NaiveDate, TimeZone as _, Utc};
 use domain::alert::{AlertEvent, AlertRefusal, AlertState};
 use domain::fold::{Fold, FoldEntry};
-use domain::ids::{ContentHash, Fingerprint, JobName, Owner, PortfolioId, RunId, ScheduleName};
+use domain::ids::{ContentHash, Fingerprint, JobName, PortfolioId, RunId};
 use domain::job::JobSpec;
 use domain::ports::*;
-use domain::record::{JobError, JobRecord, Progress, Quality, SkippedBecause};
+use domain::record::JobRecord;
 use domain::run::{PlannedPortfolio, Run, RunEvent, RunRefusal};
 use domain::summary::RunSummary;
 use domain::words::{JobStatus, JobType};

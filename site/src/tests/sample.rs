@@ -29,7 +29,7 @@ pub(crate) fn run_id(n: u128) -> RunId {
 /// A run of `day` whose portfolios fare so. Closed unless somebody is at work.
 pub(crate) fn entry(n: u128, day: u32, fates: &[Fate]) -> Entry {
     let started = slot(day) + TimeDelta::seconds(2);
-    let open = fates.iter().any(|fate| *fate == Fate::Working);
+    let open = fates.contains(&Fate::Working);
     let plan = SealedPlan {
         epoch: 1,
         portfolios: fates.len() as u32,

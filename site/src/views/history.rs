@@ -78,7 +78,7 @@ fn weeks(first: NaiveDate, runs: &[RunHead]) -> Vec<Vec<Day>> {
         let Some(next) = date.succ_opt() else { break };
         date = next;
     }
-    while days.len() % 7 != 0 {
+    while !days.len().is_multiple_of(7) {
         days.push(blank());
     }
     days.chunks(7).map(<[Day]>::to_vec).collect()

@@ -129,10 +129,13 @@ pub(crate) struct IndexView {
     pub(crate) newest: Option<RunId>,
 }
 
+/// A portfolio's name, and for each job its record and whether the page of the record's run is there.
+pub(crate) type Resolved = (String, BTreeMap<JobName, (JobRecord, bool)>);
+
 /// The latest state of each portfolio and job over the runs of one trading date, newest run first: a rerun replaces
 /// only the cells that it has, and one that has not begun a job yet replaces nothing.
-pub(crate) fn resolve(latest: &[RunData]) -> BTreeMap<PortfolioId, (String, BTreeMap<JobName, (JobRecord, bool)>)> {
-    let mut cells: BTreeMap<PortfolioId, (String, BTreeMap<JobName, (JobRecord, bool)>)> = BTreeMap::new();
+pub(crate) fn resolve(latest: &[RunData]) -> BTreeMap<PortfolioId, Resolved> {
+    let mut cells: BTreeMap<PortfolioId, Resolved> = BTreeMap::new();
     for data in latest {
         for item in &data.items {
             let row = cells

@@ -176,7 +176,7 @@ fn health(data: &PortfolioData, rows: &[PortfolioRow], at: usize, column: &Colum
             ended.then_some((run.as_of, run.started_at, place, status))
         })
         .collect();
-    by_date.sort_by(|a, b| (b.0, b.1).cmp(&(a.0, a.1)));
+    by_date.sort_by_key(|entry| std::cmp::Reverse((entry.0, entry.1)));
     by_date.dedup_by_key(|entry| entry.0);
     let found = by_date.iter().find(|entry| entry.3 == JobStatus::Success);
     let without = by_date.iter().take_while(|entry| entry.3 != JobStatus::Success).count() as u64;
