@@ -181,6 +181,12 @@ fn page_error(path: &str, source: StoreError) -> PublishError {
     PublishError::Page { path: path.to_owned(), source: Box::new(source) }
 }
 
+/// The runs that say best which portfolios have a page: the newest, and the newest that was for all portfolios.
+fn speakers(heads: &[RunHead]) -> BTreeSet<RunId> {
+    let whole = heads.iter().find(|head| head.run.filter.is_empty() && head.run.rerun_of.is_none());
+    heads.iter().take(1).chain(whole).map(|head| head.run.batch_run_id).collect()
+}
+
 /// The months of these runs that have a page, newest first.
 fn months_of(heads: &[RunHead]) -> Vec<String> {
     let months: BTreeSet<String> =
@@ -223,9 +229,10 @@ impl SitePublisher {
         }
         if latest.iter().any(|data| !data.head.linkable) {
             // A run that has no pages yet: its portfolios have those of the last run that has.
-            let older = runs.iter().find(|head| head.linkable && Some(head.run.as_of) != newest_date);
-            if let Some(head) = older {
-                with_page.extend(pages_of(&reader.run(head.run.batch_run_id).await?));
+            let older: Vec<RunHead> =
+                runs.iter().filter(|head| head.linkable && Some(head.run.as_of) != newest_date).cloned().collect();
+            for id in speakers(&older) {
+                with_page.extend(pages_of(&reader.run(id).await?));
             }
         }
         Ok(Overview { runs, latest, open, with_page })
@@ -324,15 +331,12 @@ impl SitePublisher {
     /// Which of these portfolios have no page yet: those without an older run that has pages.
     async fn sort_portfolios(&self, reader: &Reader, data: &RunData) -> Result<Sorted<PortfolioId>, PublishError> {
         let mut sorted = Sorted { fresh: Vec::new(), known: Vec::new() };
-        let newest_other = reader
-            .heads(&RunQuery::default(), LOOK_BACK)
-            .await?
-            .into_iter()
-            .find(|head| head.linkable && head.run.batch_run_id != data.head.run.batch_run_id);
-        let with_page: BTreeSet<PortfolioId> = match newest_other {
-            Some(other) => reader.run(other.run.batch_run_id).await?.ids.into_iter().collect(),
-            None => BTreeSet::new(),
-        };
+        let mut heads = reader.heads(&RunQuery::default(), LOOK_BACK).await?;
+        heads.retain(|head| head.linkable && head.run.batch_run_id != data.head.run.batch_run_id);
+        let mut with_page = BTreeSet::new();
+        for id in speakers(&heads) {
+            with_page.extend(reader.run(id).await?.ids);
+        }
         for id in &data.ids {
             // One that the other run did not have may still have a page; writing it early does no harm.
             if with_page.contains(id) { &mut sorted.known } else { &mut sorted.fresh }.push(id.clone());
