@@ -1,6 +1,7 @@
 //! Messages in process. What is lost with the process is found again by `domain::watch`.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ pub struct LocalQueue {
 #[derive(Debug, Default)]
 struct Shared {
     waiting: Mutex<VecDeque<Message>>,
+    closed: AtomicBool,
     news: Notify,
 }
 
@@ -42,10 +44,21 @@ impl LocalQueue {
         self.shared.news.notify_one();
     }
 
-    /// The next message; waits for one.
+    /// Ends the queue: nobody receives anything any more. What waits in it is found again by `domain::watch`.
+    pub fn close(&self) {
+        self.shared.closed.store(true, Ordering::Release);
+        self.shared.news.notify_one();
+    }
+
+    /// The next message; waits for one. None once the queue is closed.
     pub async fn receive(&self) -> Option<Message> {
         loop {
             let news = self.shared.news.notified();
+            if self.shared.closed.load(Ordering::Acquire) {
+                // Everybody who waits must hear of it, one after the other.
+                self.shared.news.notify_one();
+                return None;
+            }
             let (next, more) = {
                 let mut waiting = self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
                 (waiting.pop_front(), !waiting.is_empty())
@@ -80,5 +93,60 @@ impl WorkQueue for LocalQueue {
     async fn send_close(&self, run: RunId) -> Result<(), StoreError> {
         self.push([Message::Close(run)]);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::ids::RunId;
+    use uuid::Uuid;
+
+    fn close(n: u128) -> Message {
+        Message::Close(RunId(Uuid::from_u128(n)))
+    }
+
+    #[tokio::test]
+    async fn messages_come_in_order_and_each_to_one_receiver() {
+        let queue = LocalQueue::new();
+        let receivers: Vec<_> = (0..4)
+            .map(|_| {
+                tokio::spawn({
+                    let queue = queue.clone();
+                    async move { queue.receive().await }
+                })
+            })
+            .collect();
+        for n in 0..5 {
+            queue.send_close(RunId(Uuid::from_u128(n))).await.unwrap();
+        }
+        let mut received = Vec::new();
+        for receiver in receivers {
+            received.push(receiver.await.unwrap().unwrap());
+        }
+        received.push(queue.receive().await.unwrap());
+        for n in 0..5 {
+            assert!(received.contains(&close(n)), "{received:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_closed_queue_lets_everybody_go() {
+        let queue = LocalQueue::new();
+        let receivers: Vec<_> = (0..4)
+            .map(|_| {
+                tokio::spawn({
+                    let queue = queue.clone();
+                    async move { queue.receive().await }
+                })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        queue.close();
+        for receiver in receivers {
+            assert_eq!(receiver.await.unwrap(), None);
+        }
+        queue.give_back(close(1), Duration::ZERO);
+        assert_eq!(queue.receive().await, None);
     }
 }

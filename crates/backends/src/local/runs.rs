@@ -14,7 +14,7 @@ use domain::ports::{
 use domain::record::JobRecord;
 use domain::run::{PlannedPortfolio, Run, RunEvent, RunPhase, RunRefusal};
 use domain::summary::RunSummary;
-use domain::words::RunStatus;
+use domain::words::{JobStatus, RunStatus};
 use domain::work_item::{ItemEvent, ItemKey, ItemRefusal, Place, WorkItem};
 use rusqlite::types::{ToSql, Value};
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
@@ -591,7 +591,7 @@ impl RunStore for LocalStore {
     async fn open_runs(&self) -> Result<Vec<Run>, StoreError> {
         self.read("read the open runs", |connection| {
             let mut statement = connection.prepare_cached(&format!(
-                "SELECT {RUN_COLUMNS} FROM runs WHERE phase <> 'closed' ORDER BY started_at"
+                "SELECT {RUN_COLUMNS} FROM runs WHERE phase <> 'closed' ORDER BY started_at, batch_run_id"
             ))?;
             let mut rows = statement.query([])?;
             let mut runs = Vec::new();
@@ -610,9 +610,6 @@ impl RunStore for LocalStore {
                 values.push(Box::new(value));
                 clause.push_str(&format!(" AND {column} = ?{}", values.len()));
             };
-            if let Some(portfolio) = &query.portfolio {
-                add("portfolio_id", portfolio.to_string());
-            }
             if let Some(job) = &query.job {
                 add("job_name", job.to_string());
             }
@@ -622,8 +619,28 @@ impl RunStore for LocalStore {
             if let Some(status) = query.status {
                 add("status", status.to_string());
             }
+            let few = query.status.is_some_and(|status| status != JobStatus::Success);
+            if few {
+                // What the index of the few that did not succeed asks for.
+                clause.push_str(" AND status <> 'success'");
+            }
+            if let Some(portfolio) = &query.portfolio {
+                // By its place, which the records of a run are kept by.
+                values.push(Box::new(portfolio.to_string()));
+                clause.push_str(&format!(
+                    " AND (bucket, place) = (SELECT bucket, place FROM work_items WHERE batch_run_id = ?1 AND portfolio_id = ?{})",
+                    values.len()
+                ));
+            }
+            // Left alone, SQLite walks the whole run for the sake of the order, which these indexes have as well.
+            let by = match query {
+                RecordQuery { portfolio: Some(_), .. } => "",
+                _ if few => "INDEXED BY job_records_not_success",
+                RecordQuery { job: Some(_), .. } => "INDEXED BY job_records_by_job",
+                _ => "",
+            };
             let mut statement = connection.prepare_cached(&format!(
-                "SELECT record, content_hash FROM job_records WHERE {clause} ORDER BY bucket, place, job_order"
+                "SELECT record, content_hash FROM job_records {by} WHERE {clause} ORDER BY bucket, place, job_order"
             ))?;
             let mut rows = statement.query(params_from_iter(values.iter().map(|value| value.as_ref())))?;
             let mut records = Vec::new();

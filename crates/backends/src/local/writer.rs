@@ -68,6 +68,8 @@ struct Packs {
     folder: PathBuf,
     open: BTreeMap<RunId, File>,
     touched: Vec<RunId>,
+    /// A sync failed since the last commit: what was appended before it may be lost, so nothing may be acknowledged.
+    failed: Option<String>,
 }
 
 impl Packs {
@@ -89,16 +91,30 @@ impl Packs {
         self.touched.sort_unstable();
         self.touched.dedup();
         for run in std::mem::take(&mut self.touched) {
-            if let Some(file) = self.open.get(&run) {
-                file.sync_data()?;
+            let Some(file) = self.open.get(&run) else { continue };
+            if let Err(error) = file.sync_data() {
+                // A second sync of the same handle may say that all is well, though the pages are gone.
+                self.open.remove(&run);
+                self.failed = Some(error.to_string());
+                return Err(error);
             }
         }
         Ok(())
     }
+
+    /// Syncs what was appended since the last commit; an error also where an earlier sync of this commit failed.
+    fn sync_all(&mut self) -> Result<(), String> {
+        let synced = self.sync().map_err(|error| error.to_string());
+        match self.failed.take() {
+            Some(error) => Err(error),
+            None => synced,
+        }
+    }
 }
 
 type Reply = Box<dyn FnOnce(Result<(), String>) + Send>;
-type Operation = Box<dyn FnOnce(&mut Writing<'_>) -> Reply + Send>;
+/// An operation, given the open transaction, or why there is none.
+type Operation = Box<dyn FnOnce(Result<&mut Writing<'_>, String>) -> Reply + Send>;
 
 /// The handle of the writing thread. The thread ends when the last handle is gone.
 #[derive(Debug, Clone)]
@@ -110,7 +126,7 @@ impl Writer {
     /// Starts the thread on this connection.
     pub(crate) fn start(connection: Connection, packs: PathBuf) -> std::io::Result<Self> {
         let (operations, waiting) = channel();
-        let packs = Packs { folder: packs, open: BTreeMap::new(), touched: Vec::new() };
+        let packs = Packs { folder: packs, open: BTreeMap::new(), touched: Vec::new(), failed: None };
         std::thread::Builder::new().name("records".into()).spawn(move || work(connection, packs, &waiting))?;
         Ok(Self { operations })
     }
@@ -123,7 +139,10 @@ impl Writer {
     {
         let (answer, answered) = oneshot::channel::<Result<T, OpError>>();
         let operation: Operation = Box::new(move |writing| {
-            let outcome = in_savepoint(writing, operation);
+            let outcome = match writing {
+                Ok(writing) => in_savepoint(writing, operation),
+                Err(error) => Err(OpError::Commit(error)),
+            };
             Box::new(move |committed| {
                 let outcome = match committed {
                     Ok(()) => outcome,
@@ -174,14 +193,102 @@ fn commit(
     waiting: &Receiver<Operation>,
     replies: &mut Vec<Reply>,
 ) -> Result<(), String> {
-    // A failed BEGIN fails each operation by its own: they still have to be answered.
-    let begun = connection.execute_batch("BEGIN IMMEDIATE").map_err(|error| error.to_string());
+    let mut standing = connection.execute_batch("BEGIN IMMEDIATE").map_err(|error| error.to_string());
     let mut next = Some(first);
     while let Some(operation) = next {
-        replies.push(operation(&mut Writing { connection, packs }));
+        // Without a transaction around it, a savepoint is one of its own, and its release would commit at once.
+        if standing.is_ok() && connection.is_autocommit() {
+            standing = Err("the transaction was rolled back".into());
+        }
+        let mut writing = Writing { connection, packs: &mut *packs };
+        replies.push(operation(standing.clone().map(|()| &mut writing)));
         next = if replies.len() < BATCH { waiting.try_recv().ok() } else { None };
     }
-    begun?;
-    packs.sync().map_err(|error| format!("the results could not be synced: {error}"))?;
+    packs.sync_all().map_err(|error| format!("the results could not be synced: {error}"))?;
+    standing?;
+    // On an error such as a full disk, SQLite rolls back by itself; then this is an error too.
     connection.execute_batch("COMMIT").map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::Future;
+    use std::path::Path;
+    use tempfile::TempDir;
+
+    fn connect(folder: &Path) -> Connection {
+        let connection = Connection::open(folder.join("records.sqlite")).unwrap();
+        connection.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE IF NOT EXISTS t (n INTEGER)").unwrap();
+        connection.busy_timeout(std::time::Duration::ZERO).unwrap();
+        connection
+    }
+
+    fn started() -> (TempDir, Writer, Connection) {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = Writer::start(connect(folder.path()), folder.path().to_path_buf()).unwrap();
+        let beside = connect(folder.path());
+        (folder, writer, beside)
+    }
+
+    async fn insert(writer: &Writer, n: i64) -> Result<(), StoreError> {
+        writer
+            .write("insert", move |writing| {
+                Ok(writing.connection.execute("INSERT INTO t VALUES (?1)", [n]).map(drop)?)
+            })
+            .await
+    }
+
+    fn rows(connection: &Connection) -> i64 {
+        connection.query_row("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap()
+    }
+
+    /// Runs these in one commit: the first holds the thread until the others wait behind it.
+    fn in_one_commit<T: Send>(writer: &Writer, others: impl Future<Output = T>) -> T {
+        let (go, wait) = channel::<()>();
+        let hold =
+            writer.write("hold", move |_| Ok(wait.recv().map_err(|error| OpError::Commit(error.to_string()))?));
+        let release = async { go.send(()).unwrap() };
+        futures::executor::block_on(async { futures::join!(hold, others, release).1 })
+    }
+
+    #[test]
+    fn an_operation_without_a_transaction_does_not_run() {
+        let (_folder, writer, beside) = started();
+        beside.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let outcome = futures::executor::block_on(insert(&writer, 1));
+        assert!(matches!(outcome, Err(StoreError::Unavailable { .. })), "{outcome:?}");
+        beside.execute_batch("ROLLBACK").unwrap();
+        assert_eq!(rows(&beside), 0, "it was told to have failed, and stands");
+        futures::executor::block_on(insert(&writer, 2)).unwrap();
+        assert_eq!(rows(&beside), 1);
+    }
+
+    #[test]
+    fn a_failed_operation_takes_no_other_with_it() {
+        let (_folder, writer, beside) = started();
+        let outcomes = in_one_commit(&writer, async {
+            let fails = writer.write("fail", |writing| {
+                writing.connection.execute("INSERT INTO t VALUES (7)", [])?;
+                Err::<(), _>(OpError::Commit("on purpose".into()))
+            });
+            futures::join!(insert(&writer, 1), fails, insert(&writer, 2))
+        });
+        assert!(outcomes.0.is_ok() && outcomes.1.is_err() && outcomes.2.is_ok(), "{outcomes:?}");
+        assert_eq!(rows(&beside), 2);
+    }
+
+    /// As SQLite does by itself when the disk is full.
+    #[test]
+    fn nothing_of_a_commit_stands_or_is_acknowledged_once_it_was_rolled_back() {
+        let (_folder, writer, beside) = started();
+        let outcomes = in_one_commit(&writer, async {
+            let fails = writer.write("fail", |writing| Ok(writing.connection.execute_batch("ROLLBACK")?));
+            futures::join!(insert(&writer, 1), fails, insert(&writer, 2))
+        });
+        assert!(outcomes.0.is_err() && outcomes.1.is_err() && outcomes.2.is_err(), "{outcomes:?}");
+        assert_eq!(rows(&beside), 0);
+        futures::executor::block_on(insert(&writer, 3)).unwrap();
+        assert_eq!(rows(&beside), 1, "the next commit is a good one");
+    }
 }
