@@ -1,4 +1,5 @@
 //! A job that Nightbook does not have: how the cost of a portfolio is spread over sectors. CONTRIBUTING.md quotes it.
+#![allow(clippy::doc_lazy_continuation)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -47,3 +47,31 @@ pub fn job_list(settings: &Settings) -> Vec<JobSpec> {
 pub(crate) fn job_name(name: &str) -> JobName {
     JobName::new(name).unwrap_or_else(|_| unreachable!("the registry holds valid names"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_list_is_every_job_with_the_needs_that_the_settings_check() {
+        let list = job_list(&Settings::default());
+        let names: Vec<&str> = list.iter().map(|job| job.name.as_str()).collect();
+        assert_eq!(names, book::settings::JOBS);
+        for (at, job) in list.iter().enumerate() {
+            let needs: Vec<&str> = job.needs.iter().map(JobName::as_str).collect();
+            assert_eq!(needs, book::settings::needs_of(job.name.as_str()));
+            assert!(job.needs.iter().all(|need| list[..at].iter().any(|before| before.name == *need)));
+            assert_eq!(job.critical, ["market_data_update", "portfolio_aggregation"].contains(&job.name.as_str()));
+            assert_eq!(job.run_level, job.name.as_str() == MARKET_DATA_UPDATE);
+        }
+    }
+
+    #[test]
+    fn a_job_that_is_switched_off_is_not_in_the_list() {
+        let mut settings = Settings::default();
+        settings.run.jobs.retain(|job| job.as_str() != GREEKS_CALCULATION);
+        let list = job_list(&settings);
+        assert_eq!(list.len(), 8);
+        assert!(list.iter().all(|job| job.name.as_str() != GREEKS_CALCULATION));
+    }
+}

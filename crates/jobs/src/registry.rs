@@ -1,6 +1,6 @@
 //! What a job is, and the list of all jobs.
 //!
-//! To add a job: write `src/jobs/<name>.rs` with a type that implements [`Job`], and add one line to [`REGISTRY`] (the
+//! To add a job: write `src/jobs/<name>.rs` with a type that implements [`Job`], and add one line to `REGISTRY` (the
 //! settings know it once its name is in `book::settings::JOBS`). The job list, the needs, panics, time limits and the
 //! results document follow from that.
 
@@ -179,7 +179,7 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    const fn of<J: Job>() -> Self {
+    pub(crate) const fn of<J: Job>() -> Self {
         Self {
             about: J::ABOUT,
             run: |input| {

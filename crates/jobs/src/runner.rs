@@ -214,3 +214,117 @@ impl PortfolioJobs for Session {
         known
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    use book::{Book, Prices, Settings};
+    use chrono::{DateTime, Utc};
+    use domain::ports::Clock;
+    use domain::words::JobType;
+
+    use super::*;
+    use crate::registry::{About, Job};
+
+    struct Still;
+
+    impl Clock for Still {
+        fn now(&self) -> DateTime<Utc> {
+            DateTime::UNIX_EPOCH
+        }
+    }
+
+    struct Panics;
+    struct Deaf;
+
+    static LET_GO: AtomicBool = AtomicBool::new(false);
+
+    impl Job for Panics {
+        const ABOUT: &'static About = &About {
+            name: "panics",
+            job_type: JobType::Valuation,
+            critical: false,
+            needs: &[],
+            run_level: false,
+            section: Some("panics"),
+        };
+        type Output = u8;
+        fn run(_input: &Input<'_>) -> Result<(u8, JobOutput), JobError> {
+            panic!("index {} out of {}", 7, 3)
+        }
+    }
+
+    impl Job for Deaf {
+        const ABOUT: &'static About = &About {
+            name: "deaf",
+            job_type: JobType::Valuation,
+            critical: false,
+            needs: &[],
+            run_level: false,
+            section: Some("deaf"),
+        };
+        type Output = u8;
+        fn run(_input: &Input<'_>) -> Result<(u8, JobOutput), JobError> {
+            while !LET_GO.load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
+            Ok((1, JobOutput::default()))
+        }
+    }
+
+    fn session(permits: usize) -> Session {
+        let portfolio = PortfolioId::new("p").unwrap();
+        let pinned = PinnedPortfolio {
+            id: portfolio,
+            name: "P".into(),
+            currency: "USD".into(),
+            equity: Some(1.0),
+            holdings: Vec::new(),
+            issues: Vec::new(),
+            notes: Vec::new(),
+        };
+        let book = Book {
+            settings: Settings::default(),
+            portfolios: Vec::new(),
+            prices: Prices::default(),
+            content_hash: ContentHash::of(b""),
+        };
+        let mut snapshot = Snapshot::of(&book, "2024-06-28".parse().unwrap(), &[]);
+        snapshot.portfolios.push(pinned);
+        Session {
+            shared: Arc::new(Shared::new(snapshot)),
+            place: 0,
+            first: None,
+            permits: Arc::new(Semaphore::new(permits)),
+            outputs: Mutex::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_internal_error() {
+        static ENTRY: Entry = Entry::of::<Panics>();
+        let session = session(1);
+        let error = session.run_entry(&ENTRY, JobContext::new(Arc::new(Still))).await.unwrap_err();
+        assert_eq!(
+            (error.category, &error.message[..]),
+            (ErrorCategory::Internal, "the job panicked: index 7 out of 3")
+        );
+        assert_eq!(session.permits.available_permits(), 1);
+        assert_eq!(session.results().unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_a_job_has_its_place_back_and_never_its_output() {
+        static ENTRY: Entry = Entry::of::<Deaf>();
+        let session = session(1);
+        let given_up = session.run_entry(&ENTRY, JobContext::new(Arc::new(Still)));
+        assert!(tokio::time::timeout(Duration::from_millis(20), given_up).await.is_err());
+        assert_eq!(session.permits.available_permits(), 1, "the thread still runs, others may work");
+        LET_GO.store(true, Ordering::SeqCst);
+        assert_eq!(session.results().unwrap(), None);
+        session.run_entry(&ENTRY, JobContext::new(Arc::new(Still))).await.unwrap();
+        assert_eq!(session.results().unwrap().unwrap(), br#"{"deaf":1}"#);
+    }
+}
