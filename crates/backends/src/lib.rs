@@ -1,6 +1,6 @@
 //! Implementations of the ports.
 //!
-//! - `local` (feature `local`, the default): records in one SQLite file, results and inputs in files, the site in a
+//! - `local` (feature `local`, the default): records in one `SQLite` file, results and inputs in files, the site in a
 //!   folder, messages in process. One writing process at a time holds the folder; any number may read beside it.
 //! - [`memory`]: everything in memory, for tests; the plainest reading of the rules in `domain::conformance`.
 //! - [`system`]: the clock, waiting and chance of this machine.

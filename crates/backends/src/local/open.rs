@@ -16,7 +16,7 @@ use crate::system::SystemClock;
 /// Connections for reading.
 const READERS: usize = 4;
 
-/// How long a read waits for SQLite's own short locks.
+/// How long a read waits for `SQLite`'s own short locks.
 const BUSY: Duration = Duration::from_secs(10);
 
 /// Why a data folder could not be opened.

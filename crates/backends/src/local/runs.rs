@@ -1,4 +1,4 @@
-//! The records: `RunStore` on SQLite. The decisions are the domain's `next` functions, called inside a transaction.
+//! The records: `RunStore` on `SQLite`. The decisions are the domain's `next` functions, called inside a transaction.
 
 use std::collections::BTreeMap;
 

@@ -20,7 +20,7 @@ const OPEN_PACKS: usize = 8;
 /// What can go wrong inside an operation.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpError {
-    /// SQLite.
+    /// `SQLite`.
     #[error(transparent)]
     Sql(#[from] rusqlite::Error),
     /// A file.
@@ -246,8 +246,7 @@ mod tests {
     /// Runs these in one commit: the first holds the thread until the others wait behind it.
     fn in_one_commit<T: Send>(writer: &Writer, others: impl Future<Output = T>) -> T {
         let (go, wait) = channel::<()>();
-        let hold =
-            writer.write("hold", move |_| Ok(wait.recv().map_err(|error| OpError::Commit(error.to_string()))?));
+        let hold = writer.write("hold", move |_| wait.recv().map_err(|error| OpError::Commit(error.to_string())));
         let release = async { go.send(()).unwrap() };
         futures::executor::block_on(async { futures::join!(hold, others, release).1 })
     }
