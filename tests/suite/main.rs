@@ -1,1 +1,4 @@
-//! stub
+//! End-to-end tests: the program itself, from outside.
+
+mod commands;
+mod crash;

@@ -148,12 +148,12 @@ pub async fn tell(ports: &Ports, notifier: &dyn Notifier, summary: &RunSummary) 
     if let Change::Refused(..) = ports.store.apply_alert(id, &claim).await? {
         return Ok(());
     }
-    if let Some(alert) = RunAlert::of(summary, &notifier.site_base()) {
-        if let Err(error) = notifier.notify(&alert).await {
-            tracing::error!(batch_run_id = %id, alert_id = %alert.alert_id, error = %redact(&error.message), event = "alert.failed", "the alert of a run could not be delivered and stays open");
-            ports.store.apply_alert(id, &AlertEvent::GiveBack { owner }).await?;
-            return Ok(());
-        }
+    if let Some(alert) = RunAlert::of(summary, &notifier.site_base())
+        && let Err(error) = notifier.notify(&alert).await
+    {
+        tracing::error!(batch_run_id = %id, alert_id = %alert.alert_id, error = %redact(&error.message), event = "alert.failed", "the alert of a run could not be delivered and stays open");
+        ports.store.apply_alert(id, &AlertEvent::GiveBack { owner }).await?;
+        return Ok(());
     }
     ports.store.apply_alert(id, &AlertEvent::Sent { owner, now: ports.clock.now() }).await?;
     Ok(())

@@ -1,5 +1,6 @@
-//! The fold of a bucket: which of its items have ended, and what they add up to, in one place that one conditional
-//! write can change. Membership and sums together are what makes counting exact, however often a message comes.
+//! The fold of a bucket: which of its items have ended, and what they add up to.
+//!
+//! Both are in one place that one conditional write can change. Membership and sums together are what makes counting exact, however often a message comes.
 
 use std::collections::BTreeSet;
 

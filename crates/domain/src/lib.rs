@@ -12,7 +12,7 @@
 //!    [`alert::RunAlert`] sent.
 //! 6. [`watch`] finds what was left lying, by the same use cases.
 //!
-//! Everything outside is reached through the traits of [`ports`]; [`conformance`] holds the rules that each
+//! Everything outside is reached through the traits of [`ports`]; `conformance` (a feature) holds the rules that each
 //! implementation of the store must obey.
 
 pub mod alert;

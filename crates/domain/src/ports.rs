@@ -2,7 +2,7 @@
 //!
 //! A store takes events and answers with what became of them; the decision is [`crate::run::Run::next`] and
 //! [`crate::work_item::WorkItem::next`], which a backend either calls inside a transaction or translates into
-//! conditional writes. The rules are in [`crate::conformance`].
+//! conditional writes. The rules are in `domain::conformance` (a feature of this crate).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -180,7 +180,9 @@ impl RunSummary {
     }
 }
 
-/// The records of an item as every surface shows them: one for each job of the list, in its order. A job without a
+/// The records of an item as every surface shows them: one for each job of the list, in its order.
+///
+/// A job without a
 /// record is `running` where it is in hand, `pending` while the item has not ended, and `missing` after.
 #[must_use]
 pub fn complete_records(item: &WorkItem, jobs: &[JobSpec]) -> Vec<JobRecord> {
@@ -211,7 +213,7 @@ pub fn complete_records(item: &WorkItem, jobs: &[JobSpec]) -> Vec<JobRecord> {
 #[must_use]
 pub fn summarise(run: &Run, items: &[WorkItem], first_seen: &BTreeMap<Fingerprint, RunId>) -> RunSummary {
     let mut sorted: Vec<&WorkItem> = items.iter().collect();
-    sorted.sort_unstable_by(|a, b| a.place.cmp(&b.place));
+    sorted.sort_unstable_by_key(|item| item.place);
 
     let jobs: &[JobSpec] = run.plan.as_ref().map_or(&[], |plan| &plan.jobs);
     let expected = run.plan.as_ref().map_or(0, |plan| u64::from(plan.portfolios));

@@ -19,7 +19,9 @@ pub struct Mended {
     pub close_asked: bool,
 }
 
-/// Mends a sealed run: sends the message again for every portfolio that nobody works on, settles what is past the
+/// Mends a sealed run.
+///
+/// Sends the message again for every portfolio that nobody works on, settles what is past the
 /// deadline or was claimed too often, counts what had ended, and asks for the close when all is done.
 ///
 /// # Errors

@@ -142,7 +142,7 @@ pub(crate) enum Command {
     },
     /// When a job last succeeded, overall or for a portfolio.
     Last {
-        /// The job, for example factor_analysis.
+        /// The job, for example `factor_analysis`.
         job: JobName,
         #[command(flatten)]
         data: DataDir,

@@ -71,10 +71,8 @@ impl Engine {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         store.void_leases(clock.now()).await.context("cannot take over what a process that ended left in hand")?;
         let queue = Arc::new(LocalQueue::new());
-        let cores = cores
-            .or_else(|| std::thread::available_parallelism().ok().map(std::num::NonZero::get))
-            .unwrap_or(1)
-            .max(1);
+        let cores =
+            cores.or_else(|| std::thread::available_parallelism().ok().map(std::num::NonZero::get)).unwrap_or(1).max(1);
         let documents: Arc<dyn domain::ports::Documents> = Arc::new(store.clone());
         let ports = Ports {
             store: Arc::new(store.clone()),
@@ -136,9 +134,7 @@ impl Engine {
     /// The inputs, the store, or an interruption.
     pub(crate) async fn run(&self, start: &StartRun, inputs: &dyn RunInputs) -> anyhow::Result<RunSummary> {
         let started = start_run(&self.ports, start, inputs).await.map_err(|error| match error {
-            domain::start_run::StartError::Inputs(inputs) => {
-                anyhow::Error::new(crate::exit::BadInput(inputs.message))
-            }
+            domain::start_run::StartError::Inputs(inputs) => anyhow::Error::new(crate::exit::BadInput(inputs.message)),
             other => anyhow::Error::new(other),
         })?;
         if let Started::PlannedElsewhere(run) = &started {
@@ -205,7 +201,10 @@ impl Engine {
         Ok(())
     }
 
-    async fn after(&self, ended: Result<anyhow::Result<Option<Message>>, tokio::task::JoinError>) -> anyhow::Result<()> {
+    async fn after(
+        &self,
+        ended: Result<anyhow::Result<Option<Message>>, tokio::task::JoinError>,
+    ) -> anyhow::Result<()> {
         if let Some(message) = ended.context("a worker ended without a result")?? {
             self.queue.give_back(message, GIVE_BACK_DELAY);
         }
@@ -213,11 +212,7 @@ impl Engine {
     }
 
     /// After a signal: lets the items in hand end for a while, and says what remains.
-    async fn wind_down(
-        &self,
-        id: RunId,
-        mut tasks: JoinSet<anyhow::Result<Option<Message>>>,
-    ) -> anyhow::Error {
+    async fn wind_down(&self, id: RunId, mut tasks: JoinSet<anyhow::Result<Option<Message>>>) -> anyhow::Error {
         let in_hand = tasks.len();
         let ended = tokio::time::timeout(STOP_GRACE, async {
             let mut ended = 0;
@@ -261,12 +256,7 @@ impl JobRunner for WatchedRunner {
     async fn open(&self, run: &Run, portfolio: &PortfolioId) -> Result<Arc<dyn PortfolioJobs>, JobError> {
         let inner = self.inner.open(run, portfolio).await?;
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        Ok(Arc::new(WatchedJobs {
-            inner,
-            portfolio: portfolio.clone(),
-            number,
-            in_hand: Arc::clone(&self.in_hand),
-        }))
+        Ok(Arc::new(WatchedJobs { inner, portfolio: portfolio.clone(), number, in_hand: Arc::clone(&self.in_hand) }))
     }
 }
 

@@ -61,9 +61,10 @@ impl Output {
         };
         let widths: Vec<usize> = (0..header.len()).map(width).collect();
         let row_text = |cells: Vec<&str>| {
-            let padded = cells.iter().zip(&widths).map(|(cell, width)| {
-                format!("{cell}{}", " ".repeat(width.saturating_sub(visible(cell))))
-            });
+            let padded = cells
+                .iter()
+                .zip(&widths)
+                .map(|(cell, width)| format!("{cell}{}", " ".repeat(width.saturating_sub(visible(cell)))));
             padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
         };
         self.line(&paint(&row_text(header.to_vec()), Style::new().dimmed()));

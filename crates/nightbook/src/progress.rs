@@ -1,8 +1,8 @@
 //! Progress bars on a terminal: one for the portfolios, and one for each of the longest-running jobs.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use backends::system::SystemClock;
@@ -64,7 +64,13 @@ impl RunBar {
     }
 }
 
-async fn draw(multi: MultiProgress, runner: Arc<WatchedRunner>, as_of: NaiveDate, total: u64, stopped: Arc<AtomicBool>) {
+async fn draw(
+    multi: MultiProgress,
+    runner: Arc<WatchedRunner>,
+    as_of: NaiveDate,
+    total: u64,
+    stopped: Arc<AtomicBool>,
+) {
     let before = runner.ended.load(Ordering::Relaxed);
     let style = |text: &str| ProgressStyle::with_template(text).unwrap_or_else(|_| ProgressStyle::default_bar());
     let portfolios = multi.add(ProgressBar::new(total));
@@ -99,7 +105,10 @@ fn longest(runner: &WatchedRunner) -> Vec<String> {
     old.iter()
         .take(LONGEST)
         .map(|hand| {
-            let far = hand.context.last_progress().map_or_else(String::new, |p| format!(" {}/{} {}", p.done, p.total, p.item));
+            let far = hand
+                .context
+                .last_progress()
+                .map_or_else(String::new, |p| format!(" {}/{} {}", p.done, p.total, p.item));
             format!("{} {} {}s{far}", hand.portfolio, hand.job, (now - hand.since).num_seconds())
         })
         .collect()

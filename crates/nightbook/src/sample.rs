@@ -20,8 +20,6 @@ const INIT_PRICES: &str = include_str!("sample/init/prices.csv");
 
 /// Nights of the sample, the last sessions of its history.
 pub(crate) const NIGHTS: usize = 10;
-/// Sessions that the sample needs at least.
-pub(crate) const MIN_SESSIONS: usize = 300;
 /// Sessions between the last price of the delisted symbol and the last night.
 const DELISTED_BEFORE_END: usize = 40;
 /// It begins to trade half-way through the history.
@@ -72,7 +70,7 @@ const STORIES: [(Twist, &str); NIGHTS] = [
 
 /// The nights of the sample, oldest first.
 ///
-/// `sessions` are all trading sessions of the history, oldest first, at least [`MIN_SESSIONS`]; the last [`NIGHTS`] of
+/// `sessions` are all trading sessions of the history, oldest first, at least 300; the last [`NIGHTS`] of
 /// them are the nights. Fewer sessions give a shorter history, and fewer than [`NIGHTS`] fewer nights.
 pub(crate) fn sample_nights(sessions: &[NaiveDate]) -> Vec<SampleNight> {
     let Some(&last) = sessions.last() else { return Vec::new() };

@@ -52,11 +52,6 @@ impl SiteSettings {
         file.persist(data.join(FILE)).map(drop).map_err(|error| error.error)
     }
 
-    /// The settings themselves.
-    pub(crate) const fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
     /// What the site needs, with the next slot after `now`.
     pub(crate) fn options(&self, now: DateTime<Utc>) -> SiteOptions {
         let schedule = &self.settings.schedule;

@@ -28,7 +28,10 @@ impl Stop {
                 if signals > 1 {
                     std::process::exit(i32::from(crate::exit::INTERRUPTED));
                 }
-                tracing::info!(event = "process.stopping", "asked to stop: finishing what is in hand, a second signal ends at once");
+                tracing::info!(
+                    event = "process.stopping",
+                    "asked to stop: finishing what is in hand, a second signal ends at once"
+                );
                 // Nobody listens any more: then there is nothing to stop.
                 let _ = send.send(true);
             }

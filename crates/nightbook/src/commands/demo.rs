@@ -52,8 +52,9 @@ pub(crate) async fn run(
     stop: Stop,
 ) -> anyhow::Result<ExitCode> {
     let calendar = Calendar::Nyse;
-    let last = as_of
-        .unwrap_or_else(|| calendar.last_completed_session(SystemClock.now(), book::Settings::default().schedule.timezone));
+    let last = as_of.unwrap_or_else(|| {
+        calendar.last_completed_session(SystemClock.now(), book::Settings::default().schedule.timezone)
+    });
     if !calendar.is_session(last) {
         return Err(BadInput(format!(
             "--as-of {last} is not a session: the one before it is {}",

@@ -37,9 +37,8 @@ pub(crate) async fn run(data: &Path, span: chrono::Duration, output: &Output) ->
         None => Vec::new(),
         Some(newest) => store.failures(Some(newest - span), None).await?,
     };
-    let first = store
-        .first_seen(&sightings.iter().map(|sighting| sighting.fingerprint.clone()).collect::<Vec<_>>())
-        .await?;
+    let first =
+        store.first_seen(&sightings.iter().map(|sighting| sighting.fingerprint.clone()).collect::<Vec<_>>()).await?;
     let causes = by_cause(sightings, &first);
     if output.is_json() {
         output.json(&json!({ "failures": causes }))?;

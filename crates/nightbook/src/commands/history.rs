@@ -58,7 +58,20 @@ pub(crate) async fn run(
         output.line("There is no such run.");
     } else {
         output.table(
-            &["run", "as of", "status", "portfolios", "ok", "failed", "skipped", "missing", "jobs", "took", "started", "trigger"],
+            &[
+                "run",
+                "as of",
+                "status",
+                "portfolios",
+                "ok",
+                "failed",
+                "skipped",
+                "missing",
+                "jobs",
+                "took",
+                "started",
+                "trigger",
+            ],
             &rows,
         );
     }

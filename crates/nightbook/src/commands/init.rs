@@ -24,10 +24,7 @@ pub(crate) fn run(dir: &Path, output: &Output) -> anyhow::Result<ExitCode> {
 }
 
 /// Writes the files of a book, each whole or not at all.
-pub(crate) fn write_files(
-    dir: &Path,
-    files: &std::collections::BTreeMap<String, String>,
-) -> anyhow::Result<()> {
+pub(crate) fn write_files(dir: &Path, files: &std::collections::BTreeMap<String, String>) -> anyhow::Result<()> {
     use anyhow::Context as _;
     std::fs::create_dir_all(dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
     for (name, text) in files {

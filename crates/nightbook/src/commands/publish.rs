@@ -37,9 +37,9 @@ pub(crate) async fn run(
         let mut written = 0;
         let page = engine.store.runs(&RunQuery { limit: 100, ..RunQuery::default() }).await?;
         let closed = page.runs.iter().filter(|stored| stored.run.is_closed());
-        let again = closed.enumerate().filter(|(at, stored)| {
-            *at == 0 || !matches!(stored.run.publication, Publication::Published { .. })
-        });
+        let again = closed
+            .enumerate()
+            .filter(|(at, stored)| *at == 0 || !matches!(stored.run.publication, Publication::Published { .. }));
         for (_, stored) in again {
             match publish(&engine.ports, &engine.publisher(), stored.run.batch_run_id).await? {
                 Publication::Published { files_written, .. } => written += files_written,

@@ -44,7 +44,8 @@ pub(crate) async fn run(
     }
     let portfolios = if failed_only { not_successful(&engine, &original).await? } else { original.run.filter.clone() };
     if failed_only && portfolios.is_empty() {
-        output.line(&format!("Every job of run {} succeeded: there is nothing to run again.", original.run.batch_run_id));
+        output
+            .line(&format!("Every job of run {} succeeded: there is nothing to run again.", original.run.batch_run_id));
         return Ok(ExitCode::SUCCESS);
     }
     let mut repeat = 1;

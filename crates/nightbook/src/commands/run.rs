@@ -186,23 +186,14 @@ fn no_session(book: &Book, date: NaiveDate, output: &Output) -> anyhow::Result<(
 }
 
 /// Prints what was run.
-pub(crate) fn report(
-    summaries: &[RunSummary],
-    many: bool,
-    data: &Path,
-    output: &Output,
-) -> anyhow::Result<()> {
+pub(crate) fn report(summaries: &[RunSummary], many: bool, data: &Path, output: &Output) -> anyhow::Result<()> {
     match (output.is_json(), many, summaries) {
         (true, false, [summary]) => output.json(summary),
         (true, ..) => output.json(&json!({ "runs": summaries })),
         (false, ..) => {
             if let Some(last) = summaries.last() {
                 output.line(&format!("Site:  {}", data.join("site").join("index.html").display()));
-                output.line(&format!(
-                    "More:  nightbook show {} --data {}",
-                    last.batch_run_id.short(),
-                    data.display()
-                ));
+                output.line(&format!("More:  nightbook show {} --data {}", last.batch_run_id.short(), data.display()));
             } else {
                 output.line("There is no session in this span.");
             }

@@ -59,7 +59,11 @@ pub(crate) async fn run(
             if error.chain().any(|cause| cause.is::<crate::exit::Interrupted>()) {
                 return Err(error);
             }
-            tracing::error!(error = format!("{error:#}"), event = "serve.failed", "a round of the scheduler and the watch failed; the next one tries again");
+            tracing::error!(
+                error = format!("{error:#}"),
+                event = "serve.failed",
+                "a round of the scheduler and the watch failed; the next one tries again"
+            );
         }
         tokio::select! {
             () = stop.stopped() => break,
@@ -125,8 +129,7 @@ async fn go_on(engine: &Engine, book_dir: &Path, open: &Run) -> anyhow::Result<(
     match open.rerun_of {
         Some(of) => {
             let original = original(engine, of).await?;
-            let inputs =
-                SnapshotInputs::new(Arc::clone(&engine.ports.documents), original, open.filter.clone());
+            let inputs = SnapshotInputs::new(Arc::clone(&engine.ports.documents), original, open.filter.clone());
             engine.run(&start, &inputs).await?;
         }
         None => {

@@ -9,8 +9,8 @@ use domain::ids::{JobName, PortfolioId};
 use domain::ports::{Clock as _, Documents, RunStore, StoredRun};
 use domain::record::JobRecord;
 use domain::summary::{RunSummary, complete_records};
-use domain::work_item::{ItemKey, ItemState, WorkItem};
 use domain::words::{JobStatus, JobType};
+use domain::work_item::{ItemKey, ItemState, WorkItem};
 use serde_json::json;
 
 use crate::exit::BadInput;
@@ -95,7 +95,11 @@ async fn item_of(store: &dyn RunStore, stored: &StoredRun, portfolio: &Portfolio
     Err(BadInput(format!("run {} has no portfolio {portfolio}", stored.run.batch_run_id)).into())
 }
 
-async fn document(store: &(impl RunStore + Documents), stored: &StoredRun, item: &WorkItem) -> anyhow::Result<serde_json::Value> {
+async fn document(
+    store: &(impl RunStore + Documents),
+    stored: &StoredRun,
+    item: &WorkItem,
+) -> anyhow::Result<serde_json::Value> {
     let jobs = stored.run.plan.as_ref().map_or(&[][..], |plan| &plan.jobs);
     let results = match &item.results {
         None => None,
@@ -147,7 +151,8 @@ pub(crate) async fn all_records(store: &dyn RunStore, stored: &StoredRun) -> any
 
 fn head(summary: &RunSummary, stored: &StoredRun, output: &Output) {
     output.line(&paint(&summary.verdict(), run_style(summary.status)));
-    let stamp = |at: Option<DateTime<Utc>>| at.map_or_else(|| "-".into(), |at| at.format("%Y-%m-%d %H:%M:%SZ").to_string());
+    let stamp =
+        |at: Option<DateTime<Utc>>| at.map_or_else(|| "-".into(), |at| at.format("%Y-%m-%d %H:%M:%SZ").to_string());
     output.line(&format!(
         "run {}  as of {}  trigger {}  started {}  closed {}",
         summary.batch_run_id,
@@ -172,7 +177,12 @@ fn publication(stored: &StoredRun) -> String {
     }
 }
 
-async fn overview(store: &dyn RunStore, stored: &StoredRun, summary: &RunSummary, output: &Output) -> anyhow::Result<()> {
+async fn overview(
+    store: &dyn RunStore,
+    stored: &StoredRun,
+    summary: &RunSummary,
+    output: &Output,
+) -> anyhow::Result<()> {
     let seconds = |value: Option<f64>| value.map_or_else(|| "-".into(), |value| format!("{value:.3}"));
     let rows: Vec<Vec<String>> = summary
         .job_summary
