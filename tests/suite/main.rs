@@ -1,4 +1,5 @@
 //! End-to-end tests: the program itself, from outside.
+#![allow(clippy::unwrap_used, reason = "all of this is tests; helpers of theirs may unwrap like they do")]
 
 mod commands;
 mod crash;
