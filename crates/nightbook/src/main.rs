@@ -26,15 +26,10 @@ use crate::stop::Stop;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let json = cli.json;
-    let code = start(cli);
-    match code {
+    match start(cli) {
         Ok(code) => code,
         Err(error) => {
             let text = domain::redact::redact(&format!("{error:#}"));
-            if json && error.chain().any(|cause| cause.is::<exit::BadInput>()) {
-                tracing::debug!(event = "command.refused", "the command was refused");
-            }
             anstream::eprintln!("{} {text}", output::paint("error:", anstyle::AnsiColor::Red.on_default().bold()));
             exit::code_of(&error)
         }

@@ -143,7 +143,8 @@ fn days(returns: &[f64]) -> u32 {
 
 /// Sum of the known; none where the Greeks were not calculated.
 fn sum_of(greeks: Option<&[GreeksRow]>, value: impl Fn(&GreeksRow) -> Option<f64>) -> Option<f64> {
-    greeks.map(|rows| rows.iter().filter_map(value).sum::<f64>()).filter(|sum| sum.is_finite())
+    // The sum of nothing is -0.0 in floating point; a reader expects 0.
+    greeks.map(|rows| rows.iter().filter_map(value).sum::<f64>() + 0.0).filter(|sum| sum.is_finite())
 }
 
 fn figures(
