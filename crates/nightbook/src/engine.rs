@@ -39,6 +39,9 @@ const STOP_GRACE: Duration = Duration::from_secs(10);
 /// How long the queue may be silent before a run is looked over for something that was left lying.
 const SILENCE: Duration = Duration::from_secs(5);
 
+/// Time between two refreshes of the index while a run is going on.
+const REFRESH: Duration = Duration::from_secs(60);
+
 /// How long a message that somebody else works on is put aside.
 const GIVE_BACK_DELAY: Duration = Duration::from_secs(1);
 
@@ -160,6 +163,7 @@ impl Engine {
         let in_hand = self.cores * IN_HAND_PER_CORE;
         let mut tasks: JoinSet<anyhow::Result<Option<Message>>> = JoinSet::new();
         let mut stop = self.stop.clone();
+        let mut refresh = tokio::time::interval_at(tokio::time::Instant::now() + REFRESH, REFRESH);
         loop {
             while let Some(ended) = tasks.try_join_next() {
                 self.after(ended).await?;
@@ -167,6 +171,12 @@ impl Engine {
             tokio::select! {
                 biased;
                 () = stop.stopped() => return Err(self.wind_down(id, tasks).await),
+                _ = refresh.tick() => {
+                    // The index then shows progress and signs of life; a failure is mended by the next refresh.
+                    if let Err(error) = self.publisher().refresh_index().await {
+                        tracing::warn!(batch_run_id = %id, error = %error, event = "publication.failed", "the index could not be refreshed while the run goes on");
+                    }
+                }
                 Some(ended) = tasks.join_next(), if tasks.len() >= in_hand => self.after(ended).await?,
                 message = tokio::time::timeout(SILENCE, self.queue.receive()), if tasks.len() < in_hand => match message {
                     Ok(Some(Message::Work(message))) => {
