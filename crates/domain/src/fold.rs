@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::guards::{self, Guard};
 use crate::words::{JobStatus, QualityFlag};
 use crate::work_item::{ItemState, WorkItem};
 
@@ -65,7 +66,7 @@ impl FoldEntry {
     /// The entry of an ended item of a run with so many jobs; none while the item has not ended.
     #[must_use]
     pub fn of(item: &WorkItem, jobs: usize) -> Option<Self> {
-        if !item.state.is_terminal() {
+        if !item.state.is_terminal() && guards::on(Guard::FoldAfterTerminal) {
             return None;
         }
         let mut counts = JobCounts::default();
@@ -114,7 +115,7 @@ impl Fold {
 
     /// Counts an entry, once: an index that is in already changes nothing. Says whether it was new.
     pub fn count(&mut self, entry: &FoldEntry) -> bool {
-        if !self.done.insert(entry.index) {
+        if !self.done.insert(entry.index) && guards::on(Guard::FoldMembership) {
             return false;
         }
         self.jobs.add_all(&entry.jobs);

@@ -12,6 +12,8 @@
 //!    [`alert::RunAlert`] sent.
 //! 6. [`watch`] finds what was left lying, by the same use cases.
 //!
+//! What must hold at each step, and would lose or double something if it did not, has a name in [`guards`].
+//!
 //! Everything outside is reached through the traits of [`ports`]; `conformance` (a feature) holds the rules that each
 //! implementation of the store must obey.
 
@@ -21,6 +23,7 @@ pub mod close_run;
 pub mod conformance;
 pub mod fingerprint;
 pub mod fold;
+pub mod guards;
 pub mod identity;
 pub mod ids;
 pub mod job;

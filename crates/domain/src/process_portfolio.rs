@@ -8,6 +8,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use futures::future::{Either, select};
 
+#[cfg(feature = "guard-switches")]
+use crate::guards::{self, Guard};
 use crate::ids::{JobName, Owner};
 use crate::job::JobSpec;
 use crate::job_context::JobContext;
@@ -86,6 +88,10 @@ pub async fn process_portfolio(
     if item.attempt > 1 {
         tracing::info!(batch_run_id = %key.run, portfolio_id = %key.portfolio, attempt = item.attempt, event = "lease.taken_over", "took over a portfolio whose worker is gone");
     }
+    #[cfg(feature = "guard-switches")]
+    if !guards::on(Guard::FoldAfterTerminal) {
+        run_tail(ports, &plan, &item).await?;
+    }
     let mut worker = Worker { ports, run: &run, plan: &plan, item, owner, last_beat: now, known: Vec::new() };
     match worker.work(runner).await? {
         Some(item) => {
@@ -163,6 +169,8 @@ impl Worker<'_> {
         Ok(match change {
             Change::Applied(item) => Some(item),
             Change::Refused(item, _) if item.is_result_of(&event) => Some(item),
+            #[cfg(feature = "guard-switches")]
+            Change::Refused(..) if !guards::on(Guard::FoldFromRecord) => self.item.next(&event).ok(),
             Change::Refused(..) => None,
         })
     }

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Duration, NaiveDate, Utc};
 
+use crate::guards::{self, Guard};
 use crate::ids::{Owner, PortfolioId, RunId, ScheduleName};
 use crate::ports::{Change, Creation, PinnedInputs, Ports, RunInputs, StoreError, WorkMessage};
 use crate::record::JobError;
@@ -132,13 +133,14 @@ fn held_by(run: &Run, owner: Owner) -> bool {
 
 async fn seal(ports: &Ports, run: &Run, pinned: PinnedInputs) -> Result<Run, StartError> {
     let id = run.batch_run_id;
+    let epoch = if guards::on(Guard::Epoch) { run.plan_epoch } else { 1 };
     let snapshot = ports.documents.put_snapshot(pinned.snapshot).await?;
     for (bucket, chunk) in (0..).zip(pinned.portfolios.chunks(BUCKET_SIZE as usize)) {
-        ports.store.put_manifest(id, run.plan_epoch, bucket, chunk).await?;
+        ports.store.put_manifest(id, epoch, bucket, chunk).await?;
     }
     let sealed_at = ports.clock.now();
     let plan = SealedPlan {
-        epoch: run.plan_epoch,
+        epoch,
         portfolios: u32::try_from(pinned.portfolios.len()).unwrap_or(u32::MAX),
         jobs: pinned.jobs,
         retry: pinned.retry,

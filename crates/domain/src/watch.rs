@@ -1,5 +1,6 @@
 //! Use case 4: find what was left lying and mend it, by the same use cases that would have done it.
 
+use crate::guards::{self, Guard};
 use crate::ids::RunId;
 use crate::ports::{Change, Ports, StoreError, WorkMessage};
 use crate::run::{Run, RunPhase};
@@ -29,7 +30,7 @@ pub struct Mended {
 pub async fn mend(ports: &Ports, run: &Run) -> Result<Mended, StoreError> {
     let mut mended = Mended::default();
     let Some(plan) = &run.plan else { return Ok(mended) };
-    if matches!(run.phase, RunPhase::Planning { .. } | RunPhase::Closed) {
+    if matches!(run.phase, RunPhase::Planning { .. } | RunPhase::Closed) || !guards::on(Guard::Sweeper) {
         return Ok(mended);
     }
     let id = run.batch_run_id;

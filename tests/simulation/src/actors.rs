@@ -1,0 +1,395 @@
+//! The actors: one invocation each of a production use case, over ports that fail.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{NaiveDate, TimeDelta};
+use domain::close_run::{close_run, publish, tell};
+use domain::ids::{ContentHash, JobName, PortfolioId, RunId};
+use domain::job_context::JobContext;
+use domain::ports::{
+    Change, Clock, JobRunner, PinnedInputs, PortfolioJobs, Publisher, RunInputs, RunQuery, RunStore as _, SiteStore,
+    StoreError,
+};
+use domain::process_portfolio::{Handled, process_portfolio};
+use domain::record::{JobError, JobOutput, Quality};
+use domain::run::{Publication, Run, RunEvent, RunLevelWork, RunPhase};
+use domain::start_run::start_run;
+use domain::watch::mend_all;
+use domain::words::{ErrorCategory, QualityFlag};
+use domain::work_item::{ItemEvent, ItemState};
+use rand::RngExt as _;
+use serde_json::{Map, json};
+use site::{SiteOptions, SitePublisher};
+
+use crate::coverage::Row;
+use crate::executor::SECOND;
+use crate::ports::{Port, now, ports};
+use crate::queue::Message;
+use crate::world::{Handle, World};
+
+/// Tries of a trigger whose planner reported an error.
+const TRIGGERS: u32 = 3;
+
+/// How long after its slot the watch starts a run that is not there.
+const GRACE: TimeDelta = TimeDelta::minutes(10);
+
+impl World {
+    /// A new actor with a clock of its own.
+    fn invoke(self: &Arc<Self>, what: &str) -> Handle {
+        let most = self.scenario.skew;
+        let mut state = self.state();
+        let skew = if most > 0 { state.rng.random_range(-most..=most) } else { 0 };
+        if skew.abs() >= 120 {
+            state.coverage.hit(Row::ClockSkew);
+        }
+        let name = format!("{what} {}", state.actors.len());
+        drop(state);
+        self.actor(name, TimeDelta::seconds(skew))
+    }
+
+    fn spawn(&self, handle: &Handle, work: impl Future<Output = ()> + Send + 'static) {
+        self.state().spawns.push((handle.actor, Box::pin(work)));
+    }
+}
+
+fn publisher(handle: &Handle) -> SitePublisher {
+    let port = Arc::new(Port(handle.clone()));
+    SitePublisher::new(
+        Arc::clone(&port) as Arc<dyn domain::ports::RunStore>,
+        Arc::clone(&port) as Arc<dyn SiteStore>,
+        port as Arc<dyn Clock>,
+        SiteOptions { title: "Simulation".into(), ..SiteOptions::default() },
+    )
+}
+
+/// A planner is triggered for a slot.
+pub(crate) fn plan(world: &Arc<World>, slot: usize, tries: u32) {
+    let handle = world.invoke("planner");
+    let work = {
+        let (world, handle) = (Arc::clone(world), handle.clone());
+        async move {
+            let inputs = Inputs(handle.clone());
+            let start = &world.scenario.slots[slot].start;
+            if let Err(error) = start_run(&ports(&handle), start, &inputs).await {
+                world.note(|| format!("{}: {error}", world.name(handle.actor)));
+                if tries > 1 {
+                    let again = Arc::clone(&world);
+                    world.timeline.after(60 * SECOND, move || plan(&again, slot, tries - 1));
+                }
+            }
+        }
+    };
+    world.spawn(&handle, work);
+}
+
+/// All triggers of the scenario.
+pub(crate) fn trigger(world: &Arc<World>) {
+    for (number, slot) in world.scenario.slots.iter().enumerate() {
+        for _ in 0..slot.planners {
+            let later = world.state().rng.random_range(0..5 * SECOND);
+            let later = if world.state().rng.random_bool(0.2) { later + 400 * SECOND } else { later };
+            let again = Arc::clone(world);
+            world.timeline.after(slot.at + later, move || plan(&again, number, TRIGGERS));
+        }
+    }
+    if let Some(at) = world.scenario.cancel_at {
+        let again = Arc::clone(world);
+        world.timeline.after(at, move || cancel(&again));
+    }
+    for at in world.scenario.restarts.clone() {
+        let again = Arc::clone(world);
+        world.timeline.after(at, move || restart(&again));
+    }
+    sweep_after(world, world.scenario.sweep_every);
+}
+
+/// A message was delivered.
+pub(crate) fn handle(world: &Arc<World>, id: u64, message: Message) {
+    match message {
+        Message::Work(_) if world.scenario.workers_gone => world.state().coverage.hit(Row::WorkersGone),
+        Message::Work(message) => {
+            let handle = world.invoke("worker");
+            let work = {
+                let (world, handle) = (Arc::clone(world), handle.clone());
+                async move {
+                    let runner = Jobs(handle.clone());
+                    match process_portfolio(&ports(&handle), &runner, &message).await {
+                        Ok(Handled::Acknowledge) => world.acknowledge(id),
+                        Ok(Handled::GiveBack) | Err(_) => world.give_back(id),
+                    }
+                }
+            };
+            world.spawn(&handle, work);
+        }
+        Message::Close(run) => {
+            let handle = world.invoke("closer");
+            let work = {
+                let (world, handle) = (Arc::clone(world), handle.clone());
+                async move {
+                    match close_run(&ports(&handle), &publisher(&handle), &Port(handle.clone()), run).await {
+                        Ok(closed) => {
+                            if closed == domain::close_run::Closed::NotYet {
+                                world.state().coverage.hit(Row::CloseTooEarly);
+                            }
+                            world.acknowledge(id);
+                        }
+                        Err(error) => {
+                            world.refused_to_close(run, &error);
+                            world.give_back(id);
+                        }
+                    }
+                }
+            };
+            world.spawn(&handle, work);
+        }
+    }
+}
+
+fn sweep_after(world: &Arc<World>, time: i64) {
+    let again = Arc::clone(world);
+    world.timeline.after(time, move || {
+        let handle = again.invoke("watch");
+        let work = {
+            let (world, handle) = (Arc::clone(&again), handle.clone());
+            async move {
+                if let Err(error) = sweep(&world, &handle).await {
+                    world.note(|| format!("{}: {error}", world.name(handle.actor)));
+                }
+            }
+        };
+        again.spawn(&handle, work);
+        sweep_after(&again, again.scenario.sweep_every);
+    });
+}
+
+/// One round of the watch: what `nightbook serve` does each minute.
+async fn sweep(world: &Arc<World>, handle: &Handle) -> Result<(), StoreError> {
+    let ports = ports(handle);
+    let unplanned = mend_all(&ports).await?;
+    for (number, slot) in world.scenario.slots.iter().enumerate() {
+        let gone = unplanned.contains(&slot.start.id);
+        let missing = !gone
+            && ports.clock.now() > slot.start.scheduled_for + GRACE
+            && ports.store.run(slot.start.id).await?.is_none();
+        if missing {
+            world.state().coverage.hit(Row::RunMissing);
+        }
+        if gone || missing {
+            plan(world, number, 1);
+        }
+    }
+    for stored in ports.store.runs(&RunQuery::default()).await?.runs {
+        let Some(summary) = stored.summary.filter(|_| stored.run.is_closed()) else { continue };
+        if !matches!(stored.run.publication, Publication::Published { .. }) {
+            publish(&ports, &publisher(handle), summary.batch_run_id).await?;
+        }
+        tell(&ports, &Port(handle.clone()), &summary).await?;
+    }
+    Ok(())
+}
+
+/// Somebody cancels every run that is under way.
+fn cancel(world: &Arc<World>) {
+    let handle = world.invoke("operator");
+    let work = {
+        let (world, handle) = (Arc::clone(world), handle.clone());
+        async move {
+            let ports = ports(&handle);
+            for slot in &world.scenario.slots {
+                let event = RunEvent::Cancel { now: ports.clock.now() };
+                // A run that is not there yet cannot be cancelled, and one that fails to be is simply not.
+                let _outcome = ports.store.apply_run(slot.start.id, &event).await;
+            }
+        }
+    };
+    world.spawn(&handle, work);
+}
+
+/// The whole process dies and comes back: nothing of it acts any more, and its leases are void.
+fn restart(world: &Arc<World>) {
+    let mut state = world.state();
+    if !world.faulty(&state) {
+        return;
+    }
+    for actor in &mut state.actors {
+        actor.dead = true;
+        actor.faulted = true;
+    }
+    state.coverage.hit(Row::ProcessRestart);
+    drop(state);
+    world.note(|| "the process dies, and another voids its leases".into());
+    let handle = world.invoke("restart");
+    let at = handle.now();
+    for run in now(world.store.open_runs()).unwrap_or_default() {
+        let id = run.batch_run_id;
+        let event = RunEvent::VoidLease { now: at };
+        if let Ok(reply @ Change::Applied(_)) = now(world.store.apply_run(id, &event)) {
+            handle.saw_run(Some(&run), &event, &reply);
+        }
+        for bucket in 0..run.plan.as_ref().map_or(0, domain::run::SealedPlan::buckets) {
+            for item in now(world.store.items(id, bucket)).unwrap_or_default() {
+                if matches!(item.state, ItemState::Working { .. }) {
+                    let event = ItemEvent::VoidLease;
+                    let reply =
+                        now(world.store.apply_item(&item.key, &item.portfolio_name, item.place, &event));
+                    if let Ok(reply) = reply {
+                        handle.saw_item(Some(&item), &event, &reply);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Reads the book, as it is when this planner looks.
+struct Inputs(Handle);
+
+#[async_trait]
+impl RunInputs for Inputs {
+    async fn pin(&self, _as_of: NaiveDate, _filter: &[PortfolioId]) -> Result<PinnedInputs, JobError> {
+        let pinned = self.0.call("read the book", |h| {
+            let scenario = &h.world.scenario;
+            let which = h.world.state().rng.random_range(0..scenario.lists.len());
+            let (book, portfolios) = scenario.lists[which].clone();
+            let at = h.now();
+            Ok(PinnedInputs {
+                book: book.clone(),
+                portfolios,
+                jobs: scenario.jobs.clone(),
+                retry: scenario.retry,
+                deadline_minutes: scenario.deadline_minutes,
+                snapshot: book.as_str().as_bytes().to_vec(),
+                market_data: RunLevelWork {
+                    attempts: 1,
+                    started_at: at,
+                    completed_at: at,
+                    error: scenario.market_data.as_ref().map(|error| error.recorded(&scenario.jobs[0].name, &[])),
+                    metadata: Map::new(),
+                    quality: None,
+                },
+            })
+        });
+        pinned.await.map_err(|error| JobError::from_error(ErrorCategory::Transient, &error))
+    }
+}
+
+/// Jobs whose outcome is chance: two workers of one item come to different results, so that mixing them shows.
+struct Jobs(Handle);
+
+#[async_trait]
+impl JobRunner for Jobs {
+    async fn open(&self, _run: &Run, portfolio: &PortfolioId) -> Result<Arc<dyn PortfolioJobs>, JobError> {
+        let poison = {
+            let mut state = self.0.world.state();
+            let poison = self.0.world.scenario.behaviour.poison.as_ref() == Some(portfolio);
+            if poison {
+                state.coverage.hit(Row::PoisonTried);
+                state.actors[self.0.actor].faulted = true;
+            }
+            poison
+        };
+        if poison {
+            return self.0.die().await;
+        }
+        let opened = self.0.call("open the portfolio", |_| Ok(())).await;
+        opened.map_err(|error| JobError::from_error(ErrorCategory::Transient, &error))?;
+        Ok(Arc::new(Opened(self.0.clone())))
+    }
+}
+
+struct Opened(Handle);
+
+#[async_trait]
+impl PortfolioJobs for Opened {
+    async fn run(&self, job: &JobName, context: JobContext) -> Result<JobOutput, JobError> {
+        let world = &self.0.world;
+        let behaviour = &world.scenario.behaviour;
+        let (fails, long, hangs, processed, kind) = {
+            let mut state = world.state();
+            let rng = &mut state.rng;
+            let fails = rng.random_bool(behaviour.fails);
+            let (long, hangs) = (rng.random_bool(behaviour.long), rng.random_bool(behaviour.hangs));
+            (fails, long, hangs, rng.random_range(1..1_000), rng.random_range(0..3))
+        };
+        if hangs {
+            world.state().coverage.hit(Row::JobHung);
+            return std::future::pending().await;
+        }
+        if long {
+            for done in 0..4 {
+                context.progress(done, 4, || format!("position {done}"))?;
+                world.timeline.wait(33 * SECOND).await;
+            }
+        }
+        self.0
+            .call("a job", |_| Ok(()))
+            .await
+            .map_err(|error| JobError::from_error(ErrorCategory::Transient, &error))?;
+        if fails {
+            let category = [ErrorCategory::Transient, ErrorCategory::Permanent, ErrorCategory::Internal][kind];
+            return Err(JobError::new(category, format!("{job} came across row {processed}")));
+        }
+        Ok(JobOutput {
+            records_processed: processed,
+            quality: Some(Quality {
+                flag: if processed % 2 == 0 { QualityFlag::Full } else { QualityFlag::Limited },
+                data_days: 90,
+                required_days: 90,
+                positions_processed: 1,
+                positions_total: 1,
+                symbols_missing: Vec::new(),
+                notes: Vec::new(),
+            }),
+            metadata: Map::new(),
+        })
+    }
+
+    fn results(&self) -> Result<Option<Vec<u8>>, JobError> {
+        Ok(Some(json!({ "by": self.0.actor }).to_string().into_bytes()))
+    }
+
+    fn known_ids(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+impl World {
+    /// A closer found that records and folds disagree: what it must never find.
+    fn refused_to_close(&self, run: RunId, error: &StoreError) {
+        if let StoreError::Damaged { detail, .. } = error {
+            self.violate(crate::world::Promise::DoubleCounted, format!("run {} cannot be closed: {detail}", run.short()));
+        }
+    }
+
+    /// Publishes once more, by somebody without faults, and gives the files that this changed.
+    pub(crate) fn publish_again(self: &Arc<Self>, run: RunId, executor: &mut crate::executor::Executor) -> Vec<String> {
+        self.state().written.clear();
+        let handle = self.invoke("reader");
+        let work = {
+            let handle = handle.clone();
+            async move {
+                let _files = publisher(&handle).publish(run).await;
+            }
+        };
+        executor.spawn(handle.actor, Box::pin(work));
+        let until = self.timeline.now() + 600 * SECOND;
+        while self.timeline.now() < until && executor.step(|actor| self.state().actors[actor].dead) {}
+        self.state().written.iter().cloned().collect()
+    }
+
+    /// Whether a run has ended in every respect: closed, published, its alert out of the way.
+    pub(crate) fn is_settled(&self, id: RunId) -> bool {
+        let Ok(Some(stored)) = now(self.store.run(id)) else { return false };
+        let nobody = domain::ids::Owner(uuid::Uuid::nil());
+        let told = now(self.store.apply_alert(id, &domain::alert::AlertEvent::GiveBack { owner: nobody }));
+        matches!(stored.run.phase, RunPhase::Closed)
+            && matches!(stored.run.publication, Publication::Published { .. })
+            && matches!(told, Ok(Change::Refused(domain::alert::AlertState::Sent { .. }, _)))
+    }
+
+    /// The book that a run was planned from.
+    pub(crate) fn book_of(&self, id: RunId) -> Option<ContentHash> {
+        now(self.store.run(id)).ok().flatten()?.run.plan.map(|plan| plan.book)
+    }
+}

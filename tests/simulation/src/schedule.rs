@@ -1,0 +1,168 @@
+//! One schedule: a scenario, its faults, what came of it, and whether every promise was kept.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use domain::ids::RunId;
+use domain::ports::{Documents as _, RunStore as _};
+use domain::run::SealedPlan;
+use domain::words::RunStatus;
+use domain::work_item::ItemKey;
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha8Rng;
+
+use crate::actors;
+use crate::coverage::{Coverage, Row};
+use crate::executor::{Executor, Micros, SECOND};
+use crate::faults::{Fault, Faults, Profile};
+use crate::ports::now;
+use crate::scenario::Scenario;
+use crate::world::{Promise, Violation, World};
+
+/// Polls after which a schedule is taken to go round in circles.
+const MOST_STEPS: u64 = 2_000_000;
+
+/// What came of a schedule.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The seed that repeats it.
+    pub seed: u64,
+    /// Broken promises.
+    pub violations: Vec<Violation>,
+    /// What it came across.
+    pub coverage: Coverage,
+    /// Calls of ports.
+    pub calls: u64,
+    /// Hash of the event log and of every page.
+    pub digest: u64,
+    /// The event log, where it was asked for.
+    pub trace: Vec<String>,
+}
+
+/// Runs the schedule of a seed.
+#[must_use]
+pub fn run(seed: u64, traced: bool) -> Outcome {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let scenario = Scenario::draw(&mut rng);
+    let faults = Faults::Drawn(Profile::draw(&mut rng));
+    simulate(seed, scenario, faults, traced)
+}
+
+/// Runs a small run of so many portfolios with faults at exactly these calls.
+#[must_use]
+pub fn run_with(portfolios: u32, faults: &BTreeMap<u64, Fault>, traced: bool) -> Outcome {
+    simulate(0, Scenario::small(portfolios), Faults::At(faults.clone()), traced)
+}
+
+fn simulate(seed: u64, scenario: Scenario, faults: Faults, traced: bool) -> Outcome {
+    let world = World::new(seed, scenario, faults, traced);
+    let mut executor = Executor::new(world.timeline.clone());
+    actors::trigger(&world);
+    let horizon = horizon(&world.scenario);
+    let runs: Vec<RunId> = world.scenario.slots.iter().map(|slot| slot.start.id).collect();
+    let mut steps = 0u64;
+    let settled = loop {
+        for (actor, work) in std::mem::take(&mut world.state().spawns) {
+            executor.spawn(actor, work);
+        }
+        if !executor.step(|actor| world.state().actors[actor].dead) {
+            break false;
+        }
+        steps += 1;
+        let at = world.timeline.now();
+        if steps.is_multiple_of(32) && runs.iter().all(|run| world.is_settled(*run)) {
+            break true;
+        }
+        if at > horizon || steps > MOST_STEPS {
+            break false;
+        }
+    };
+    if !settled {
+        for run in runs.iter().filter(|run| !world.is_settled(**run)) {
+            let state = now(world.store.run(*run)).ok().flatten();
+            let phase = state.map(|stored| (stored.run.phase, stored.run.publication));
+            world.violate(Promise::Stuck, format!("run {} did not come to its end: {phase:?}", run.short()));
+        }
+    }
+    check_end(&world, &runs, &mut executor);
+    if runs.len() > 1 && world.scenario.slots[1].start.rerun_of.is_some() {
+        world.state().coverage.hit(Row::Rerun);
+    }
+    let (violations, coverage, calls) = {
+        let state = world.state();
+        (state.violations.clone(), state.coverage.clone(), state.calls)
+    };
+    Outcome { seed, violations, coverage, calls, digest: world.digest(), trace: world.trace() }
+}
+
+/// The time by which everything must have ended, whatever went wrong: the deadline or the end of the faults, then two
+/// sweeps and the leases of whoever died last.
+fn horizon(scenario: &Scenario) -> Micros {
+    let last = scenario.slots.iter().map(|slot| slot.at).max().unwrap_or(0);
+    let deadline = last + i64::from(scenario.deadline_minutes) * 60 * SECOND;
+    let leases = 3 * 300 * SECOND + 2 * scenario.skew * SECOND;
+    scenario.faulty_until.max(deadline) + leases + 6 * scenario.sweep_every + 1_200 * SECOND
+}
+
+fn check_end(world: &Arc<World>, runs: &[RunId], executor: &mut Executor) {
+    let handle = world.actor("the end".into(), chrono::TimeDelta::zero());
+    let mut newest = None;
+    for &id in runs {
+        let Ok(Some(stored)) = now(world.store.run(id)) else {
+            world.violate(Promise::Lost, format!("run {} is not on record", id.short()));
+            continue;
+        };
+        let (Some(plan), Some(summary)) = (&stored.run.plan, &stored.summary) else { continue };
+        let (counts, processed) = handle.recount(id, plan);
+        if (counts, processed) != (summary.counts(), summary.portfolios_processed) {
+            world.violate(Promise::DoubleCounted, format!("the summary of run {} is not its records", id.short()));
+        }
+        if counts.total() != plan.total_jobs() {
+            world.violate(Promise::Lost, format!("run {} has lost jobs", id.short()));
+        }
+        results_are_there(world, id, plan);
+        let told = world.state().deliveries.get(&id).map_or(0, Vec::len);
+        match summary.status {
+            RunStatus::Success if told > 0 => {
+                world.violate(Promise::Other, format!("run {} went well, and an alert was sent", id.short()));
+            }
+            RunStatus::Partial | RunStatus::Failed if told == 0 => {
+                world.violate(Promise::Lost, format!("the alert of run {} was never delivered", id.short()));
+            }
+            _ => {}
+        }
+        if newest.is_none_or(|(age, _)| age < (stored.run.scheduled_for, stored.run.started_at)) {
+            newest = Some(((stored.run.scheduled_for, stored.run.started_at), id));
+        }
+    }
+    if let Some((_, newest)) = newest {
+        let page = world.site.files().get("index.html").cloned().unwrap_or_default();
+        if !String::from_utf8_lossy(&page).contains(&format!("runs/{newest}/")) {
+            world.violate(Promise::Other, format!("the index does not lead to the newest run {}", newest.short()));
+        }
+        let mut changed = world.publish_again(newest, executor);
+        changed.retain(|path| path != "index.html" && path != "status.json");
+        if !changed.is_empty() {
+            world.violate(Promise::Other, format!("published again, with nothing new, and rewritten: {changed:?}"));
+        }
+    }
+}
+
+/// What a finished item says it has as results is there.
+fn results_are_there(world: &Arc<World>, id: RunId, plan: &SealedPlan) {
+    for planned in world.book_of(id).and_then(|book| world.scenario.list_of(&book)).unwrap_or_default() {
+        let key = ItemKey { run: id, portfolio: planned.id.clone() };
+        let Ok(Some(item)) = now(world.store.item(&key)) else {
+            world.violate(Promise::Lost, format!("{} of run {} is gone", planned.id, id.short()));
+            continue;
+        };
+        if let Some(hash) = &item.results
+            && !matches!(now(world.store.results(&key, hash)), Ok(Some(_)))
+        {
+            world.violate(Promise::Lost, format!("the results of {} are gone", planned.id));
+        }
+        if item.records.len() > plan.jobs.len() {
+            world.violate(Promise::DoubleCounted, format!("{} has more records than jobs", planned.id));
+        }
+    }
+}
