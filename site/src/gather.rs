@@ -8,7 +8,7 @@ use domain::ids::{JobName, PortfolioId, RunId};
 use domain::job::JobSpec;
 use domain::ports::{PortfolioRun, RunQuery, RunStore, StoreError, StoredRun};
 use domain::record::JobRecord;
-use domain::run::{Publication, Run};
+use domain::run::{PagesThere, Run};
 use domain::summary::{RunSummary, complete_records, summarise};
 use domain::work_item::{ItemKey, ItemState, Place, WorkItem};
 use futures::StreamExt as _;
@@ -39,8 +39,10 @@ pub(crate) struct RunHead {
     pub(crate) run: Run,
     /// Its summary: the stored one, or of the state as it is.
     pub(crate) summary: RunSummary,
-    /// Whether its pages are there.
+    /// Whether its page is there, and those of its jobs and its month.
     pub(crate) linkable: bool,
+    /// Whether each of its portfolios has a page.
+    pub(crate) portfolio_pages: bool,
 }
 
 /// A run with everything, masked.
@@ -90,27 +92,16 @@ pub(crate) struct PortfolioData {
 pub(crate) struct Reader {
     store: Arc<dyn RunStore>,
     mask: Mask,
-    /// Runs whose pages are being written now.
-    publishing: BTreeSet<RunId>,
-    /// Whether the pages of every closed run are being written now.
-    everything: bool,
     facts: Mutex<Facts>,
 }
 
 impl Reader {
-    pub(crate) fn new(store: Arc<dyn RunStore>, mask: Mask, publishing: BTreeSet<RunId>, everything: bool) -> Self {
-        Self { store, mask, publishing, everything, facts: Mutex::new(Facts::new()) }
-    }
-
-    fn linkable(&self, run: &Run) -> bool {
-        run.plan.is_some()
-            && (self.publishing.contains(&run.batch_run_id)
-                || (self.everything && run.is_closed())
-                || matches!(run.publication, Publication::Published { .. }))
+    pub(crate) fn new(store: Arc<dyn RunStore>, mask: Mask) -> Self {
+        Self { store, mask, facts: Mutex::new(Facts::new()) }
     }
 
     fn note(&self, run: &Run) -> bool {
-        let linkable = self.linkable(run);
+        let linkable = run.plan.is_some() && run.pages >= PagesThere::Run;
         let fact = RunFact {
             linkable,
             closed: run.is_closed() || run.closed_at.is_some(),
@@ -122,8 +113,9 @@ impl Reader {
 
     fn head(&self, stored: StoredRun, items: &[WorkItem]) -> RunHead {
         let linkable = self.note(&stored.run);
+        let portfolio_pages = linkable && stored.run.pages >= PagesThere::Portfolios;
         let summary = stored.summary.unwrap_or_else(|| summarise(&stored.run, items, &BTreeMap::new()));
-        RunHead { summary: self.mask.summary(summary), run: self.mask.run(stored.run), linkable }
+        RunHead { summary: self.mask.summary(summary), run: self.mask.run(stored.run), linkable, portfolio_pages }
     }
 
     /// The newest runs of a query, all pages, at most so many (0: all).
@@ -161,6 +153,14 @@ impl Reader {
     pub(crate) async fn run(&self, id: RunId) -> Result<RunData, StoreError> {
         let stored = self.store.run(id).await?.ok_or_else(|| StoreError::NotFound { what: format!("run {id}") })?;
         self.data(stored).await
+    }
+
+    /// A run that was read before, with what the store says of it by now. Its items must have ended: they stay.
+    pub(crate) async fn again(&self, data: &mut RunData) -> Result<(), StoreError> {
+        let id = data.head.run.batch_run_id;
+        let stored = self.store.run(id).await?.ok_or_else(|| StoreError::NotFound { what: format!("run {id}") })?;
+        data.head = self.head(stored, &data.items);
+        Ok(())
     }
 
     async fn data(&self, stored: StoredRun) -> Result<RunData, StoreError> {

@@ -106,6 +106,16 @@ pub(crate) fn portfolio_folder(id: &str) -> String {
     }
 }
 
+/// Where the page of a job is.
+pub(crate) fn job_path(job: &str) -> String {
+    format!("jobs/{job}/index.html")
+}
+
+/// Where the page of a month is.
+pub(crate) fn month_path(month: &str) -> String {
+    format!("history/{month}.html")
+}
+
 pub(crate) fn index(view: &IndexView, options: &SiteOptions) -> Result<SiteFile, PublishError> {
     let frame = Frame::new(options, "Status".into(), 0, "status");
     file("index.html".into(), HTML, &IndexPage { frame, v: view })
@@ -123,7 +133,7 @@ pub(crate) fn portfolio(view: &PortfolioView, options: &SiteOptions) -> Result<S
 
 pub(crate) fn job(view: &JobView, options: &SiteOptions) -> Result<SiteFile, PublishError> {
     let frame = Frame::new(options, format!("Job {}", view.job), 2, "status");
-    file(format!("jobs/{}/index.html", view.job), HTML, &JobPage { frame, v: view })
+    file(job_path(view.job.as_str()), HTML, &JobPage { frame, v: view })
 }
 
 pub(crate) fn history(view: &HistoryView, options: &SiteOptions) -> Result<SiteFile, PublishError> {
@@ -133,7 +143,7 @@ pub(crate) fn history(view: &HistoryView, options: &SiteOptions) -> Result<SiteF
 
 pub(crate) fn month(view: &MonthView, options: &SiteOptions) -> Result<SiteFile, PublishError> {
     let frame = Frame::new(options, view.title.clone(), 1, "history");
-    file(format!("history/{}.html", view.month), HTML, &MonthPage { frame, v: view })
+    file(month_path(&view.month), HTML, &MonthPage { frame, v: view })
 }
 
 pub(crate) fn quality(view: &QualityView, options: &SiteOptions) -> Result<SiteFile, PublishError> {

@@ -10,7 +10,7 @@ use domain::ids::{ContentHash, JobName, PortfolioId, RunId};
 use domain::ports::{
     Clock, PublishError, Publisher, RunQuery, RunStore, SiteFile, SiteStore, StoreError, WriteIf, Written,
 };
-use domain::run::BUCKET_SIZE;
+use domain::run::{BUCKET_SIZE, PagesThere, RunEvent};
 use futures::StreamExt as _;
 
 use crate::gather::{AT_ONCE, Reader, RunData, RunHead};
@@ -25,6 +25,8 @@ use crate::views::machine::{Badge, JobsFile, StatusFile};
 const LOOK_BACK: usize = 90;
 /// Tries to write the index before somebody else does.
 const MOST_TRIES: u32 = 5;
+/// Pages that no single run owns, without the index.
+const SHARED: [&str; 6] = ["quality/index.html", "history/index.html", "feed.xml", "badge.svg", "badge.json", "404.html"];
 /// Months without a run after which history is taken to begin.
 const MONTHS_OF_SILENCE: u32 = 14;
 
@@ -44,12 +46,8 @@ impl std::fmt::Debug for SitePublisher {
     }
 }
 
-/// The pages of one publication that exist already and so can be reached, and those that do not.
-#[derive(Default)]
-struct Sorted<T> {
-    fresh: Vec<T>,
-    known: Vec<T>,
-}
+/// What becomes of a page between reading and writing it: its hash as it was read, none where there was none.
+type Tag = Option<ContentHash>;
 
 impl SitePublisher {
     /// A publisher from this store to this site.
@@ -63,18 +61,9 @@ impl SitePublisher {
         Self { store, site, clock, options }
     }
 
-    const fn mask(&self) -> Mask {
-        Mask { redacted: self.options.redacted }
-    }
-
-    fn reader(&self, publishing: BTreeSet<RunId>, everything: bool) -> Reader {
-        Reader::new(Arc::clone(&self.store), self.mask(), publishing, everything)
-    }
-
-    async fn write(&self, file: Result<SiteFile, PublishError>) -> Result<u64, PublishError> {
-        let file = file?;
-        let written = self.site.write(&file, &WriteIf::Always).await.map_err(|error| page_error(&file.path, error))?;
-        Ok(u64::from(written == Written::Written))
+    /// A reader that knows nothing yet: what it reads is at least as new as any page that was read before.
+    fn reader(&self) -> Reader {
+        Reader::new(Arc::clone(&self.store), Mask { redacted: self.options.redacted })
     }
 
     /// Writes every page anew, from the records alone: all runs, portfolios, jobs and months. Says how many files
@@ -83,31 +72,7 @@ impl SitePublisher {
     /// # Errors
     /// [`PublishError`] if the records cannot be read or a page cannot be written.
     pub async fn rebuild(&self) -> Result<u64, PublishError> {
-        self.rebuild_with(BTreeSet::new()).await
-    }
-
-    async fn rebuild_with(&self, publishing: BTreeSet<RunId>) -> Result<u64, PublishError> {
-        let reader = self.reader(publishing, true);
-        let heads = reader.heads(&RunQuery::default(), 0).await?;
-        let (mut portfolios, mut jobs) = (BTreeSet::new(), BTreeSet::new());
-        let mut written = 0;
-        for head in heads.iter().filter(|head| head.linkable) {
-            let data = reader.run(head.run.batch_run_id).await?;
-            portfolios.extend(data.ids.iter().cloned());
-            jobs.extend(data.jobs().iter().map(|job| job.name.clone()));
-            written += self.write_run(&reader, &data).await?;
-        }
-        let portfolios: Vec<PortfolioId> = portfolios.into_iter().collect();
-        written += self.write_portfolios(&reader, &portfolios, None).await?;
-        for job in &jobs {
-            written += self.write_job(&reader, job).await?;
-        }
-        let months: Vec<String> = months_of(&heads);
-        for month in &months {
-            written += self.write_month(&reader, month, &months).await?;
-        }
-        written += self.write_shared(&reader, &months).await?;
-        Ok(written + self.write_index(&reader, true).await?)
+        self.publish_runs(&self.ended_runs().await?, true).await
     }
 
     /// Writes `index.html` and `status.json` as the records are now, for a run under way. Says how many files were
@@ -116,38 +81,213 @@ impl SitePublisher {
     /// # Errors
     /// [`PublishError`] if the records cannot be read or a page cannot be written.
     pub async fn refresh_index(&self) -> Result<u64, PublishError> {
-        let reader = self.reader(BTreeSet::new(), false);
-        self.write_index(&reader, false).await
+        self.write_index(false).await
     }
 
-    async fn write_run(&self, reader: &Reader, data: &RunData) -> Result<u64, PublishError> {
-        let summary = &data.head.summary;
-        let mut mentioned: Vec<RunId> = summary.failures.iter().map(|cluster| cluster.first_seen_run).collect();
-        mentioned.extend(data.head.run.rerun_of);
-        let facts = reader.facts(&mentioned).await?;
-        let folder = format!("runs/{}", summary.batch_run_id);
-        let mut written = self.write(pages::json(format!("{folder}/summary.json"), summary)).await?;
-        written += self.write(pages::json(format!("{folder}/jobs.json"), &JobsFile::of(data))).await?;
-        written += self.write(pages::run(&views::run::build(data, &facts), &self.options)).await?;
+    /// Runs that have pages, or should have.
+    async fn ended_runs(&self) -> Result<Vec<RunId>, PublishError> {
+        let heads = self.reader().heads(&RunQuery::default(), 0).await?;
+        let ended = heads.iter().filter(|head| head.run.plan.is_some() && (head.run.is_closed() || head.linkable));
+        Ok(ended.map(|head| head.run.batch_run_id).collect())
+    }
+
+    /// Publishes runs, in steps of which each leads only to pages that are there already, whoever else publishes at
+    /// the same time:
+    ///
+    /// 1. the pages of new jobs and months, then the page of each run without its portfolios; from then on others may
+    ///    lead to the run, and the store says so;
+    /// 2. the pages of the portfolios, which lead to the run; the store says that they are there;
+    /// 3. the page of the run as a whole, jobs, months, and what all runs share; last the index.
+    ///
+    /// Where another publication came in between, steps 2 and 3 are done again: of two that run at once, the last page
+    /// written knows of both.
+    async fn publish_runs(&self, runs: &[RunId], anew: bool) -> Result<u64, PublishError> {
+        let mut written = 0;
+        let mut known: Option<RunData> = None;
+        for &run in runs {
+            let mut data = self.reader().run(run).await?;
+            written += self.introduce(&mut data).await?;
+            // The items of an ended run stay, so that of a single run is read once.
+            known = (runs.len() == 1).then_some(data);
+        }
+        for _ in 0..MOST_TRIES {
+            let marks = self.marks().await?;
+            let (mut jobs, mut months) = (BTreeSet::new(), BTreeSet::new());
+            if let Some(data) = &known {
+                written += self.write_portfolios(&data.ids, Some(data)).await?;
+            } else {
+                let mut portfolios: BTreeSet<PortfolioId> = BTreeSet::new();
+                for &run in runs {
+                    portfolios.extend(self.reader().run(run).await?.ids);
+                }
+                written += self.write_portfolios(&portfolios.into_iter().collect::<Vec<_>>(), None).await?;
+            }
+            for &run in runs {
+                let mut data = match known.take() {
+                    Some(data) => data,
+                    None => self.reader().run(run).await?,
+                };
+                jobs.extend(data.jobs().iter().map(|job| job.name.clone()));
+                months.insert(month_of(data.head.run.as_of));
+                if data.head.run.plan.is_some() {
+                    self.mark(run, PagesThere::Portfolios).await?;
+                    written += self.write_run(&mut data).await?;
+                }
+                known = (runs.len() == 1).then_some(data);
+            }
+            for job in &jobs {
+                written += self.write_job(job).await?;
+            }
+            let there = self.months(&self.reader()).await?;
+            for month in there.iter().filter(|month| anew || months.contains(*month)) {
+                written += self.write_month(month, &there).await?;
+            }
+            written += self.write_shared().await?;
+            written += self.write_index(anew).await?;
+            if self.marks().await? == marks {
+                return Ok(written);
+            }
+            tracing::debug!("another publication came in between, the pages that both write are written again");
+        }
+        Err(busy("index.html"))
+    }
+
+    /// Which pages the store says are there, and which runs have ended: what pages depend on beyond their own records.
+    async fn marks(&self) -> Result<Vec<(RunId, PagesThere, bool)>, PublishError> {
+        let query = RunQuery { limit: LOOK_BACK, ..RunQuery::default() };
+        let page = self.store.runs(&query).await?;
+        Ok(page
+            .runs
+            .into_iter()
+            // A run's own step from its page to its portfolios changes no page of another run.
+            .map(|stored| (stored.run.batch_run_id, stored.run.pages.min(PagesThere::Run), stored.summary.is_some()))
+            .collect())
+    }
+
+    async fn mark(&self, run: RunId, pages: PagesThere) -> Result<(), PublishError> {
+        let there = self.store.run(run).await?.is_some_and(|stored| stored.run.pages >= pages);
+        if !there {
+            // Allowed in every phase.
+            self.store.apply_run(run, &RunEvent::PagesWritten { pages }).await?;
+        }
+        Ok(())
+    }
+
+    /// Step 1 of a publication, for a run that nothing leads to yet.
+    async fn introduce(&self, data: &mut RunData) -> Result<u64, PublishError> {
+        if data.head.run.plan.is_none() || data.head.linkable {
+            return Ok(0);
+        }
+        let mut written = 0;
+        for job in data.jobs() {
+            if self.tag(&pages::job_path(job.name.as_str())).await?.is_none() {
+                written += self.write_job(&job.name).await?;
+            }
+        }
+        let month = month_of(data.head.run.as_of);
+        if self.tag(&pages::month_path(&month)).await?.is_none() {
+            written += self.write_month(&month, &self.months(&self.reader()).await?).await?;
+        }
+        written += self.write_run(data).await?;
+        self.mark(data.head.run.batch_run_id, PagesThere::Run).await?;
         Ok(written)
+    }
+}
+
+/// Pages, each written over the version that was there before its records were read.
+impl SitePublisher {
+    async fn tag(&self, path: &str) -> Result<Tag, PublishError> {
+        let there = self.site.read(path).await.map_err(|error| page_error(path, error))?;
+        Ok(there.as_deref().map(ContentHash::of))
+    }
+
+    async fn write_over(&self, file: &SiteFile, tag: Tag) -> Result<Written, PublishError> {
+        let condition = if guards::on(Guard::IndexVersion) { WriteIf::Unchanged(tag) } else { WriteIf::Always };
+        self.site.write(file, &condition).await.map_err(|error| page_error(&file.path, error))
+    }
+
+    /// Writes the page of a run and its files.
+    async fn write_run(&self, data: &mut RunData) -> Result<u64, PublishError> {
+        let folder = format!("runs/{}", data.head.run.batch_run_id);
+        for _ in 0..MOST_TRIES {
+            let tag = self.tag(&format!("{folder}/index.html")).await?;
+            let reader = self.reader();
+            reader.again(data).await?;
+            let mut mentioned: Vec<RunId> =
+                data.head.summary.failures.iter().map(|cluster| cluster.first_seen_run).collect();
+            mentioned.extend(data.head.run.rerun_of);
+            let facts = reader.facts(&mentioned).await?;
+            // These two are of the run alone, and so the same whoever writes them.
+            let mut written = 0;
+            for file in [
+                pages::json(format!("{folder}/summary.json"), &data.head.summary)?,
+                pages::json(format!("{folder}/jobs.json"), &JobsFile::of(data))?,
+            ] {
+                let one = self.site.write(&file, &WriteIf::Always).await;
+                written += count(one.map_err(|error| page_error(&file.path, error))?);
+            }
+            let page = pages::run(&views::run::build(data, &facts), &self.options)?;
+            match self.write_over(&page, tag).await? {
+                Written::Refused => {}
+                one => return Ok(written + count(one)),
+            }
+        }
+        Err(busy(&format!("{folder}/index.html")))
     }
 
     /// Writes pages of portfolios, bucket by bucket.
-    async fn write_portfolios(
-        &self,
-        reader: &Reader,
-        ids: &[PortfolioId],
-        data: Option<&RunData>,
-    ) -> Result<u64, PublishError> {
+    async fn write_portfolios(&self, ids: &[PortfolioId], data: Option<&RunData>) -> Result<u64, PublishError> {
         let mut written = 0;
         for bucket in ids.chunks(BUCKET_SIZE as usize) {
-            let writes: Vec<_> = bucket.iter().map(|id| self.write_portfolio(reader, id, data)).collect();
-            let mut pages = futures::stream::iter(writes).buffer_unordered(AT_ONCE);
-            while let Some(one) = pages.next().await {
-                written += one?;
+            let mut left: Vec<PortfolioId> = bucket.to_vec();
+            for _ in 0..MOST_TRIES {
+                let (count, refused) = self.write_bucket(&left, data).await?;
+                written += count;
+                left = refused;
+                if left.is_empty() {
+                    break;
+                }
+            }
+            if let Some(id) = left.first() {
+                return Err(busy(&pages::portfolio_folder(id.as_str())));
             }
         }
         Ok(written)
+    }
+
+    /// Writes pages of portfolios; gives how many files, and the portfolios whose page somebody else wrote meanwhile.
+    async fn write_bucket(
+        &self,
+        ids: &[PortfolioId],
+        data: Option<&RunData>,
+    ) -> Result<(u64, Vec<PortfolioId>), PublishError> {
+        let mask = Mask { redacted: self.options.redacted };
+        let reads = ids.iter().map(|id| async move {
+            let folder = pages::portfolio_folder(mask.id(id).as_str());
+            let page = self.tag(&format!("{folder}/index.html")).await?;
+            Ok::<_, PublishError>((id, page, self.tag(&format!("{folder}.json")).await?))
+        });
+        let reads: Vec<_> = reads.collect();
+        let tags: Vec<_> = futures::stream::iter(reads).buffered(AT_ONCE).collect().await;
+        let reader = self.reader();
+        let mut writes = Vec::with_capacity(ids.len());
+        for tag in tags {
+            let (id, page, json) = tag?;
+            writes.push(self.write_portfolio(&reader, id, data, page, json));
+        }
+        let (mut written, mut refused) = (0, Vec::new());
+        let mut pages = futures::stream::iter(writes).buffer_unordered(AT_ONCE);
+        while let Some(one) = pages.next().await {
+            match one? {
+                (count, None) => written += count,
+                (count, Some(id)) => {
+                    written += count;
+                    refused.push(id);
+                }
+            }
+        }
+        refused.sort();
+        Ok((written, refused))
     }
 
     async fn write_portfolio(
@@ -155,26 +295,91 @@ impl SitePublisher {
         reader: &Reader,
         id: &PortfolioId,
         data: Option<&RunData>,
-    ) -> Result<u64, PublishError> {
+        page: Tag,
+        json: Tag,
+    ) -> Result<(u64, Option<PortfolioId>), PublishError> {
         let view = views::portfolio::build(&reader.portfolio(id, data).await?);
-        let written = self.write(pages::json(format!("portfolios/{}.json", view.id), &view)).await?;
-        Ok(written + self.write(pages::portfolio(&view, &self.options)).await?)
+        let machine = pages::json(format!("portfolios/{}.json", view.id), &view)?;
+        let first = self.write_over(&machine, json).await?;
+        let second = self.write_over(&pages::portfolio(&view, &self.options)?, page).await?;
+        let refused = first == Written::Refused || second == Written::Refused;
+        Ok((count(first) + count(second), refused.then(|| id.clone())))
     }
 
-    async fn write_job(&self, reader: &Reader, job: &JobName) -> Result<u64, PublishError> {
-        let runs = reader.job_runs(job).await?;
-        let last = reader.last_successes(std::slice::from_ref(job)).await?;
-        let last = last.into_iter().find_map(|(_, record)| record);
-        let mut mentioned: Vec<RunId> = runs.iter().map(|run| run.batch_run_id).collect();
-        mentioned.extend(last.as_ref().map(|record| record.batch_run_id));
-        let facts = reader.facts(&mentioned).await?;
-        self.write(pages::job(&views::job::build(job, &runs, &facts, last.as_ref()), &self.options)).await
+    async fn write_job(&self, job: &JobName) -> Result<u64, PublishError> {
+        let path = pages::job_path(job.as_str());
+        for _ in 0..MOST_TRIES {
+            let tag = self.tag(&path).await?;
+            let reader = self.reader();
+            let runs = reader.job_runs(job).await?;
+            let last = reader.last_successes(std::slice::from_ref(job)).await?;
+            let last = last.into_iter().find_map(|(_, record)| record);
+            let mut mentioned: Vec<RunId> = runs.iter().map(|run| run.batch_run_id).collect();
+            mentioned.extend(last.as_ref().map(|record| record.batch_run_id));
+            let facts = reader.facts(&mentioned).await?;
+            let page = pages::job(&views::job::build(job, &runs, &facts, last.as_ref()), &self.options)?;
+            match self.write_over(&page, tag).await? {
+                Written::Refused => {}
+                one => return Ok(count(one)),
+            }
+        }
+        Err(busy(&path))
     }
 
-    async fn write_month(&self, reader: &Reader, month: &str, months: &[String]) -> Result<u64, PublishError> {
-        let query = RunQuery { month: Some(month.to_owned()), ..RunQuery::default() };
-        let runs = reader.heads(&query, 0).await?;
-        self.write(pages::month(&views::history::month(month, &runs, months), &self.options)).await
+    async fn write_month(&self, month: &str, months: &[String]) -> Result<u64, PublishError> {
+        let path = pages::month_path(month);
+        for _ in 0..MOST_TRIES {
+            let tag = self.tag(&path).await?;
+            let query = RunQuery { month: Some(month.to_owned()), ..RunQuery::default() };
+            let runs = self.reader().heads(&query, 0).await?;
+            let page = pages::month(&views::history::month(month, &runs, months), &self.options)?;
+            match self.write_over(&page, tag).await? {
+                Written::Refused => {}
+                one => return Ok(count(one)),
+            }
+        }
+        Err(busy(&path))
+    }
+
+    /// Writes what no single run owns, without the index.
+    async fn write_shared(&self) -> Result<u64, PublishError> {
+        let mut written = 0;
+        for _ in 0..MOST_TRIES {
+            let mut tags = Vec::new();
+            for path in SHARED {
+                tags.push(self.tag(path).await?);
+            }
+            let reader = self.reader();
+            let months = self.months(&reader).await?;
+            let Overview { runs, latest, with_page, .. } = self.overview(&reader).await?;
+            let closed = runs.iter().find(|head| head.summary.closed_at.is_some());
+            let badge = Badge::of(&self.options.title, closed);
+            let files = [
+                pages::quality(&views::quality::build(&latest, &runs, &with_page), &self.options)?,
+                pages::history(&views::history::index(&months, &runs), &self.options)?,
+                pages::feed(&views::machine::feed(&runs, &self.options), &self.options)?,
+                pages::badge(&badge)?,
+                pages::json("badge.json".into(), &badge)?,
+                pages::lost(&self.options)?,
+            ];
+            let mut refused = false;
+            for (file, tag) in files.iter().zip(tags) {
+                let one = self.write_over(file, tag).await?;
+                written += count(one);
+                refused |= one == Written::Refused;
+            }
+            if !refused {
+                return Ok(written);
+            }
+        }
+        Err(busy(SHARED[0]))
+    }
+}
+
+const fn count(written: Written) -> u64 {
+    match written {
+        Written::Written => 1,
+        Written::Unchanged | Written::Refused => 0,
     }
 }
 
@@ -182,17 +387,15 @@ fn page_error(path: &str, source: StoreError) -> PublishError {
     PublishError::Page { path: path.to_owned(), source: Box::new(source) }
 }
 
+fn busy(path: &str) -> PublishError {
+    let source = std::io::Error::other(format!("somebody else wrote it each of {MOST_TRIES} times"));
+    PublishError::Page { path: path.to_owned(), source: Box::new(source) }
+}
+
 /// The runs that say best which portfolios have a page: the newest, and the newest that was for all portfolios.
 fn speakers(heads: &[RunHead]) -> BTreeSet<RunId> {
     let whole = heads.iter().find(|head| head.run.filter.is_empty() && head.run.rerun_of.is_none());
     heads.iter().take(1).chain(whole).map(|head| head.run.batch_run_id).collect()
-}
-
-/// The months of these runs that have a page, newest first.
-fn months_of(heads: &[RunHead]) -> Vec<String> {
-    let months: BTreeSet<String> =
-        heads.iter().filter(|head| head.linkable).map(|head| month_of(head.run.as_of)).collect();
-    months.into_iter().rev().collect()
 }
 
 fn month_of(date: NaiveDate) -> String {
@@ -225,13 +428,13 @@ impl SitePublisher {
         let mut with_page: BTreeSet<PortfolioId> = BTreeSet::new();
         let pages_of =
             |data: &RunData| -> Vec<PortfolioId> { data.items.iter().map(|item| item.key.portfolio.clone()).collect() };
-        for data in latest.iter().filter(|data| data.head.linkable) {
+        for data in latest.iter().filter(|data| data.head.portfolio_pages) {
             with_page.extend(pages_of(data));
         }
-        if latest.iter().any(|data| !data.head.linkable) {
+        if latest.iter().any(|data| !data.head.portfolio_pages) {
             // A run that has no pages yet: its portfolios have those of the last run that has.
             let older: Vec<RunHead> =
-                runs.iter().filter(|head| head.linkable && Some(head.run.as_of) != newest_date).cloned().collect();
+                runs.iter().filter(|head| head.portfolio_pages && Some(head.run.as_of) != newest_date).cloned().collect();
             for id in speakers(&older) {
                 with_page.extend(pages_of(&reader.run(id).await?));
             }
@@ -261,28 +464,15 @@ impl SitePublisher {
         Ok(months)
     }
 
-    /// Writes what no single run owns, without the index.
-    async fn write_shared(&self, reader: &Reader, months: &[String]) -> Result<u64, PublishError> {
-        let Overview { runs, latest, with_page, .. } = self.overview(reader).await?;
-        let mut written =
-            self.write(pages::quality(&views::quality::build(&latest, &runs, &with_page), &self.options)).await?;
-        written += self.write(pages::history(&views::history::index(months, &runs), &self.options)).await?;
-        written += self.write(pages::feed(&views::machine::feed(&runs, &self.options), &self.options)).await?;
-        let closed = runs.iter().find(|head| head.summary.closed_at.is_some());
-        let badge = Badge::of(&self.options.title, closed);
-        written += self.write(pages::badge(&badge)).await?;
-        written += self.write(pages::json("badge.json".into(), &badge)).await?;
-        Ok(written + self.write(pages::lost(&self.options)).await?)
-    }
-
     /// Writes `status.json`, makes everything durable, and writes `index.html`, unless somebody else did in between:
     /// then once more, from what the store says by then. What the index shows never becomes older.
-    async fn write_index(&self, reader: &Reader, anew: bool) -> Result<u64, PublishError> {
+    async fn write_index(&self, anew: bool) -> Result<u64, PublishError> {
         for attempt in 1..=MOST_TRIES {
             let read = |path| async move { self.site.read(path).await.map_err(|error| page_error(path, error)) };
             let (old_index, old_status) = (read("index.html").await?, read("status.json").await?);
             // Only now: the records that are read after the index are at least as new as what it shows.
-            let overview = self.overview(reader).await?;
+            let reader = self.reader();
+            let overview = self.overview(&reader).await?;
             let jobs: Vec<JobName> = views::index::job_columns(&overview.latest)
                 .iter()
                 .filter_map(|column| JobName::new(&*column.name).ok())
@@ -328,71 +518,19 @@ impl SitePublisher {
             }
             tracing::debug!(attempt, "somebody else wrote the index in between");
         }
-        let busy = std::io::Error::other(format!("somebody else wrote it each of {MOST_TRIES} times"));
-        Err(PublishError::Page { path: "index.html".into(), source: Box::new(busy) })
-    }
-
-    /// Which of these portfolios have no page yet: those without an older run that has pages.
-    async fn sort_portfolios(&self, reader: &Reader, data: &RunData) -> Result<Sorted<PortfolioId>, PublishError> {
-        let mut sorted = Sorted { fresh: Vec::new(), known: Vec::new() };
-        let mut heads = reader.heads(&RunQuery::default(), LOOK_BACK).await?;
-        heads.retain(|head| head.linkable && head.run.batch_run_id != data.head.run.batch_run_id);
-        let mut with_page = BTreeSet::new();
-        for id in speakers(&heads) {
-            with_page.extend(reader.run(id).await?.ids);
-        }
-        for id in &data.ids {
-            // One that the other run did not have may still have a page; writing it early does no harm.
-            if with_page.contains(id) { &mut sorted.known } else { &mut sorted.fresh }.push(id.clone());
-        }
-        Ok(sorted)
+        Err(busy("index.html"))
     }
 }
 
 #[async_trait]
 impl Publisher for SitePublisher {
     async fn publish(&self, run: RunId) -> Result<u64, PublishError> {
-        if self.site.read("status.json").await.map_err(|error| page_error("status.json", error))?.is_none() {
+        let mut runs = vec![run];
+        if self.tag("status.json").await?.is_none() {
             // An empty site: pages that older runs are said to have are not there.
-            return self.rebuild_with(BTreeSet::from([run])).await;
+            runs.extend(self.ended_runs().await?.into_iter().filter(|ended| *ended != run));
         }
-        let reader = self.reader(BTreeSet::from([run]), false);
-        let data = reader.run(run).await?;
-        let months = self.months(&reader).await?;
-        let month = month_of(data.head.run.as_of);
-
-        // New pages first: nothing that can be reached leads to them yet. Then the run, which leads to them; then the
-        // known pages, which lead to the run.
-        let portfolios = self.sort_portfolios(&reader, &data).await?;
-        let mut written = self.write_portfolios(&reader, &portfolios.fresh, Some(&data)).await?;
-        let (mut fresh_jobs, mut known_jobs) = (Vec::new(), Vec::new());
-        for job in data.jobs() {
-            let runs = reader.job_runs(&job.name).await?;
-            let mentioned: Vec<RunId> = runs.iter().map(|run| run.batch_run_id).collect();
-            let facts = reader.facts(&mentioned).await?;
-            let known = facts.iter().any(|(id, fact)| *id != run && fact.linkable);
-            if known { &mut known_jobs } else { &mut fresh_jobs }.push(&job.name);
-        }
-        for job in fresh_jobs {
-            written += self.write_job(&reader, job).await?;
-        }
-        let month_query = RunQuery { month: Some(month.clone()), limit: 2, ..RunQuery::default() };
-        let others = reader.heads(&month_query, 2).await?;
-        let month_is_new = !others.iter().any(|head| head.linkable && head.run.batch_run_id != run);
-        if month_is_new && data.head.linkable {
-            written += self.write_month(&reader, &month, &months).await?;
-        }
-        if data.head.linkable {
-            written += self.write_run(&reader, &data).await?;
-        }
-        written += self.write_portfolios(&reader, &portfolios.known, Some(&data)).await?;
-        for job in known_jobs {
-            written += self.write_job(&reader, job).await?;
-        }
-        if !month_is_new {
-            written += self.write_month(&reader, &month, &months).await?;
-        }
-        written += self.write_shared(&reader, &months).await?;
-        Ok(written + self.write_index(&reader, false).await?)
+        let anew = runs.len() > 1;
+        self.publish_runs(&runs, anew).await
     }
 }

@@ -42,6 +42,7 @@ fn planned(seed: u128, now: DateTime<Utc>) -> Run {
         cancelled_at: None,
         closed_at: None,
         publication: Publication::Pending,
+        pages: domain::run::PagesThere::Nothing,
     }
 }
 

@@ -1,12 +1,15 @@
 //! Use case 3: close a run whose every portfolio has ended: summary, site, alert, closed.
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::time::Duration;
+
+use futures::future::{Either, select};
 
 use crate::alert::{AlertEvent, RunAlert};
 use crate::guards::{self, Guard};
 use crate::ids::{Fingerprint, RunId};
-use crate::ports::{Change, Creation, Notifier, Ports, Publisher, StoreError};
+use crate::ports::{Change, Creation, Notifier, Ports, PublishError, Publisher, StoreError};
 use crate::record::JobError;
 use crate::redact::redact;
 use crate::run::{Publication, Run, RunEvent, RunRefusal};
@@ -15,6 +18,15 @@ use crate::work_item::WorkItem;
 
 /// How long a closer's lease lasts.
 const CLOSE_LEASE: Duration = Duration::from_secs(300);
+
+/// Time between two renewals of that lease while the site is being published.
+const KEEP_CLOSE: Duration = Duration::from_secs(60);
+
+/// How long the pages may hold up the alert, whose link leads to them.
+const ALERT_WAIT: Duration = Duration::from_secs(120);
+
+/// How long the pages of a run may take: a call that never returns must not keep the run open for ever.
+const PUBLISH_LIMIT: Duration = Duration::from_secs(15 * 60);
 
 /// How long one delivery of an alert may take.
 const ALERT_LEASE: Duration = Duration::from_secs(120);
@@ -31,7 +43,8 @@ pub enum Closed {
 /// Closes a run, if every portfolio has ended. May be called any number of times by anyone.
 ///
 /// The order is: summary, pages, alert, closed. A failed publication or delivery holds up neither the close nor the
-/// other; each has its own status and is tried again by `watch`.
+/// other, and a slow publication holds up the alert for two minutes at most; each has its own status and is tried again
+/// by `watch`.
 ///
 /// # Errors
 /// The store; then the message is not acknowledged, and the next closer goes on.
@@ -67,8 +80,9 @@ pub async fn close_run(
         items.extend(ports.store.items(id, bucket).await?);
     }
     let summary = write_summary(ports, &run, &items, &folds).await?;
-    let publication = publish(ports, publisher, id).await?;
-    tell(ports, notifier, &summary).await?;
+    let Some(publication) = publish_and_tell(ports, publisher, notifier, &run, &summary).await? else {
+        return Ok(Closed::NotYet);
+    };
     match ports.store.apply_run(id, &RunEvent::Close { epoch: run.close_epoch }).await? {
         Change::Applied(_) | Change::Refused(_, RunRefusal::Closed) => {}
         Change::Refused(..) => return Ok(Closed::NotYet),
@@ -117,12 +131,53 @@ async fn write_summary(
     }
 }
 
+/// Publishes and tells, and keeps the lease meanwhile; none where another closer took over.
+async fn publish_and_tell(
+    ports: &Ports,
+    publisher: &dyn Publisher,
+    notifier: &dyn Notifier,
+    run: &Run,
+    summary: &RunSummary,
+) -> Result<Option<Publication>, StoreError> {
+    let id = run.batch_run_id;
+    let mut publishing = pin!(publish(ports, publisher, id));
+    let (mut waited, mut told) = (Duration::ZERO, false);
+    let publication = loop {
+        match select(publishing.as_mut(), ports.sleeper.sleep(KEEP_CLOSE)).await {
+            Either::Left((publication, _)) => break publication?,
+            Either::Right(_) => {
+                let lease_until = ports.clock.now() + CLOSE_LEASE;
+                let keep = RunEvent::KeepClose { epoch: run.close_epoch, lease_until };
+                if let Change::Refused(..) = ports.store.apply_run(id, &keep).await? {
+                    return Ok(None);
+                }
+                waited += KEEP_CLOSE;
+                if waited >= PUBLISH_LIMIT {
+                    break record(ports, id, Err(PublishError::TooSlow { minutes: PUBLISH_LIMIT.as_secs() / 60 })).await?;
+                }
+                if waited >= ALERT_WAIT && !told {
+                    tell(ports, notifier, summary).await?;
+                    told = true;
+                }
+            }
+        }
+    };
+    if !told {
+        tell(ports, notifier, summary).await?;
+    }
+    Ok(Some(publication))
+}
+
 /// Publishes for a run and records how that went. The run itself never changes by it.
 ///
 /// # Errors
 /// Only where the outcome could not be recorded.
 pub async fn publish(ports: &Ports, publisher: &dyn Publisher, id: RunId) -> Result<Publication, StoreError> {
-    let outcome = publisher.publish(id).await;
+    record(ports, id, publisher.publish(id).await).await
+}
+
+/// Records how a publication went.
+async fn record(ports: &Ports, id: RunId, outcome: Result<u64, PublishError>) -> Result<Publication, StoreError> {
     let at = ports.clock.now();
     let publication = match outcome {
         Ok(files_written) => Publication::Published { at, files_written },

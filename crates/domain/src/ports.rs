@@ -363,6 +363,12 @@ pub enum PublishError {
     /// The records could not be read.
     #[error("cannot read the records to publish")]
     Records(#[from] StoreError),
+    /// It went on for so long that the run was closed without it.
+    #[error("publishing took longer than {minutes} minutes and was given up")]
+    TooSlow {
+        /// The limit.
+        minutes: u64,
+    },
     /// A page could not be rendered or written.
     #[error("cannot publish {path}")]
     Page {

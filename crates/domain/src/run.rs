@@ -150,6 +150,19 @@ pub enum Publication {
     },
 }
 
+/// Which pages of a run are there. It only grows, whatever becomes of a publication: others may link to what is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PagesThere {
+    /// None: nothing may link to the run.
+    #[default]
+    Nothing,
+    /// The page of the run, and the pages of its jobs and its month.
+    Run,
+    /// Those, and a page for each of its portfolios.
+    Portfolios,
+}
+
 /// One scheduled pass over all portfolios.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Run {
@@ -186,6 +199,9 @@ pub struct Run {
     pub closed_at: Option<DateTime<Utc>>,
     /// How the site stands.
     pub publication: Publication,
+    /// Which of its pages are there.
+    #[serde(default)]
+    pub pages: PagesThere,
 }
 
 /// What can happen to a run.
@@ -231,6 +247,18 @@ pub enum RunEvent {
         /// The outcome.
         publication: Publication,
     },
+    /// Pages of the run are there from now on. Allowed in every phase.
+    PagesWritten {
+        /// Which.
+        pages: PagesThere,
+    },
+    /// The closer is still at it.
+    KeepClose {
+        /// The closer's epoch.
+        epoch: u32,
+        /// The lease, renewed.
+        lease_until: DateTime<Utc>,
+    },
     /// The process that held the planner's or closer's lease is proven dead.
     VoidLease {
         /// The caller's clock.
@@ -266,6 +294,7 @@ impl Run {
         let mut run = self.clone();
         match (&self.phase, event) {
             (_, RunEvent::Publish { publication }) => run.publication = publication.clone(),
+            (_, RunEvent::PagesWritten { pages }) => run.pages = self.pages.max(*pages),
 
             (RunPhase::Planning { lease_until, .. }, RunEvent::TakeOverPlan { owner, now, lease_until: new }) => {
                 if lease_until >= now {
@@ -299,6 +328,12 @@ impl Run {
                 }
                 run.phase = RunPhase::Closed;
             }
+            (RunPhase::Closing { owner, .. }, RunEvent::KeepClose { epoch, lease_until }) => {
+                if *epoch != self.close_epoch {
+                    return Err(RunRefusal::Superseded);
+                }
+                run.phase = RunPhase::Closing { owner: *owner, lease_until: *lease_until };
+            }
             (RunPhase::Planning { .. } | RunPhase::Running, RunEvent::Cancel { now }) => {
                 run.cancelled_at = Some(self.cancelled_at.unwrap_or(*now));
             }
@@ -311,8 +346,17 @@ impl Run {
             (RunPhase::Running, RunEvent::VoidLease { .. }) => {}
 
             (RunPhase::Closed, _) => return Err(RunRefusal::Closed),
-            (RunPhase::Planning { .. }, RunEvent::ClaimClose { .. } | RunEvent::Close { .. })
-            | (RunPhase::Running, RunEvent::TakeOverPlan { .. } | RunEvent::Seal { .. } | RunEvent::Close { .. })
+            (
+                RunPhase::Planning { .. },
+                RunEvent::ClaimClose { .. } | RunEvent::KeepClose { .. } | RunEvent::Close { .. },
+            )
+            | (
+                RunPhase::Running,
+                RunEvent::TakeOverPlan { .. }
+                | RunEvent::Seal { .. }
+                | RunEvent::KeepClose { .. }
+                | RunEvent::Close { .. },
+            )
             | (
                 RunPhase::Closing { .. },
                 RunEvent::TakeOverPlan { .. } | RunEvent::Seal { .. } | RunEvent::Cancel { .. },
@@ -377,6 +421,7 @@ pub(crate) mod samples {
             cancelled_at: None,
             closed_at: None,
             publication: Publication::Pending,
+            pages: PagesThere::Nothing,
         }
     }
 
@@ -444,6 +489,9 @@ mod tests {
                 lease_until: at(n + 60)
             }),
             (0u32..4).prop_map(|epoch| RunEvent::Close { epoch }),
+            (0u32..4, when.clone()).prop_map(|(epoch, n)| RunEvent::KeepClose { epoch, lease_until: at(n + 60) }),
+            prop_oneof![Just(PagesThere::Nothing), Just(PagesThere::Run), Just(PagesThere::Portfolios)]
+                .prop_map(|pages| RunEvent::PagesWritten { pages }),
             when.clone().prop_map(|n| RunEvent::VoidLease { now: at(n) }),
             Just(RunEvent::Publish { publication: Publication::Failed { at: at(9), error: "disk".into() } }),
         ]

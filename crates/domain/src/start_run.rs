@@ -6,7 +6,7 @@ use crate::guards::{self, Guard};
 use crate::ids::{Owner, PortfolioId, RunId, ScheduleName};
 use crate::ports::{Change, Creation, PinnedInputs, Ports, RunInputs, StoreError, WorkMessage};
 use crate::record::JobError;
-use crate::run::{BUCKET_SIZE, Publication, Run, RunEvent, RunPhase, RunRefusal, SealedPlan};
+use crate::run::{BUCKET_SIZE, PagesThere, Publication, Run, RunEvent, RunPhase, RunRefusal, SealedPlan};
 use crate::work_item::{ItemKey, Place};
 
 /// How long a planner's lease lasts.
@@ -100,6 +100,7 @@ pub async fn start_run(ports: &Ports, start: &StartRun, inputs: &dyn RunInputs) 
         cancelled_at: None,
         closed_at: None,
         publication: Publication::Pending,
+        pages: PagesThere::Nothing,
     };
     let run = match ports.store.create_run(&fresh).await? {
         Creation::Created => fresh,

@@ -92,7 +92,7 @@ fn nights() -> Vec<Entry> {
 
 fn index_of(entries: Vec<Entry>) -> IndexView {
     let store = store(entries);
-    let reader = Reader::new(store, Mask { redacted: false }, BTreeSet::new(), true);
+    let reader = Reader::new(store, Mask { redacted: false });
     block_on(async {
         let runs = reader.heads(&RunQuery::default(), 90).await.unwrap();
         let open = reader.open_runs().await.unwrap();
@@ -127,7 +127,7 @@ fn view_models_of_the_index() {
 #[test]
 fn view_models_of_a_run_and_a_portfolio() {
     let store = store(vec![entry(1, 23, &[Good, Good]), entry(2, 24, &[Good, Fails, Lost])]);
-    let reader = Reader::new(Arc::clone(&store) as Arc<dyn RunStore>, Mask { redacted: false }, BTreeSet::new(), true);
+    let reader = Reader::new(Arc::clone(&store) as Arc<dyn RunStore>, Mask { redacted: false });
     let data = block_on(reader.run(run_id(2))).unwrap();
     let facts = block_on(reader.facts(&[run_id(2)])).unwrap();
     insta::assert_json_snapshot!("run", views::run::build(&data, &facts));

@@ -65,6 +65,7 @@ pub(crate) fn entry(n: u128, day: u32, fates: &[Fate]) -> Entry {
         cancelled_at: None,
         closed_at: (!open).then(|| started + TimeDelta::seconds(130)),
         publication: Publication::Pending,
+        pages: domain::run::PagesThere::Nothing,
     };
     if !open {
         run.publication = Publication::Published { at: started + TimeDelta::seconds(140), files_written: 9 };

@@ -178,7 +178,7 @@ pub(crate) fn build(data: &RunData, others: &Facts) -> RunView {
             cells.push(cell);
         }
         let problem = cells.iter().any(CellView::is_problem);
-        rows.push(GridRow { id, name: item.portfolio_name.clone(), link: data.head.linkable, problem, cells });
+        rows.push(GridRow { id, name: item.portfolio_name.clone(), link: data.head.portfolio_pages, problem, cells });
     }
     let grid = Grid::new(columns, rows, MOST_ROWS);
     // What does not stand in the grid has no anchor.

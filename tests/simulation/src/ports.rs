@@ -228,7 +228,9 @@ const fn name_of_run_event(event: &RunEvent) -> &'static str {
         RunEvent::Seal { .. } => "seal the plan",
         RunEvent::Cancel { .. } => "cancel the run",
         RunEvent::ClaimClose { .. } => "claim the close",
+        RunEvent::KeepClose { .. } => "keep the close",
         RunEvent::Close { .. } => "close the run",
+        RunEvent::PagesWritten { .. } => "record that pages are there",
         RunEvent::Publish { .. } => "record the publication",
         RunEvent::VoidLease { .. } => "void the lease of the run",
     }

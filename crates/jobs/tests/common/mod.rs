@@ -158,6 +158,7 @@ pub async fn sealed(pinned: &PinnedInputs, as_of: NaiveDate, documents: &Memory)
         cancelled_at: None,
         closed_at: None,
         publication: Publication::Pending,
+        pages: domain::run::PagesThere::Nothing,
     }
 }
 
