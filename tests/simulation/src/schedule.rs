@@ -22,6 +22,9 @@ use crate::world::{Promise, Violation, World};
 /// Polls after which a schedule is taken to go round in circles.
 const MOST_STEPS: u64 = 2_000_000;
 
+/// Longer than any stalled call.
+const QUIET: Micros = 1_000 * SECOND;
+
 /// What came of a schedule.
 #[derive(Debug, Clone)]
 pub struct Outcome {
@@ -82,6 +85,16 @@ fn simulate(seed: u64, scenario: Scenario, faults: Faults, traced: bool) -> Outc
             let state = now(world.store.run(*run)).ok().flatten();
             let phase = state.map(|stored| (stored.run.phase, stored.run.publication));
             world.violate(Promise::Stuck, format!("run {} did not come to its end: {phase:?}", run.short()));
+        }
+    }
+    // Whoever is still at it comes to an end, and what the dead had sent lands.
+    let until = world.timeline.now() + QUIET;
+    while world.timeline.now() < until {
+        for (actor, work) in std::mem::take(&mut world.state().spawns) {
+            executor.spawn(actor, work);
+        }
+        if !executor.step(|actor| world.state().actors[actor].dead) {
+            break;
         }
     }
     check_end(&world, &runs, &mut executor);
