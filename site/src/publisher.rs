@@ -26,7 +26,8 @@ const LOOK_BACK: usize = 90;
 /// Tries to write the index before somebody else does.
 const MOST_TRIES: u32 = 5;
 /// Pages that no single run owns, without the index.
-const SHARED: [&str; 6] = ["quality/index.html", "history/index.html", "feed.xml", "badge.svg", "badge.json", "404.html"];
+const SHARED: [&str; 6] =
+    ["quality/index.html", "history/index.html", "feed.xml", "badge.svg", "badge.json", "404.html"];
 /// Months without a run after which history is taken to begin.
 const MONTHS_OF_SILENCE: u32 = 14;
 
@@ -433,8 +434,11 @@ impl SitePublisher {
         }
         if latest.iter().any(|data| !data.head.portfolio_pages) {
             // A run that has no pages yet: its portfolios have those of the last run that has.
-            let older: Vec<RunHead> =
-                runs.iter().filter(|head| head.portfolio_pages && Some(head.run.as_of) != newest_date).cloned().collect();
+            let older: Vec<RunHead> = runs
+                .iter()
+                .filter(|head| head.portfolio_pages && Some(head.run.as_of) != newest_date)
+                .cloned()
+                .collect();
             for id in speakers(&older) {
                 with_page.extend(pages_of(&reader.run(id).await?));
             }

@@ -25,13 +25,11 @@ pub enum Guard {
     Sweeper,
     /// The index is written only over the version that was read.
     IndexVersion,
-    /// A run is closed only when every portfolio is counted.
-    AllCounted,
 }
 
 impl Guard {
     /// Every guard.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 9] = [
         Self::FoldMembership,
         Self::Fence,
         Self::Epoch,
@@ -41,7 +39,6 @@ impl Guard {
         Self::AlertClaim,
         Self::Sweeper,
         Self::IndexVersion,
-        Self::AllCounted,
     ];
 }
 

@@ -518,8 +518,9 @@ mod tests {
                     prop_assert!(next.plan_epoch >= run.plan_epoch && next.close_epoch >= run.close_epoch);
                     if run.plan.is_some() { prop_assert_eq!(&next.plan, &run.plan); }
                     if run.closed_at.is_some() { prop_assert_eq!(next.closed_at, run.closed_at); }
-                    let publishes = matches!(event, RunEvent::Publish { .. });
-                    if run.is_closed() { prop_assert!(publishes); }
+                    prop_assert!(next.pages >= run.pages, "what is there stays");
+                    let of_the_site = matches!(event, RunEvent::Publish { .. } | RunEvent::PagesWritten { .. });
+                    if run.is_closed() { prop_assert!(of_the_site); }
                     run = next;
                 }
             }
@@ -545,6 +546,17 @@ mod tests {
         assert!(run.next(&take(61)).is_ok());
         let voided = run.next(&RunEvent::VoidLease { now: at(5) }).unwrap();
         assert!(voided.next(&take(5)).is_ok(), "a dead process's lease is void at once");
+    }
+
+    #[test]
+    fn a_closer_keeps_its_lease_until_another_takes_over() {
+        let running = planning(1).next(&RunEvent::Seal { plan: Box::new(plan(1, 3)) }).unwrap();
+        let claim = |o, n| RunEvent::ClaimClose { owner: owner(o), now: at(n), lease_until: at(n + 60) };
+        let keep = |epoch, n: i64| RunEvent::KeepClose { epoch, lease_until: at(n + 60) };
+        let kept = running.next(&claim(1, 10)).unwrap().next(&keep(1, 50)).unwrap();
+        assert_eq!(kept.next(&claim(2, 110)), Err(RunRefusal::LeaseHeld), "the renewed lease lasts until 110");
+        let taken = kept.next(&claim(2, 111)).unwrap();
+        assert_eq!(taken.next(&keep(1, 112)), Err(RunRefusal::Superseded));
     }
 
     #[test]

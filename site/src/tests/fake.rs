@@ -41,8 +41,11 @@ impl RunStore for FakeStore {
     async fn create_run(&self, _: &Run) -> Result<Creation<Run>, StoreError> {
         unimplemented!()
     }
-    async fn apply_run(&self, _: RunId, _: &RunEvent) -> Result<Change<Run, RunRefusal>, StoreError> {
-        unimplemented!()
+    async fn apply_run(&self, id: RunId, event: &RunEvent) -> Result<Change<Run, RunRefusal>, StoreError> {
+        let mut entries = self.0.lock().unwrap();
+        let entry = entries.iter_mut().find(|entry| entry.run.batch_run_id == id).unwrap();
+        entry.run = entry.run.next(event).unwrap();
+        Ok(Change::Applied(entry.run.clone()))
     }
     async fn run(&self, id: RunId) -> Result<Option<StoredRun>, StoreError> {
         let all = self.newest_first().into_iter().find(|e| e.run.batch_run_id == id);

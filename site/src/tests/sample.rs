@@ -68,6 +68,7 @@ pub(crate) fn entry(n: u128, day: u32, fates: &[Fate]) -> Entry {
         pages: domain::run::PagesThere::Nothing,
     };
     if !open {
+        run.pages = domain::run::PagesThere::Portfolios;
         run.publication = Publication::Published { at: started + TimeDelta::seconds(140), files_written: 9 };
     }
     let items: Vec<WorkItem> =

@@ -8,8 +8,8 @@ use domain::close_run::{close_run, publish, tell};
 use domain::ids::{ContentHash, JobName, PortfolioId, RunId};
 use domain::job_context::JobContext;
 use domain::ports::{
-    Change, Clock, JobRunner, PinnedInputs, PortfolioJobs, Publisher, RunInputs, RunQuery, RunStore as _, SiteStore,
-    StoreError,
+    Change, Clock, JobRunner, PinnedInputs, PortfolioJobs, PublishError, Publisher, RunInputs, RunQuery, RunStore as _,
+    SiteFile, SiteStore, StoreError, WriteIf,
 };
 use domain::process_portfolio::{Handled, process_portfolio};
 use domain::record::{JobError, JobOutput, Quality};
@@ -53,14 +53,33 @@ impl World {
     }
 }
 
-fn publisher(handle: &Handle) -> SitePublisher {
+/// The real publisher, or the stand-in for it.
+fn publisher(handle: &Handle) -> Box<dyn Publisher> {
+    if !handle.world.scenario.site {
+        return Box::new(OnePage(handle.clone()));
+    }
     let port = Arc::new(Port(handle.clone()));
-    SitePublisher::new(
+    Box::new(SitePublisher::new(
         Arc::clone(&port) as Arc<dyn domain::ports::RunStore>,
         Arc::clone(&port) as Arc<dyn SiteStore>,
         port as Arc<dyn Clock>,
         SiteOptions { title: "Simulation".into(), ..SiteOptions::default() },
-    )
+    ))
+}
+
+/// A site of one page, for schedules that are about everything else.
+struct OnePage(Handle);
+
+#[async_trait]
+impl Publisher for OnePage {
+    async fn publish(&self, run: RunId) -> Result<u64, PublishError> {
+        let site = Port(self.0.clone());
+        let path = "index.html".to_owned();
+        let body = format!("<a href=\"index.html\">{run}</a>").into_bytes();
+        let page = SiteFile { path: path.clone(), content_type: "text/html", body };
+        let written = site.write(&page, &WriteIf::Always).await;
+        written.map(|_| 1).map_err(|error| PublishError::Page { path, source: Box::new(error) })
+    }
 }
 
 /// A planner is triggered for a slot.
@@ -127,7 +146,7 @@ pub(crate) fn handle(world: &Arc<World>, id: u64, message: Message) {
             let work = {
                 let (world, handle) = (Arc::clone(world), handle.clone());
                 async move {
-                    match close_run(&ports(&handle), &publisher(&handle), &Port(handle.clone()), run).await {
+                    match close_run(&ports(&handle), publisher(&handle).as_ref(), &Port(handle.clone()), run).await {
                         Ok(closed) => {
                             if closed == domain::close_run::Closed::NotYet {
                                 world.state().coverage.hit(Row::CloseTooEarly);
@@ -182,7 +201,7 @@ async fn sweep(world: &Arc<World>, handle: &Handle) -> Result<(), StoreError> {
     for stored in ports.store.runs(&RunQuery::default()).await?.runs {
         let Some(summary) = stored.summary.filter(|_| stored.run.is_closed()) else { continue };
         if !matches!(stored.run.publication, Publication::Published { .. }) {
-            publish(&ports, &publisher(handle), summary.batch_run_id).await?;
+            publish(&ports, publisher(handle).as_ref(), summary.batch_run_id).await?;
         }
         tell(&ports, &Port(handle.clone()), &summary).await?;
     }
@@ -231,8 +250,7 @@ fn restart(world: &Arc<World>) {
             for item in now(world.store.items(id, bucket)).unwrap_or_default() {
                 if matches!(item.state, ItemState::Working { .. }) {
                     let event = ItemEvent::VoidLease;
-                    let reply =
-                        now(world.store.apply_item(&item.key, &item.portfolio_name, item.place, &event));
+                    let reply = now(world.store.apply_item(&item.key, &item.portfolio_name, item.place, &event));
                     if let Ok(reply) = reply {
                         handle.saw_item(Some(&item), &event, &reply);
                     }
@@ -358,7 +376,10 @@ impl World {
     /// A closer found that records and folds disagree: what it must never find.
     fn refused_to_close(&self, run: RunId, error: &StoreError) {
         if let StoreError::Damaged { detail, .. } = error {
-            self.violate(crate::world::Promise::DoubleCounted, format!("run {} cannot be closed: {detail}", run.short()));
+            self.violate(
+                crate::world::Promise::DoubleCounted,
+                format!("run {} cannot be closed: {detail}", run.short()),
+            );
         }
     }
 

@@ -85,15 +85,13 @@ impl Handle {
                 self.hit(Row::SecondCloser);
             }
             RunEvent::Close { .. } => self.closed(after),
-            RunEvent::Publish { publication } => {
-                match publication {
-                    Publication::Failed { .. } => self.hit(Row::PublicationFailed),
-                    Publication::Published { .. } if before.publication != Publication::Pending => {
-                        self.hit(Row::PublishedAgain);
-                    }
-                    _ => {}
+            RunEvent::Publish { publication } => match publication {
+                Publication::Failed { .. } => self.hit(Row::PublicationFailed),
+                Publication::Published { .. } if before.publication != Publication::Pending => {
+                    self.hit(Row::PublishedAgain);
                 }
-            }
+                _ => {}
+            },
             _ => {}
         }
     }
@@ -119,7 +117,10 @@ impl Handle {
         if read != Some(stored.as_slice()) {
             self.broken(
                 Promise::Lost,
-                format!("the manifest of run {id} holds {} portfolios that are not those its planner read", stored.len()),
+                format!(
+                    "the manifest of run {id} holds {} portfolios that are not those its planner read",
+                    stored.len()
+                ),
             );
         }
     }
@@ -148,7 +149,10 @@ impl Handle {
             })
         });
         if !known {
-            self.broken(Promise::Other, format!("a message for {} is not of the sealed manifest", message.key.portfolio));
+            self.broken(
+                Promise::Other,
+                format!("a message for {} is not of the sealed manifest", message.key.portfolio),
+            );
         }
     }
 
@@ -175,7 +179,10 @@ impl Handle {
         self.world.note(|| format!("item {} is {:?}, attempt {}", key.portfolio, after.state, after.attempt));
         let ended = self.world.state().shadow.ended.get(key).cloned();
         if let Some(ended) = ended {
-            self.broken(Promise::Other, format!("item {} ended as {:?} and was changed after", key.portfolio, ended.state));
+            self.broken(
+                Promise::Other,
+                format!("item {} ended as {:?} and was changed after", key.portfolio, ended.state),
+            );
         }
         let holder = self.world.state().shadow.claims.get(key).copied();
         match event {

@@ -1,16 +1,20 @@
 //! `simulate`: so many schedules of the run protocol, a table of what they came across, and one line of counts.
 #![allow(clippy::print_stdout, reason = "this is a command line")]
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
+use domain::guards::Guard;
+use simulation::Promise;
+use simulation::schedule::{self, Small};
 use simulation::suite::{self, Report};
-use simulation::{Promise, schedule};
 
 /// Runs the protocol through seeded schedules with faults at every call.
+///
+/// Ends with a line of counts; the exit code is 0 only if all of them are 0.
 #[derive(Parser)]
+#[command(name = "tests/simulate")]
 struct Arguments {
     /// Schedules by chance.
     #[arg(long, default_value_t = 10_000)]
@@ -18,58 +22,37 @@ struct Arguments {
     /// Seed of the first; each further one has the next.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Prints every event of the schedules: for one that failed.
+    /// Prints every event of the schedule of the seed, and nothing else.
     #[arg(long)]
     trace: bool,
-    /// Every single fault, and every pair of faults, at every call of a small run.
+    /// Runs all schedules without each guard and counts what breaks, instead of stopping at the first.
     #[arg(long)]
-    exhaustive: bool,
-    /// Each guard of the protocol switched off in turn: every one must be missed.
-    #[arg(long)]
-    guards: bool,
+    count_guards: bool,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if arguments.trace {
-        return trace(&arguments);
+        return trace(arguments.seed);
     }
     let began = Instant::now();
-    let mut report = suite::by_chance(arguments.schedules, arguments.seed, None);
+    let mut report = suite::by_chance(arguments.schedules, arguments.seed);
     let uncovered = report.coverage.uncovered();
     print!("{}", report.coverage.table());
-    println!("{} calls in {:.1} s", report.calls, began.elapsed().as_secs_f64());
+    println!("{} calls of ports, {:.1} s", report.calls, began.elapsed().as_secs_f64());
     for row in &uncovered {
         println!("UNCOVERED: {}", row.text());
     }
     show(&report);
-    let mut missed = 0;
-    if arguments.exhaustive {
-        for (what, found) in [("single faults", suite::singles(2)), ("pairs of faults", suite::pairs(1))] {
-            println!("{what}: {} schedules, {} violations", found.schedules, found.violations());
-            for failure in &found.failures {
-                for violation in &failure.violations {
-                    println!("  {}", violation.text);
-                }
-            }
-            for (promise, count) in found.broken {
-                *report.broken.entry(promise).or_default() += count;
-            }
-        }
+    for (what, found) in [
+        ("every single fault of a small run", suite::singles(Small::Whole)),
+        ("every pair of faults of the smallest run", suite::pairs()),
+    ] {
+        println!("{what}: {} schedules, {} violations", found.schedules, found.violations());
+        show(&found);
+        report.break_as(&found);
     }
-    if arguments.guards {
-        println!("{:<24} {:>10} {:>10} {:>14} {:>8} {:>8}", "guard switched off", "violations", "lost", "double counted", "stuck", "other");
-        for (off, found) in suite::without_each_guard(arguments.schedules.min(10_000), arguments.seed) {
-            let name = off.map_or_else(|| "none".into(), |guard| format!("{guard:?}"));
-            let of = |promise| found.of(promise);
-            println!(
-                "{name:<24} {:>10} {:>10} {:>14} {:>8} {:>8}",
-                found.violations(), of(Promise::Lost), of(Promise::DoubleCounted), of(Promise::Stuck), of(Promise::Other)
-            );
-            missed += u64::from(off.is_some() == (found.violations() == 0));
-        }
-        println!("guards whose absence went unnoticed: {missed}");
-    }
+    let unnoticed = guards(&arguments);
     println!(
         "schedules={} lost={} double_counted={} stuck={} violations={} uncovered={}",
         report.schedules,
@@ -79,30 +62,54 @@ fn main() -> ExitCode {
         report.violations(),
         uncovered.len()
     );
-    if report.violations() == 0 && uncovered.is_empty() && missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let well = report.violations() == 0 && uncovered.is_empty() && unnoticed == 0;
+    if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The table of the guards, each switched off in turn; gives how many were not missed.
+fn guards(arguments: &Arguments) -> usize {
+    println!(
+        "\n{:<20} {:>10} {:>10} {:>8} {:>15} {:>8} {:>8}",
+        "guard switched off", "schedules", "violations", "lost", "double counted", "stuck", "other"
+    );
+    let mut unnoticed = 0;
+    for guard in Guard::ALL {
+        // However few schedules are asked for, each guard gets as many as it takes to miss it.
+        let most = arguments.schedules.max(10_000);
+        let found = suite::without(guard, most, arguments.seed, !arguments.count_guards);
+        println!(
+            "{:<20} {:>10} {:>10} {:>8} {:>15} {:>8} {:>8}",
+            format!("{guard:?}"),
+            found.schedules,
+            found.violations(),
+            found.of(Promise::Lost),
+            found.of(Promise::DoubleCounted),
+            found.of(Promise::Stuck),
+            found.of(Promise::Other)
+        );
+        unnoticed += usize::from(found.violations() == 0);
+    }
+    println!("guards whose absence went unnoticed: {unnoticed}\n");
+    unnoticed
 }
 
 fn show(report: &Report) {
     for failure in &report.failures {
-        println!("seed {} broke its promises; replay: tests/simulate --schedules 1 --seed {} --trace", failure.seed, failure.seed);
+        println!("seed {}: replay with tests/simulate --seed {} --trace", failure.seed, failure.seed);
+        for (call, fault) in &failure.faults {
+            println!("  {} at call {call} of the small run", fault.name());
+        }
         for violation in &failure.violations {
             println!("  {}", violation.text);
         }
     }
 }
 
-fn trace(arguments: &Arguments) -> ExitCode {
-    let mut broken: BTreeMap<Promise, u64> = BTreeMap::new();
-    for number in 0..arguments.schedules.min(10) {
-        let outcome = schedule::run(arguments.seed.wrapping_add(number), true);
-        println!("seed {}", outcome.seed);
-        for line in &outcome.trace {
-            println!("{line}");
-        }
-        for violation in &outcome.violations {
-            *broken.entry(violation.promise).or_default() += 1;
-        }
-        println!("digest {:016x}, {} violations", outcome.digest, outcome.violations.len());
+fn trace(seed: u64) -> ExitCode {
+    let outcome = schedule::run(seed, true);
+    for line in &outcome.trace {
+        println!("{line}");
     }
-    if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    println!("seed {seed}, digest {:016x}, {} violations", outcome.digest, outcome.violations.len());
+    if outcome.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

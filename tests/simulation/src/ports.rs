@@ -51,23 +51,25 @@ pub(crate) struct Port(pub(crate) Handle);
 impl RunStore for Port {
     async fn create_run(&self, run: &Run) -> Result<Creation<Run>, StoreError> {
         let run = run.clone();
-        self.0.call("create the run", move |h| {
-            let reply = now(h.world.store.create_run(&run))?;
-            h.saw_creation(&run, &reply);
-            Ok(reply)
-        })
-        .await
+        self.0
+            .call("create the run", move |h| {
+                let reply = now(h.world.store.create_run(&run))?;
+                h.saw_creation(&run, &reply);
+                Ok(reply)
+            })
+            .await
     }
 
     async fn apply_run(&self, id: RunId, event: &RunEvent) -> Result<Change<Run, RunRefusal>, StoreError> {
         let event = event.clone();
-        self.0.call(name_of_run_event(&event), move |h| {
-            let before = now(h.world.store.run(id))?.map(|stored| stored.run);
-            let reply = now(h.world.store.apply_run(id, &event))?;
-            h.saw_run(before.as_ref(), &event, &reply);
-            Ok(reply)
-        })
-        .await
+        self.0
+            .call(name_of_run_event(&event), move |h| {
+                let before = now(h.world.store.run(id))?.map(|stored| stored.run);
+                let reply = now(h.world.store.apply_run(id, &event))?;
+                h.saw_run(before.as_ref(), &event, &reply);
+                Ok(reply)
+            })
+            .await
     }
 
     async fn run(&self, id: RunId) -> Result<Option<StoredRun>, StoreError> {
@@ -82,12 +84,13 @@ impl RunStore for Port {
         chunk: &[PlannedPortfolio],
     ) -> Result<(), StoreError> {
         let chunk = chunk.to_vec();
-        self.0.call("write a manifest chunk", move |h| {
-            now(h.world.store.put_manifest(run, epoch, bucket, &chunk))?;
-            h.saw_manifest(run, epoch);
-            Ok(())
-        })
-        .await
+        self.0
+            .call("write a manifest chunk", move |h| {
+                now(h.world.store.put_manifest(run, epoch, bucket, &chunk))?;
+                h.saw_manifest(run, epoch);
+                Ok(())
+            })
+            .await
     }
 
     async fn manifest(&self, run: RunId, epoch: u32, bucket: u32) -> Result<Vec<PlannedPortfolio>, StoreError> {
@@ -102,13 +105,14 @@ impl RunStore for Port {
         event: &ItemEvent,
     ) -> Result<Change<WorkItem, ItemRefusal>, StoreError> {
         let (key, name, event) = (key.clone(), name.to_owned(), event.clone());
-        self.0.call(name_of_item_event(&event), move |h| {
-            let before = now(h.world.store.item(&key))?;
-            let reply = now(h.world.store.apply_item(&key, &name, place, &event))?;
-            h.saw_item(before.as_ref(), &event, &reply);
-            Ok(reply)
-        })
-        .await
+        self.0
+            .call(name_of_item_event(&event), move |h| {
+                let before = now(h.world.store.item(&key))?;
+                let reply = now(h.world.store.apply_item(&key, &name, place, &event))?;
+                h.saw_item(before.as_ref(), &event, &reply);
+                Ok(reply)
+            })
+            .await
     }
 
     async fn item(&self, key: &ItemKey) -> Result<Option<WorkItem>, StoreError> {
@@ -122,12 +126,13 @@ impl RunStore for Port {
 
     async fn fold(&self, run: RunId, bucket: u32, entry: &FoldEntry) -> Result<Fold, StoreError> {
         let entry = *entry;
-        self.0.call("fold", move |h| {
-            let fold = now(h.world.store.fold(run, bucket, &entry))?;
-            h.saw_fold(run, &fold);
-            Ok(fold)
-        })
-        .await
+        self.0
+            .call("fold", move |h| {
+                let fold = now(h.world.store.fold(run, bucket, &entry))?;
+                h.saw_fold(run, &fold);
+                Ok(fold)
+            })
+            .await
     }
 
     async fn folds(&self, run: RunId) -> Result<Vec<Fold>, StoreError> {
@@ -135,22 +140,24 @@ impl RunStore for Port {
     }
 
     async fn mark_full(&self, run: RunId, bucket: u32) -> Result<u32, StoreError> {
-        self.0.call("mark a bucket full", move |h| {
-            let full = now(h.world.store.mark_full(run, bucket))?;
-            h.saw_full(run, bucket);
-            Ok(full)
-        })
-        .await
+        self.0
+            .call("mark a bucket full", move |h| {
+                let full = now(h.world.store.mark_full(run, bucket))?;
+                h.saw_full(run, bucket);
+                Ok(full)
+            })
+            .await
     }
 
     async fn put_summary(&self, summary: &RunSummary) -> Result<Creation<RunSummary>, StoreError> {
         let summary = summary.clone();
-        self.0.call("write the summary", move |h| {
-            let reply = now(h.world.store.put_summary(&summary))?;
-            h.saw_summary(&summary, &reply);
-            Ok(reply)
-        })
-        .await
+        self.0
+            .call("write the summary", move |h| {
+                let reply = now(h.world.store.put_summary(&summary))?;
+                h.saw_summary(&summary, &reply);
+                Ok(reply)
+            })
+            .await
     }
 
     async fn apply_alert(
@@ -164,14 +171,15 @@ impl RunStore for Port {
             AlertEvent::Sent { .. } => "mark the alert sent",
             AlertEvent::GiveBack { .. } => "give the alert back",
         };
-        self.0.call(what, move |h| {
-            let reply = now(h.world.store.apply_alert(run, &event))?;
-            if let Change::Refused(_, AlertRefusal::LeaseHeld) = reply {
-                h.world.state().coverage.hit(Row::AlertHeld);
-            }
-            Ok(reply)
-        })
-        .await
+        self.0
+            .call(what, move |h| {
+                let reply = now(h.world.store.apply_alert(run, &event))?;
+                if let Change::Refused(_, AlertRefusal::LeaseHeld) = reply {
+                    h.world.state().coverage.hit(Row::AlertHeld);
+                }
+                Ok(reply)
+            })
+            .await
     }
 
     async fn runs(&self, query: &RunQuery) -> Result<RunPage, StoreError> {
@@ -272,24 +280,26 @@ impl Documents for Port {
 #[async_trait]
 impl WorkQueue for Port {
     async fn send_work(&self, messages: Vec<WorkMessage>) -> Result<(), StoreError> {
-        self.0.call("send work", move |h| {
-            h.saw_sweep(Row::SweptMessage);
-            for message in &messages {
-                h.saw_message(message);
-                h.world.send(Message::Work(message.clone()));
-            }
-            Ok(())
-        })
-        .await
+        self.0
+            .call("send work", move |h| {
+                h.saw_sweep(Row::SweptMessage);
+                for message in &messages {
+                    h.saw_message(message);
+                    h.world.send(Message::Work(message.clone()));
+                }
+                Ok(())
+            })
+            .await
     }
 
     async fn send_close(&self, run: RunId) -> Result<(), StoreError> {
-        self.0.call("ask for the close", move |h| {
-            h.saw_sweep(Row::SweptClose);
-            h.world.send(Message::Close(run));
-            Ok(())
-        })
-        .await
+        self.0
+            .call("ask for the close", move |h| {
+                h.saw_sweep(Row::SweptClose);
+                h.world.send(Message::Close(run));
+                Ok(())
+            })
+            .await
     }
 }
 
@@ -302,12 +312,13 @@ impl SiteStore for Port {
 
     async fn write(&self, file: &SiteFile, condition: &WriteIf) -> Result<Written, StoreError> {
         let (file, condition) = (file.clone(), condition.clone());
-        self.0.call("write a page", move |h| {
-            let written = now(h.world.site.write(&file, &condition))?;
-            h.saw_page(&file, written);
-            Ok(written)
-        })
-        .await
+        self.0
+            .call("write a page", move |h| {
+                let written = now(h.world.site.write(&file, &condition))?;
+                h.saw_page(&file, written);
+                Ok(written)
+            })
+            .await
     }
 
     async fn flush(&self) -> Result<(), StoreError> {

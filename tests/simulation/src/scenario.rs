@@ -58,6 +58,8 @@ pub(crate) struct Scenario {
     pub(crate) sweep_every: Micros,
     /// Nobody ever works.
     pub(crate) workers_gone: bool,
+    /// Whether the real site is published; a stand-in of one page, otherwise.
+    pub(crate) site: bool,
     pub(crate) cancel_at: Option<Micros>,
     pub(crate) restarts: Vec<Micros>,
 }
@@ -120,9 +122,18 @@ impl Scenario {
             visibility: 300 * SECOND,
             sweep_every: 300 * SECOND,
             workers_gone: false,
+            site: true,
             cancel_at: None,
             restarts: Vec::new(),
         }
+    }
+
+    /// The smallest scenario that has every step: one portfolio, one job, one page.
+    pub(crate) fn smallest() -> Self {
+        let mut scenario = Self::small(1);
+        scenario.jobs.truncate(1);
+        scenario.site = false;
+        scenario
     }
 
     /// A scenario by chance.

@@ -99,13 +99,20 @@ impl Handle {
         if let Some((page, target)) = dead {
             self.world.violate(
                 Promise::Other,
-                format!("after the write of {} by {}, {page} leads to {target}, which is not there", file.path, self.world.name(self.actor)),
+                format!(
+                    "after the write of {} by {}, {page} leads to {target}, which is not there",
+                    file.path,
+                    self.world.name(self.actor)
+                ),
             );
         }
         if before > newest && file.path == "index.html" {
             self.world.violate(
                 Promise::Other,
-                format!("{} took the index back from a run of {before:?} to one of {newest:?}", self.world.name(self.actor)),
+                format!(
+                    "{} took the index back from a run of {before:?} to one of {newest:?}",
+                    self.world.name(self.actor)
+                ),
             );
         }
     }

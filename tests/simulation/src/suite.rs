@@ -8,11 +8,11 @@ use domain::guards::{self, Guard};
 
 use crate::coverage::Coverage;
 use crate::faults::Fault;
-use crate::schedule::{self, Outcome};
+use crate::schedule::{self, Outcome, Small};
 use crate::world::Promise;
 
 /// Failing schedules that are kept to be shown.
-const SHOWN: usize = 2000;
+const SHOWN: usize = 5;
 
 /// What came of many schedules.
 #[derive(Debug, Clone, Default)]
@@ -46,12 +46,17 @@ impl Report {
         self.schedules += other.schedules;
         self.calls += other.calls;
         self.coverage.add(&other.coverage);
-        for (promise, count) in other.broken {
-            *self.broken.entry(promise).or_default() += count;
-        }
+        self.break_as(&other);
         self.failures.extend(other.failures);
         self.failures.sort_by_key(|outcome| outcome.seed);
         self.failures.truncate(SHOWN);
+    }
+
+    /// Counts the broken promises of another report as well, without its schedules.
+    pub fn break_as(&mut self, other: &Self) {
+        for (promise, count) in &other.broken {
+            *self.broken.entry(*promise).or_default() += count;
+        }
     }
 
     /// Broken promises of a kind.
@@ -67,26 +72,29 @@ impl Report {
     }
 }
 
-/// Does this for every number below `count`, on every core, with a guard switched off or none.
-fn each(count: u64, off: Option<Guard>, act: impl Fn(u64) -> Outcome + Sync) -> Report {
+/// Does this for every number below `count`, on every core, with a guard switched off or none; as far as the first
+/// broken promise where that is all that is asked.
+fn each(count: u64, off: Option<Guard>, only_first: bool, act: impl Fn(u64) -> Outcome + Sync) -> Report {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let next = AtomicU64::new(0);
     let report = Mutex::new(Report::default());
+    let work = || {
+        let mut own = Report::default();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= count {
+                break;
+            }
+            own.add(act(number));
+            if only_first && own.violations() > 0 {
+                next.store(count, Ordering::Relaxed);
+            }
+        }
+        report.lock().unwrap_or_else(PoisonError::into_inner).merge(own);
+    };
     std::thread::scope(|scope| {
         for _ in 0..cores {
-            scope.spawn(|| {
-                guards::without(off, || {
-                    let mut own = Report::default();
-                    loop {
-                        let number = next.fetch_add(1, Ordering::Relaxed);
-                        if number >= count {
-                            break;
-                        }
-                        own.add(act(number));
-                    }
-                    report.lock().unwrap_or_else(PoisonError::into_inner).merge(own);
-                });
-            });
+            scope.spawn(|| guards::without(off, work));
         }
     });
     report.into_inner().unwrap_or_else(PoisonError::into_inner)
@@ -94,50 +102,42 @@ fn each(count: u64, off: Option<Guard>, act: impl Fn(u64) -> Outcome + Sync) -> 
 
 /// Schedules by chance: those of the seeds from `seed` on.
 #[must_use]
-pub fn by_chance(schedules: u64, seed: u64, off: Option<Guard>) -> Report {
-    each(schedules, off, |number| schedule::run(seed.wrapping_add(number), false))
+pub fn by_chance(schedules: u64, seed: u64) -> Report {
+    each(schedules, None, false, |number| schedule::run(seed.wrapping_add(number), false))
 }
 
-/// Every single fault at every call of a run of so many portfolios.
+/// Schedules by chance with a guard switched off: all of them, or as far as the first broken promise.
 #[must_use]
-pub fn singles(portfolios: u32) -> Report {
-    let calls = schedule::run_with(portfolios, &BTreeMap::new(), false).calls;
+pub fn without(guard: Guard, schedules: u64, seed: u64, only_first: bool) -> Report {
+    each(schedules, Some(guard), only_first, |number| schedule::run(seed.wrapping_add(number), false))
+}
+
+/// Every single fault at every call of a small run.
+#[must_use]
+pub fn singles(small: Small) -> Report {
+    let calls = schedule::run_with(small, &BTreeMap::new(), false).calls;
     let kinds = Fault::ALL.len() as u64;
-    each(calls * kinds, None, |number| {
+    each(calls * kinds, None, false, |number| {
         let fault = Fault::ALL[(number % kinds) as usize];
-        schedule::run_with(portfolios, &BTreeMap::from([(1 + number / kinds, fault)]), false)
+        schedule::run_with(small, &BTreeMap::from([(1 + number / kinds, fault)]), false)
     })
 }
 
-/// Every pair of faults at every pair of calls of a run of so many portfolios: the second call is one of those that
-/// there are once the first fault has happened.
+/// Every pair of faults at every pair of calls of the smallest run: the second call is one of those that there are
+/// once the first fault has happened.
 #[must_use]
-pub fn pairs(portfolios: u32) -> Report {
-    let calls = schedule::run_with(portfolios, &BTreeMap::new(), false).calls;
+pub fn pairs() -> Report {
+    let small = Small::Smallest;
     let kinds = Fault::ALL.len() as u64;
-    let mut report = Report::default();
-    let firsts: Vec<(u64, Fault)> =
-        (1..=calls).flat_map(|call| Fault::ALL.into_iter().map(move |fault| (call, fault))).collect();
-    let lengths: Vec<u64> = firsts
-        .iter()
-        .map(|(call, fault)| schedule::run_with(portfolios, &BTreeMap::from([(*call, *fault)]), false).calls)
-        .collect();
-    let all: Vec<(usize, u64)> = (0..firsts.len())
-        .flat_map(|first| (firsts[first].0 + 1..=lengths[first]).map(move |second| (first, second)))
-        .collect();
-    report.merge(each(all.len() as u64 * kinds, None, |number| {
-        let (first, second) = all[(number / kinds) as usize];
+    let calls = schedule::run_with(small, &BTreeMap::new(), false).calls;
+    let mut pairs: Vec<((u64, Fault), u64)> = Vec::new();
+    for first in (1..=calls).flat_map(|call| Fault::ALL.map(|fault| (call, fault))) {
+        let calls = schedule::run_with(small, &BTreeMap::from([first]), false).calls;
+        pairs.extend((first.0 + 1..=calls).map(|second| (first, second)));
+    }
+    each(pairs.len() as u64 * kinds, None, false, |number| {
+        let (first, second) = pairs[(number / kinds) as usize];
         let fault = Fault::ALL[(number % kinds) as usize];
-        schedule::run_with(portfolios, &BTreeMap::from([firsts[first], (second, fault)]), false)
-    }));
-    report
-}
-
-/// For each guard: how many promises are broken in so many schedules without it.
-#[must_use]
-pub fn without_each_guard(schedules: u64, seed: u64) -> Vec<(Option<Guard>, Report)> {
-    std::iter::once(None)
-        .chain(Guard::ALL.into_iter().map(Some))
-        .map(|off| (off, by_chance(schedules, seed, off)))
-        .collect()
+        schedule::run_with(small, &BTreeMap::from([first, (second, fault)]), false)
+    })
 }

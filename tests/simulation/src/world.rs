@@ -221,8 +221,7 @@ impl Handle {
             let state = &mut *guard;
             state.calls += 1;
             let number = state.calls;
-            let fault =
-                if world.faulty(state) { state.faults.of_call(number, &mut state.rng) } else { None };
+            let fault = if world.faulty(state) { state.faults.of_call(number, &mut state.rng) } else { None };
             if let Some(fault) = fault {
                 state.coverage.hit(Row::of_fault(fault));
                 state.actors[self.actor].faulted = true;
