@@ -135,6 +135,12 @@ fn horizon(scenario: &Scenario) -> Micros {
 
 fn check_end(world: &Arc<World>, runs: &[RunId], executor: &mut Executor) {
     let handle = world.actor("the end".into(), chrono::TimeDelta::zero());
+    // Where nothing goes wrong but that nobody works, the deadline and two sweeps are enough (A5).
+    let calm = {
+        let state = world.state();
+        let profile = state.faults.profile();
+        profile.rate == 0.0 && profile.spent == 0.0 && state.queue.slowness() <= SECOND && world.scenario.skew == 0
+    };
     let mut newest = None;
     for &id in runs {
         let Ok(Some(stored)) = now(world.store.run(id)) else {
@@ -150,6 +156,15 @@ fn check_end(world: &Arc<World>, runs: &[RunId], executor: &mut Executor) {
             world.violate(Promise::Lost, format!("run {} has lost jobs", id.short()));
         }
         results_are_there(world, id, plan);
+        if calm {
+            let late = chrono::TimeDelta::microseconds(2 * world.scenario.sweep_every + 60 * SECOND);
+            if stored.run.closed_at.is_none_or(|closed| closed > plan.deadline + late) {
+                world.violate(
+                    Promise::Stuck,
+                    format!("run {} was closed later than two sweeps after its deadline", id.short()),
+                );
+            }
+        }
         let told = world.state().deliveries.get(&id).map_or(0, Vec::len);
         match summary.status {
             RunStatus::Success if told > 0 => {
