@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use chrono::{DateTime, SecondsFormat, Utc};
+use domain::alert::is_delivered;
 use domain::alert::{AlertEvent, AlertRefusal, AlertState};
 use domain::fold::{Fold, FoldEntry};
 use domain::ids::{ContentHash, Fingerprint, JobName, PortfolioId, RunId};
@@ -14,7 +15,7 @@ use domain::ports::{
     SiteFile, SiteStore, StoreError, StoredRun, WriteIf, Written,
 };
 use domain::record::JobRecord;
-use domain::run::{PlannedPortfolio, Run, RunEvent, RunRefusal};
+use domain::run::{PlannedPortfolio, Run, RunEvent, RunPhase, RunRefusal};
 use domain::summary::RunSummary;
 use domain::words::{JobStatus, RunStatus};
 use domain::work_item::{ItemEvent, ItemKey, ItemRefusal, Place, WorkItem};
@@ -77,7 +78,11 @@ impl State {
     }
 
     fn status(&self, run: &Run) -> RunStatus {
-        self.summaries.get(&run.batch_run_id).map_or(RunStatus::Running, |summary| summary.status)
+        match self.summaries.get(&run.batch_run_id) {
+            Some(summary) => summary.status,
+            None if run.phase == RunPhase::Missed => RunStatus::Missed,
+            None => RunStatus::Running,
+        }
     }
 
     fn fits(&self, run: &Run, query: &RunQuery) -> bool {
@@ -282,8 +287,20 @@ impl RunStore for MemoryStore {
     }
 
     async fn open_runs(&self) -> Result<Vec<Run>, StoreError> {
-        let mut runs: Vec<Run> = self.state().runs.values().filter(|run| !run.is_closed()).cloned().collect();
+        let mut runs: Vec<Run> = self.state().runs.values().filter(|run| !run.has_ended()).cloned().collect();
         runs.sort_by_key(|run| run.started_at);
+        Ok(runs)
+    }
+
+    async fn undelivered(&self) -> Result<Vec<StoredRun>, StoreError> {
+        let state = self.state();
+        let delivered = |run: &Run| {
+            let alert = state.alerts.get(&run.batch_run_id).copied().unwrap_or_default();
+            is_delivered(run, alert)
+        };
+        let mut runs: Vec<StoredRun> =
+            state.runs.values().filter(|run| run.has_ended() && !delivered(run)).map(|run| state.stored(run)).collect();
+        runs.sort_by_key(|stored| stored.run.started_at);
         Ok(runs)
     }
 

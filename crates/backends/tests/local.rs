@@ -425,7 +425,8 @@ fn the_inputs_of_retired_runs_go_and_are_no_damage() {
 /// The shapes of the questions, as `runs.rs` asks them.
 const QUESTIONS: &[&str] = &[
     "SELECT run FROM runs WHERE batch_run_id = ?1",
-    "SELECT run FROM runs WHERE phase <> 'closed' ORDER BY started_at",
+    "SELECT run FROM runs WHERE phase NOT IN ('closed', 'missed') ORDER BY started_at",
+    "SELECT run FROM runs WHERE phase IN ('closed', 'missed') AND delivered = 0 ORDER BY started_at",
     "SELECT run FROM runs ORDER BY scheduled_for DESC, started_at DESC, batch_run_id DESC LIMIT ?1",
     "SELECT run FROM runs WHERE (scheduled_for, started_at, batch_run_id) < (?1, ?2, ?3)
      ORDER BY scheduled_for DESC, started_at DESC, batch_run_id DESC LIMIT ?4",

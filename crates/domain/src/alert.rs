@@ -7,6 +7,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Owner, RunId};
+use crate::run::{Publication, Run, RunPhase};
 use crate::summary::{FailureCluster, RunSummary};
 use crate::words::RunStatus;
 
@@ -44,15 +45,53 @@ impl RunAlert {
         }
         let run = summary.batch_run_id;
         Some(Self {
-            alert_id: format!("{run}/run"),
+            alert_id: format!("{run}/{}", AlertAbout::of(summary.status).as_str()),
             batch_run_id: run,
             as_of: summary.as_of,
             status: summary.status,
             verdict: summary.verdict(),
             top_causes: summary.failures.iter().take(TOP_CAUSES).cloned().collect(),
-            page: format!("{}/runs/{run}/index.html", base.trim_end_matches('/')),
-            rerun: format!("nightbook rerun {run} --failed"),
+            // A run that did not take place has no page of its own.
+            page: match summary.status {
+                RunStatus::Missed => format!("{}/index.html", base.trim_end_matches('/')),
+                _ => format!("{}/runs/{run}/index.html", base.trim_end_matches('/')),
+            },
+            rerun: match summary.status {
+                RunStatus::Missed => format!("nightbook run --as-of {}", summary.as_of),
+                _ => format!("nightbook rerun {run} --failed"),
+            },
         })
+    }
+}
+
+/// What an alert is about. A run that was missed and then run late may have one of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AlertAbout {
+    /// That its slot was missed.
+    Missed,
+    /// How it went.
+    #[default]
+    Run,
+}
+
+impl AlertAbout {
+    /// What the alert of a run of this status is about.
+    #[must_use]
+    pub const fn of(status: RunStatus) -> Self {
+        match status {
+            RunStatus::Missed => Self::Missed,
+            RunStatus::Running | RunStatus::Success | RunStatus::Partial | RunStatus::Failed => Self::Run,
+        }
+    }
+
+    /// The end of the `alert_id`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Missed => "missed",
+            Self::Run => "run",
+        }
     }
 }
 
@@ -71,6 +110,9 @@ pub enum AlertState {
         lease_until: DateTime<Utc>,
         /// Deliveries begun so far.
         deliveries: u32,
+        /// What it is about.
+        #[serde(default)]
+        about: AlertAbout,
     },
     /// It was delivered, or there was nothing to tell.
     Sent {
@@ -78,7 +120,18 @@ pub enum AlertState {
         at: DateTime<Utc>,
         /// Deliveries begun.
         deliveries: u32,
+        /// What it was about.
+        #[serde(default)]
+        about: AlertAbout,
     },
+}
+
+/// Whether nothing of an ended run is left to be delivered: its pages are published, and its alert is out of the way.
+#[must_use]
+pub fn is_delivered(run: &Run, alert: AlertState) -> bool {
+    let about = if run.phase == RunPhase::Missed { AlertAbout::Missed } else { AlertAbout::Run };
+    matches!(run.publication, Publication::Published { .. })
+        && matches!(alert, AlertState::Sent { about: told, .. } if told >= about)
 }
 
 /// What can happen to the alert of a run.
@@ -93,6 +146,9 @@ pub enum AlertEvent {
         now: DateTime<Utc>,
         /// The lease.
         lease_until: DateTime<Utc>,
+        /// What it is about.
+        #[serde(default)]
+        about: AlertAbout,
     },
     /// It was delivered.
     Sent {
@@ -129,19 +185,30 @@ impl AlertState {
     /// [`AlertRefusal`] says why the event cannot happen.
     pub fn next(self, event: &AlertEvent) -> Result<Self, AlertRefusal> {
         match (self, event) {
-            (Self::Sent { .. }, _) => Err(AlertRefusal::AlreadySent),
-            (Self::Open, AlertEvent::Claim { owner, lease_until, .. }) => {
-                Ok(Self::Sending { owner: *owner, lease_until: *lease_until, deliveries: 1 })
+            (Self::Sent { about: before, .. }, AlertEvent::Claim { owner, lease_until, about, .. })
+                if before < *about =>
+            {
+                Ok(Self::Sending { owner: *owner, lease_until: *lease_until, deliveries: 1, about: *about })
             }
-            (Self::Sending { lease_until, deliveries, .. }, AlertEvent::Claim { owner, now, lease_until: new }) => {
+            (Self::Sent { .. }, _) => Err(AlertRefusal::AlreadySent),
+            (Self::Open, AlertEvent::Claim { owner, lease_until, about, .. }) => {
+                Ok(Self::Sending { owner: *owner, lease_until: *lease_until, deliveries: 1, about: *about })
+            }
+            (
+                Self::Sending { lease_until, deliveries, .. },
+                AlertEvent::Claim { owner, now, lease_until: new, about },
+            ) => {
                 if lease_until >= *now {
                     Err(AlertRefusal::LeaseHeld)
                 } else {
-                    Ok(Self::Sending { owner: *owner, lease_until: *new, deliveries: deliveries + 1 })
+                    let deliveries = deliveries + 1;
+                    Ok(Self::Sending { owner: *owner, lease_until: *new, deliveries, about: *about })
                 }
             }
-            (Self::Sending { owner: holder, deliveries, .. }, AlertEvent::Sent { owner, now }) if holder == *owner => {
-                Ok(Self::Sent { at: *now, deliveries })
+            (Self::Sending { owner: holder, deliveries, about, .. }, AlertEvent::Sent { owner, now })
+                if holder == *owner =>
+            {
+                Ok(Self::Sent { at: *now, deliveries, about })
             }
             (Self::Sending { owner: holder, .. }, AlertEvent::GiveBack { owner }) if holder == *owner => Ok(Self::Open),
             (Self::Open | Self::Sending { .. }, AlertEvent::Sent { .. } | AlertEvent::GiveBack { .. }) => {
@@ -157,7 +224,7 @@ mod tests {
     use crate::run::samples::{at, owner};
 
     fn claim(o: u128, n: i64) -> AlertEvent {
-        AlertEvent::Claim { owner: owner(o), now: at(n), lease_until: at(n + 60) }
+        AlertEvent::Claim { owner: owner(o), now: at(n), lease_until: at(n + 60), about: AlertAbout::Run }
     }
 
     #[test]
@@ -167,8 +234,19 @@ mod tests {
         let again = sending.next(&claim(2, 61)).unwrap();
         assert_eq!(again.next(&AlertEvent::Sent { owner: owner(1), now: at(62) }), Err(AlertRefusal::NotHeld));
         let sent = again.next(&AlertEvent::Sent { owner: owner(2), now: at(62) }).unwrap();
-        assert_eq!(sent, AlertState::Sent { at: at(62), deliveries: 2 });
+        assert_eq!(sent, AlertState::Sent { at: at(62), deliveries: 2, about: AlertAbout::Run });
         assert_eq!(sent.next(&claim(3, 900)), Err(AlertRefusal::AlreadySent));
+    }
+
+    #[test]
+    fn a_run_that_was_missed_and_then_run_late_may_tell_of_both() {
+        let about = |about, n| AlertEvent::Claim { owner: owner(1), now: at(n), lease_until: at(n + 60), about };
+        let sent = |state: AlertState, n| state.next(&AlertEvent::Sent { owner: owner(1), now: at(n) }).unwrap();
+        let missed = sent(AlertState::Open.next(&about(AlertAbout::Missed, 0)).unwrap(), 1);
+        assert_eq!(missed.next(&about(AlertAbout::Missed, 2)), Err(AlertRefusal::AlreadySent));
+        let run = sent(missed.next(&about(AlertAbout::Run, 900)).unwrap(), 901);
+        assert_eq!(run.next(&about(AlertAbout::Missed, 902)), Err(AlertRefusal::AlreadySent), "never back");
+        assert_eq!(run.next(&about(AlertAbout::Run, 902)), Err(AlertRefusal::AlreadySent));
     }
 
     #[test]

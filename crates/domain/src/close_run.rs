@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::{Either, select};
 
-use crate::alert::{AlertEvent, RunAlert};
+use crate::alert::{AlertAbout, AlertEvent, RunAlert};
 use crate::guards::{self, Guard};
 use crate::ids::{Fingerprint, RunId};
 use crate::ports::{Change, Creation, Notifier, Ports, PublishError, Publisher, StoreError};
@@ -200,7 +200,8 @@ async fn record(ports: &Ports, id: RunId, outcome: Result<u64, PublishError>) ->
 pub async fn tell(ports: &Ports, notifier: &dyn Notifier, summary: &RunSummary) -> Result<(), StoreError> {
     let owner = ports.randomness.owner();
     let now = ports.clock.now();
-    let claim = AlertEvent::Claim { owner, now, lease_until: now + ALERT_LEASE };
+    let about = AlertAbout::of(summary.status);
+    let claim = AlertEvent::Claim { owner, now, lease_until: now + ALERT_LEASE, about };
     let id = summary.batch_run_id;
     if let Change::Refused(..) = ports.store.apply_alert(id, &claim).await?
         && guards::on(Guard::AlertClaim)

@@ -8,14 +8,14 @@
 
 use chrono::{DateTime, Duration, Months, NaiveDate, Utc};
 
-use crate::alert::{AlertEvent, AlertRefusal, AlertState};
+use crate::alert::{AlertAbout, AlertEvent, AlertRefusal, AlertState};
 use crate::fold::{FoldEntry, JobCounts};
 use crate::ids::{ContentHash, Fingerprint, JobName, PortfolioId, RunId};
 use crate::ports::{
     Change, Creation, Documents, RecordQuery, RunQuery, RunStore, SiteFile, SiteStore, StoreError, WriteIf, Written,
 };
 use crate::record::{JobRecord, RecordedError};
-use crate::run::samples::{at, owner, plan, planning};
+use crate::run::samples::{at, missed_run, owner, plan, planning};
 use crate::run::{PlannedPortfolio, Publication, Run, RunEvent, RunPhase, RunRefusal, SealedPlan};
 use crate::summary::{RunSummary, summarise};
 use crate::words::{ErrorCategory, JobStatus, JobType, QualityFlag, RunStatus};
@@ -53,7 +53,9 @@ macro_rules! store_rules {
             a_success_that_a_rerun_took_back_does_not_count
             failures_are_found_by_time_and_cause
             a_cause_was_first_seen_in_the_run_that_began_first
-            open_runs_are_those_that_are_not_closed
+            open_runs_are_those_that_have_not_ended
+            a_missed_slot_is_a_run_that_has_ended
+            what_is_not_delivered_is_found_until_it_is
         }
     };
 }
@@ -286,7 +288,7 @@ pub async fn an_unknown_run_is_not_found(store: &dyn RunStore, seed: u128) {
     assert!(matches!(told, Err(StoreError::NotFound { .. })), "an event for no run: {told:?}");
     let told = store.apply_item(&key(seed, &run, 0), "A portfolio", place(0), &claim(1, 0)).await;
     assert!(matches!(told, Err(StoreError::NotFound { .. })), "an item of no run: {told:?}");
-    let alert = AlertEvent::Claim { owner: owner(1), now: at(0), lease_until: at(60) };
+    let alert = AlertEvent::Claim { owner: owner(1), now: at(0), lease_until: at(60), about: AlertAbout::Run };
     let told = store.apply_alert(id, &alert).await;
     assert!(matches!(told, Err(StoreError::NotFound { .. })), "an alert of no run: {told:?}");
     let told = store.put_summary(&summarise(&run, &[], &std::collections::BTreeMap::new())).await;
@@ -493,15 +495,20 @@ pub async fn a_summary_is_written_once(store: &dyn RunStore, seed: u128) {
 /// An alert is taken by one at a time and sent once.
 pub async fn an_alert_is_sent_once(store: &dyn RunStore, seed: u128) {
     let id = begin(store, seed, &run_on(seed, 1, 0), 1).await.batch_run_id;
-    let claim = |who, now| AlertEvent::Claim { owner: owner(who), now: at(now), lease_until: at(now + 60) };
-    let sending = AlertState::Sending { owner: owner(1), lease_until: at(60), deliveries: 1 };
+    let claim = |who, now| AlertEvent::Claim {
+        owner: owner(who),
+        now: at(now),
+        lease_until: at(now + 60),
+        about: AlertAbout::Run,
+    };
+    let sending = AlertState::Sending { owner: owner(1), lease_until: at(60), deliveries: 1, about: AlertAbout::Run };
     assert_eq!(store.apply_alert(id, &claim(1, 0)).await.unwrap(), Change::Applied(sending));
     let held = store.apply_alert(id, &claim(2, 60)).await.unwrap();
     assert_eq!(held, Change::Refused(sending, AlertRefusal::LeaseHeld));
     assert!(matches!(store.apply_alert(id, &claim(2, 61)).await.unwrap(), Change::Applied(_)), "the first is dead");
     let late = store.apply_alert(id, &AlertEvent::Sent { owner: owner(1), now: at(62) }).await.unwrap();
     assert!(matches!(late, Change::Refused(_, AlertRefusal::NotHeld)), "{late:?}");
-    let sent = AlertState::Sent { at: at(63), deliveries: 2 };
+    let sent = AlertState::Sent { at: at(63), deliveries: 2, about: AlertAbout::Run };
     let told = store.apply_alert(id, &AlertEvent::Sent { owner: owner(2), now: at(63) }).await.unwrap();
     assert_eq!(told, Change::Applied(sent));
     let again = store.apply_alert(id, &claim(3, 900)).await.unwrap();
@@ -759,7 +766,7 @@ pub async fn a_cause_was_first_seen_in_the_run_that_began_first(store: &dyn RunS
 }
 
 /// Open runs are those in planning, running and closing, oldest first.
-pub async fn open_runs_are_those_that_are_not_closed(store: &dyn RunStore, seed: u128) {
+pub async fn open_runs_are_those_that_have_not_ended(store: &dyn RunStore, seed: u128) {
     let running = begin(store, seed, &run_on(seed, 1, 5), 1).await;
     create(store, &run_on(seed, 2, 3)).await;
     let closed = begin(store, seed, &run_on(seed, 3, 4), 1).await;
@@ -770,6 +777,73 @@ pub async fn open_runs_are_those_that_are_not_closed(store: &dyn RunStore, seed:
     let mut open = store.open_runs().await.unwrap();
     open.retain(|run| run.as_of >= new_year(seed) && run.as_of < new_year(seed) + Months::new(12));
     assert_eq!(open, [closing, run_on(seed, 2, 3), running]);
+}
+
+fn missed_on(seed: u128, n: u128, day: i64) -> Run {
+    let run = run_on(seed, n, day);
+    let id = run.batch_run_id;
+    Run {
+        batch_run_id: id,
+        as_of: run.as_of,
+        scheduled_for: run.scheduled_for,
+        started_at: run.started_at,
+        ..missed_run(0)
+    }
+}
+
+/// A slot that was missed is found by that status, is not open, is recorded once, and can still be run late: then it is
+/// a run like any other, that began when it did.
+pub async fn a_missed_slot_is_a_run_that_has_ended(store: &dyn RunStore, seed: u128) {
+    let missed = missed_on(seed, 1, 3);
+    let id = missed.batch_run_id;
+    assert_eq!(store.create_run(&missed).await.unwrap(), Creation::Created);
+    assert_eq!(store.create_run(&missed).await.unwrap(), Creation::Existing(missed.clone()), "once");
+    let of = |status| RunQuery { status: Some(status), as_of: Some(missed.as_of), ..RunQuery::default() };
+    let found = async |status| -> Vec<RunId> {
+        store.runs(&of(status)).await.unwrap().runs.iter().map(|stored| stored.run.batch_run_id).collect()
+    };
+    assert_eq!(found(RunStatus::Missed).await, [id]);
+    assert!(store.open_runs().await.unwrap().iter().all(|run| run.batch_run_id != id));
+    assert_eq!(store.run(id).await.unwrap().unwrap().summary, None, "it has no records to be a summary of");
+    let now = missed.started_at + Duration::seconds(900);
+    let late = RunEvent::TakeOverPlan { owner: owner(2), now, lease_until: now + Duration::seconds(60) };
+    let planned = step(store, id, &late).await;
+    assert_eq!((planned.started_at, planned.closed_at), (now, None));
+    assert!(found(RunStatus::Missed).await.is_empty());
+    assert_eq!(found(RunStatus::Running).await, [id]);
+    assert!(store.open_runs().await.unwrap().iter().any(|run| run.batch_run_id == id));
+    let since = RunQuery { started_since: Some(now), ..of(RunStatus::Running) };
+    assert_eq!(store.runs(&since).await.unwrap().runs.len(), 1, "found by when it began in the end");
+}
+
+/// An ended run whose pages or alert are not out is found until both are; one that is open never is.
+pub async fn what_is_not_delivered_is_found_until_it_is(store: &dyn RunStore, seed: u128) {
+    let open = begin(store, seed, &run_on(seed, 1, 2), 1).await.batch_run_id;
+    let missed = missed_on(seed, 2, 1);
+    create(store, &missed).await;
+    let closed = begin(store, seed, &run_on(seed, 3, 0), 1).await;
+    close(store, &closed).await;
+    let (missed, closed) = (missed.batch_run_id, closed.batch_run_id);
+    let waiting = async || -> Vec<RunId> {
+        let all = store.undelivered().await.unwrap().into_iter().map(|stored| stored.run.batch_run_id);
+        all.filter(|id| [open, missed, closed].contains(id)).collect()
+    };
+    let published = RunEvent::Publish { publication: Publication::Published { at: at(90), files_written: 3 } };
+    let failed = RunEvent::Publish { publication: Publication::Failed { at: at(91), error: "disk full".into() } };
+    let tell = async |id, about| {
+        let claim = AlertEvent::Claim { owner: owner(1), now: at(95), lease_until: at(155), about };
+        store.apply_alert(id, &claim).await.unwrap();
+        store.apply_alert(id, &AlertEvent::Sent { owner: owner(1), now: at(96) }).await.unwrap();
+    };
+    assert_eq!(waiting().await, [closed, missed], "oldest first");
+    step(store, missed, &published).await;
+    tell(closed, AlertAbout::Run).await;
+    assert_eq!(waiting().await, [closed, missed], "half of it is not enough");
+    step(store, closed, &published).await;
+    tell(missed, AlertAbout::Missed).await;
+    assert!(waiting().await.is_empty());
+    step(store, closed, &failed).await;
+    assert_eq!(waiting().await, [closed], "a later publication failed");
 }
 
 /// Results come back byte for byte; the same again is harmless, and what was never stored is none.

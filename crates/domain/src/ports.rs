@@ -245,8 +245,10 @@ pub trait RunStore: Send + Sync {
 
     /// Runs, newest first, page by page.
     async fn runs(&self, query: &RunQuery) -> Result<RunPage, StoreError>;
-    /// Runs that are not closed, oldest first.
+    /// Runs that have not ended, oldest first.
     async fn open_runs(&self) -> Result<Vec<Run>, StoreError>;
+    /// Runs that have ended and whose pages are not published, or whose alert is not out of the way; oldest first.
+    async fn undelivered(&self) -> Result<Vec<StoredRun>, StoreError>;
     /// Records of a run, by place of the portfolio and order of the jobs. Only those that exist.
     async fn records(&self, run: RunId, query: &RecordQuery) -> Result<Vec<JobRecord>, StoreError>;
     /// A portfolio's newest runs (by `scheduled_for`, then `started_at`), newest first.

@@ -1,4 +1,5 @@
-//! A run and its state machine: `planning -> running -> closing -> closed`, monotone.
+//! A run and its state machine: `planning -> running -> closing -> closed`, monotone. A slot that passed without a run
+//! is `missed`, and may still be planned late.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
@@ -125,6 +126,8 @@ pub enum RunPhase {
     },
     /// Closed, for ever.
     Closed,
+    /// Its slot passed and nothing ran. Whoever comes late may still plan it.
+    Missed,
 }
 
 /// How the site stands towards a run. A failed publication never changes the run.
@@ -303,6 +306,13 @@ impl Run {
                 run.phase = RunPhase::Planning { owner: *owner, lease_until: *new };
                 run.plan_epoch += 1;
             }
+            (RunPhase::Missed, RunEvent::TakeOverPlan { owner, now, lease_until }) => {
+                run.phase = RunPhase::Planning { owner: *owner, lease_until: *lease_until };
+                run.plan_epoch += 1;
+                // Never earlier than it was noticed: clocks differ, and pages order runs by when they began.
+                run.started_at = self.started_at.max(*now);
+                run.closed_at = None;
+            }
             (RunPhase::Planning { .. }, RunEvent::Seal { plan }) => {
                 if plan.epoch != self.plan_epoch && guards::on(Guard::Epoch) {
                     return Err(RunRefusal::Superseded);
@@ -346,6 +356,7 @@ impl Run {
             (RunPhase::Running, RunEvent::VoidLease { .. }) => {}
 
             (RunPhase::Closed, _) => return Err(RunRefusal::Closed),
+            (RunPhase::Missed, _) => return Err(RunRefusal::WrongPhase),
             (
                 RunPhase::Planning { .. },
                 RunEvent::ClaimClose { .. } | RunEvent::KeepClose { .. } | RunEvent::Close { .. },
@@ -365,6 +376,12 @@ impl Run {
             }
         }
         Ok(run)
+    }
+
+    /// Whether nothing more is to be done for it: it is closed, or its slot was missed.
+    #[must_use]
+    pub const fn has_ended(&self) -> bool {
+        matches!(self.phase, RunPhase::Closed | RunPhase::Missed)
     }
 
     /// Whether it is closed for ever.
@@ -425,6 +442,11 @@ pub(crate) mod samples {
         }
     }
 
+    /// A run whose slot passed.
+    pub(crate) fn missed_run(id: u128) -> Run {
+        Run { phase: RunPhase::Missed, closed_at: Some(at(1)), trigger: "schedule".into(), ..planning(id) }
+    }
+
     /// A plan of so many portfolios and the two jobs `first` (critical) and `second`.
     pub(crate) fn plan(epoch: u32, portfolios: u32) -> SealedPlan {
         let name = |text: &str| JobName::new(text).unwrap_or_else(|_| unreachable!("a valid name"));
@@ -468,7 +490,7 @@ pub(crate) mod samples {
 
 #[cfg(test)]
 mod tests {
-    use super::samples::{at, owner, plan, planning};
+    use super::samples::{at, missed_run, owner, plan, planning};
     use super::*;
     use proptest::prelude::*;
 
@@ -499,10 +521,11 @@ mod tests {
 
     fn rank(run: &Run) -> u8 {
         match run.phase {
-            RunPhase::Planning { .. } => 0,
-            RunPhase::Running => 1,
-            RunPhase::Closing { .. } => 2,
-            RunPhase::Closed => 3,
+            RunPhase::Missed => 0,
+            RunPhase::Planning { .. } => 1,
+            RunPhase::Running => 2,
+            RunPhase::Closing { .. } => 3,
+            RunPhase::Closed => 4,
         }
     }
 
@@ -510,14 +533,18 @@ mod tests {
         /// Whatever happens in whatever order: phases only go forward, the sealed plan never changes, `closed_at`
         /// never changes, epochs never go back, and a closed run takes nothing but news of its publication.
         #[test]
-        fn any_sequence_of_events_keeps_the_promises(events in prop::collection::vec(events(), 0..40)) {
-            let mut run = planning(1);
+        fn any_sequence_of_events_keeps_the_promises(
+            missed in any::<bool>(), events in prop::collection::vec(events(), 0..40),
+        ) {
+            let mut run = if missed { missed_run(1) } else { planning(1) };
             for event in &events {
                 if let Ok(next) = run.next(event) {
                     prop_assert!(rank(&next) >= rank(&run));
                     prop_assert!(next.plan_epoch >= run.plan_epoch && next.close_epoch >= run.close_epoch);
                     if run.plan.is_some() { prop_assert_eq!(&next.plan, &run.plan); }
-                    if run.closed_at.is_some() { prop_assert_eq!(next.closed_at, run.closed_at); }
+                    if run.closed_at.is_some() && run.phase != RunPhase::Missed {
+                        prop_assert_eq!(next.closed_at, run.closed_at);
+                    }
                     prop_assert!(next.pages >= run.pages, "what is there stays");
                     let of_the_site = matches!(event, RunEvent::Publish { .. } | RunEvent::PagesWritten { .. });
                     if run.is_closed() { prop_assert!(of_the_site); }
@@ -546,6 +573,24 @@ mod tests {
         assert!(run.next(&take(61)).is_ok());
         let voided = run.next(&RunEvent::VoidLease { now: at(5) }).unwrap();
         assert!(voided.next(&take(5)).is_ok(), "a dead process's lease is void at once");
+    }
+
+    #[test]
+    fn a_missed_slot_may_still_be_run_late_and_nothing_else() {
+        let missed = missed_run(1);
+        assert!(missed.has_ended() && !missed.is_closed());
+        for event in [
+            RunEvent::Seal { plan: Box::new(plan(1, 3)) },
+            RunEvent::Cancel { now: at(9) },
+            RunEvent::ClaimClose { owner: owner(1), now: at(9), lease_until: at(60) },
+            RunEvent::VoidLease { now: at(9) },
+        ] {
+            assert_eq!(missed.next(&event), Err(RunRefusal::WrongPhase), "{event:?}");
+        }
+        let late =
+            missed.next(&RunEvent::TakeOverPlan { owner: owner(2), now: at(900), lease_until: at(960) }).unwrap();
+        assert_eq!((late.started_at, late.closed_at, late.plan_epoch), (at(900), None, 2));
+        assert!(late.next(&RunEvent::Seal { plan: Box::new(plan(2, 3)) }).is_ok());
     }
 
     #[test]

@@ -104,14 +104,19 @@ pub async fn start_run(ports: &Ports, start: &StartRun, inputs: &dyn RunInputs) 
     };
     let run = match ports.store.create_run(&fresh).await? {
         Creation::Created => fresh,
-        Creation::Existing(run) if !matches!(run.phase, RunPhase::Planning { .. }) => {
+        Creation::Existing(run) if !matches!(run.phase, RunPhase::Planning { .. } | RunPhase::Missed) => {
             return Ok(Started::Existing(run));
         }
         // Our own write whose reply was lost.
         Creation::Existing(run) if held_by(&run, owner) => run,
-        Creation::Existing(_) => {
+        Creation::Existing(existing) => {
+            let late = existing.phase == RunPhase::Missed;
             let event = RunEvent::TakeOverPlan { owner, now, lease_until };
             match ports.store.apply_run(start.id, &event).await? {
+                Change::Applied(run) if late => {
+                    tracing::info!(batch_run_id = %run.batch_run_id, scheduled_for = %run.scheduled_for, event = "slot.late", "a slot that was recorded as missed is run late");
+                    run
+                }
                 Change::Applied(run) => {
                     tracing::warn!(batch_run_id = %run.batch_run_id, epoch = run.plan_epoch, event = "lease.taken_over", "took over the planning of a run whose planner is gone");
                     run

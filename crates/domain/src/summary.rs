@@ -9,7 +9,7 @@ use crate::fold::{Fold, JobCounts, portfolio_quality};
 use crate::ids::{ContentHash, Fingerprint, JobName, PortfolioId, RunId, ScheduleName};
 use crate::job::JobSpec;
 use crate::record::JobRecord;
-use crate::run::{Publication, Run};
+use crate::run::{Publication, Run, RunPhase};
 use crate::words::{ErrorCategory, JobStatus, QualityFlag, RunStatus};
 use crate::work_item::{ItemState, WorkItem};
 
@@ -175,7 +175,7 @@ impl RunSummary {
             RunStatus::Failed => format!("Failed: {of}{}{missing}", cause()),
             RunStatus::Partial => format!("Partial: {of}{}{missing}", cause()),
             RunStatus::Running => format!("Running: {of} so far"),
-            RunStatus::Missed => "Missed: the scheduled run did not take place".to_owned(),
+            RunStatus::Missed => format!("Missed: the run of {} did not take place", self.as_of),
         }
     }
 }
@@ -334,9 +334,10 @@ pub fn summarise(run: &Run, items: &[WorkItem], first_seen: &BTreeMap<Fingerprin
         scheduled_for: run.scheduled_for,
         started_at: run.started_at,
         closed_at: run.closed_at,
-        status: match run.closed_at {
-            None => RunStatus::Running,
-            Some(_) => verdict_of(&counts, wholly),
+        status: match (&run.phase, run.closed_at) {
+            (RunPhase::Missed, _) => RunStatus::Missed,
+            (_, None) => RunStatus::Running,
+            (_, Some(_)) => verdict_of(&counts, wholly),
         },
         portfolios_expected: expected,
         portfolios_processed: processed,

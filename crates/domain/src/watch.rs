@@ -1,9 +1,14 @@
 //! Use case 4: find what was left lying and mend it, by the same use cases that would have done it.
 
+use std::collections::BTreeMap;
+
+use crate::close_run::{publish, tell};
 use crate::guards::{self, Guard};
 use crate::ids::RunId;
-use crate::ports::{Change, Ports, StoreError, WorkMessage};
-use crate::run::{Run, RunPhase};
+use crate::ports::{Change, Creation, Notifier, Ports, Publisher, StoreError, StoredRun, WorkMessage};
+use crate::run::{PagesThere, Publication, Run, RunPhase};
+use crate::start_run::StartRun;
+use crate::summary::summarise;
 use crate::tail::run_tail;
 use crate::work_item::{GiveUp, ItemEvent, ItemKey, ItemState, MAX_ATTEMPTS, Place, WorkItem};
 
@@ -30,7 +35,9 @@ pub struct Mended {
 pub async fn mend(ports: &Ports, run: &Run) -> Result<Mended, StoreError> {
     let mut mended = Mended::default();
     let Some(plan) = &run.plan else { return Ok(mended) };
-    if matches!(run.phase, RunPhase::Planning { .. } | RunPhase::Closed) || !guards::on(Guard::Sweeper) {
+    if matches!(run.phase, RunPhase::Planning { .. } | RunPhase::Closed | RunPhase::Missed)
+        || !guards::on(Guard::Sweeper)
+    {
         return Ok(mended);
     }
     let id = run.batch_run_id;
@@ -88,6 +95,15 @@ pub async fn mend(ports: &Ports, run: &Run) -> Result<Mended, StoreError> {
     Ok(mended)
 }
 
+impl Mended {
+    fn add(&mut self, other: &Self) {
+        self.sent += other.sent;
+        self.settled += other.settled;
+        self.folded += other.folded;
+        self.close_asked |= other.close_asked;
+    }
+}
+
 fn lies_idle(ports: &Ports, items: &[WorkItem], key: &ItemKey) -> bool {
     match items.iter().find(|item| item.key == *key).map(|item| item.state) {
         None | Some(ItemState::Pending) => true,
@@ -130,24 +146,118 @@ pub(crate) async fn settle_if_hopeless(
     }
 }
 
-/// Mends every open run; gives the ids of the runs that wait for their planner, so that the caller, who knows where
-/// their inputs are, can start them again.
+/// What a sweep over everything found and did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sweep {
+    /// Over all open runs.
+    pub mended: Mended,
+    /// Runs that wait for their planner: the caller, who knows where their inputs are, starts them again.
+    pub unplanned: Vec<RunId>,
+    /// Slots that were recorded as missed.
+    pub missed: Vec<RunId>,
+    /// Publications that were tried again.
+    pub published: usize,
+    /// Alerts that were looked after.
+    pub told: usize,
+}
+
+/// Looks for everything that was left lying, and mends or reports it: open runs, slots that passed without a run,
+/// pages that are not published, alerts that are not out.
+///
+/// `passed` are the slots that nobody will run any more; a domain without a calendar cannot know them. One that has a
+/// run is left alone. A run that cannot be mended does not keep the others from it.
 ///
 /// # Errors
-/// The store or the queue.
-pub async fn mend_all(ports: &Ports) -> Result<Vec<RunId>, StoreError> {
-    let mut unplanned = Vec::new();
+/// The first error of the store or the queue, after everything else was looked at; the next sweep tries again.
+pub async fn watch(
+    ports: &Ports,
+    publisher: &dyn Publisher,
+    notifier: &dyn Notifier,
+    passed: &[StartRun],
+) -> Result<Sweep, StoreError> {
+    let mut sweep = Sweep::default();
+    let mut first_error = None;
     for run in ports.store.open_runs().await? {
         match run.phase {
             RunPhase::Planning { lease_until, .. } => {
                 if lease_until < ports.clock.now() {
-                    unplanned.push(run.batch_run_id);
+                    sweep.unplanned.push(run.batch_run_id);
                 }
             }
-            _ => {
-                mend(ports, &run).await?;
-            }
+            _ => match mend(ports, &run).await {
+                Ok(mended) => sweep.mended.add(&mended),
+                Err(error) => keep_first(&mut first_error, error),
+            },
         }
     }
-    Ok(unplanned)
+    for start in passed {
+        match record_missed(ports, start).await {
+            Ok(true) => sweep.missed.push(start.id),
+            Ok(false) => {}
+            Err(error) => keep_first(&mut first_error, error),
+        }
+    }
+    for stored in ports.store.undelivered().await? {
+        if let Err(error) = deliver(ports, publisher, notifier, &stored, &mut sweep).await {
+            keep_first(&mut first_error, error);
+        }
+    }
+    first_error.map_or(Ok(sweep), Err)
+}
+
+fn keep_first(first: &mut Option<StoreError>, error: StoreError) {
+    match first {
+        None => *first = Some(error),
+        Some(_) => tracing::error!(error = %error, event = "watch.failed", "a further run could not be mended"),
+    }
+}
+
+/// Records that the slot of this start passed without a run: once, and never where there is one. Says whether it was
+/// recorded now.
+async fn record_missed(ports: &Ports, start: &StartRun) -> Result<bool, StoreError> {
+    let now = ports.clock.now();
+    let missed = Run {
+        batch_run_id: start.id,
+        schedule: start.schedule.clone(),
+        trigger: start.trigger.clone(),
+        as_of: start.as_of,
+        scheduled_for: start.scheduled_for,
+        started_at: now,
+        rerun_of: start.rerun_of,
+        repeat: start.repeat,
+        filter: start.filter.clone(),
+        phase: RunPhase::Missed,
+        plan_epoch: 0,
+        close_epoch: 0,
+        plan: None,
+        cancelled_at: None,
+        closed_at: Some(now),
+        publication: Publication::Pending,
+        pages: PagesThere::Nothing,
+    };
+    let recorded = ports.store.create_run(&missed).await? == Creation::Created;
+    if recorded {
+        tracing::warn!(
+            batch_run_id = %start.id, as_of = %start.as_of, scheduled_for = %start.scheduled_for,
+            event = "slot.missed", "a scheduled slot passed without a run"
+        );
+    }
+    Ok(recorded)
+}
+
+async fn deliver(
+    ports: &Ports,
+    publisher: &dyn Publisher,
+    notifier: &dyn Notifier,
+    stored: &StoredRun,
+    sweep: &mut Sweep,
+) -> Result<(), StoreError> {
+    let run = &stored.run;
+    if !matches!(run.publication, Publication::Published { .. }) {
+        sweep.published += 1;
+        publish(ports, publisher, run.batch_run_id).await?;
+    }
+    let summary = stored.summary.clone().unwrap_or_else(|| summarise(run, &[], &BTreeMap::new()));
+    sweep.told += 1;
+    tell(ports, notifier, &summary).await
 }

@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use domain::close_run::{Closed, close_run};
 use domain::ids::{JobName, PortfolioId, RunId};
 use domain::job_context::JobContext;
-use domain::ports::{Clock, JobRunner, Notifier, PortfolioJobs, Ports, RunInputs};
+use domain::ports::{Clock, JobRunner, PortfolioJobs, Ports, RunInputs};
 use domain::process_portfolio::{Handled, process_portfolio};
 use domain::record::{JobError, JobOutput};
 use domain::run::Run;
@@ -105,7 +105,8 @@ impl Engine {
         )
     }
 
-    fn notifier(&self) -> CommandNotifier {
+    /// Who is told about a run that did not go well.
+    pub(crate) fn notifier(&self) -> CommandNotifier {
         self.settings.notifier(self.site_folder())
     }
 
@@ -307,18 +308,4 @@ impl PortfolioJobs for WatchedJobs {
     fn known_ids(&self) -> Vec<String> {
         self.inner.known_ids()
     }
-}
-
-/// Delivers what is not delivered yet: publications that failed and alerts that were not sent, of the newest runs.
-///
-/// # Errors
-/// The store.
-pub(crate) async fn deliver_again(engine: &Engine, summaries: &[RunSummary]) -> anyhow::Result<()> {
-    for summary in summaries {
-        if matches!(summary.publication, domain::run::Publication::Failed { .. } | domain::run::Publication::Pending) {
-            domain::close_run::publish(&engine.ports, &engine.publisher(), summary.batch_run_id).await?;
-        }
-        domain::close_run::tell(&engine.ports, &engine.notifier() as &dyn Notifier, summary).await?;
-    }
-    Ok(())
 }

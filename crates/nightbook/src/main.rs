@@ -11,6 +11,7 @@ mod output;
 mod progress;
 mod reading;
 mod sample;
+mod scheduler;
 mod site_settings;
 mod stop;
 

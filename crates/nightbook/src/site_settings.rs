@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use book::{Detail, Settings, next_slot};
+use book::{Detail, Settings, next_due_slot};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use site::{ScheduleView, SiteOptions};
@@ -63,7 +63,7 @@ impl SiteSettings {
                 name: schedule.name.to_string(),
                 cron: schedule.cron.clone(),
                 timezone: schedule.timezone.to_string(),
-                next_due: next_slot(schedule, now),
+                next_due: next_due_slot(schedule, now),
                 grace_seconds: u64::from(schedule.grace_minutes) * 60,
             }),
             retention_note: format!(

@@ -110,6 +110,9 @@ impl RunStore for FakeStore {
     async fn open_runs(&self) -> Result<Vec<Run>, StoreError> {
         Ok(self.newest_first().into_iter().map(|e| e.run).filter(|run| !run.is_closed()).collect())
     }
+    async fn undelivered(&self) -> Result<Vec<StoredRun>, StoreError> {
+        unimplemented!()
+    }
     async fn records(&self, _: RunId, _: &RecordQuery) -> Result<Vec<JobRecord>, StoreError> {
         unimplemented!()
     }

@@ -227,6 +227,7 @@ fn running(data: &RunData, now: DateTime<Utc>) -> RunningView {
             domain::run::RunPhase::Running => "running",
             domain::run::RunPhase::Closing { .. } => "closing",
             domain::run::RunPhase::Closed => "closed",
+            domain::run::RunPhase::Missed => "missed",
         },
         as_of: run.as_of.to_string(),
         started: Stamp::of(run.started_at),

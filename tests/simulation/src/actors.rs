@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{NaiveDate, TimeDelta};
-use domain::close_run::{close_run, publish, tell};
+use domain::close_run::close_run;
 use domain::ids::{ContentHash, JobName, PortfolioId, RunId};
 use domain::job_context::JobContext;
 use domain::ports::{
-    Change, Clock, JobRunner, PinnedInputs, PortfolioJobs, PublishError, Publisher, RunInputs, RunQuery, RunStore as _,
-    SiteFile, SiteStore, StoreError, WriteIf,
+    Change, Clock, JobRunner, PinnedInputs, PortfolioJobs, PublishError, Publisher, RunInputs, RunStore as _, SiteFile,
+    SiteStore, StoreError, WriteIf,
 };
 use domain::process_portfolio::{Handled, process_portfolio};
 use domain::record::{JobError, JobOutput, Quality};
-use domain::run::{Publication, Run, RunEvent, RunLevelWork, RunPhase};
+use domain::run::{Publication, Run, RunEvent, RunLevelWork};
 use domain::start_run::start_run;
-use domain::watch::mend_all;
+use domain::watch::watch;
 use domain::words::{ErrorCategory, QualityFlag};
 use domain::work_item::{ItemEvent, ItemState};
 use rand::RngExt as _;
@@ -185,25 +185,26 @@ fn sweep_after(world: &Arc<World>, time: i64) {
 /// One round of the watch: what `nightbook serve` does each minute.
 async fn sweep(world: &Arc<World>, handle: &Handle) -> Result<(), StoreError> {
     let ports = ports(handle);
-    let unplanned = mend_all(&ports).await?;
+    let mut passed = Vec::new();
     for (number, slot) in world.scenario.slots.iter().enumerate() {
-        let gone = unplanned.contains(&slot.start.id);
-        let missing = !gone
-            && ports.clock.now() > slot.start.scheduled_for + GRACE
-            && ports.store.run(slot.start.id).await?.is_none();
-        if missing {
-            world.state().coverage.hit(Row::RunMissing);
+        let past = ports.clock.now() > slot.start.scheduled_for + GRACE;
+        if !past || ports.store.run(slot.start.id).await?.is_some() {
+            continue;
         }
-        if gone || missing {
+        // A rerun is asked for by somebody, who asks again.
+        if world.scenario.catch_up || slot.start.rerun_of.is_some() {
+            world.state().coverage.hit(Row::RunMissing);
             plan(world, number, 1);
+        } else {
+            passed.push(slot.start.clone());
         }
     }
-    for stored in ports.store.runs(&RunQuery::default()).await?.runs {
-        let Some(summary) = stored.summary.filter(|_| stored.run.is_closed()) else { continue };
-        if !matches!(stored.run.publication, Publication::Published { .. }) {
-            publish(&ports, publisher(handle).as_ref(), summary.batch_run_id).await?;
+    let publisher = publisher(handle);
+    let swept = watch(&ports, publisher.as_ref(), &Port(handle.clone()), &passed).await?;
+    for (number, slot) in world.scenario.slots.iter().enumerate() {
+        if swept.unplanned.contains(&slot.start.id) {
+            plan(world, number, 1);
         }
-        tell(&ports, &Port(handle.clone()), &summary).await?;
     }
     Ok(())
 }
@@ -404,7 +405,7 @@ impl World {
         let Ok(Some(stored)) = now(self.store.run(id)) else { return false };
         let nobody = domain::ids::Owner(uuid::Uuid::nil());
         let told = now(self.store.apply_alert(id, &domain::alert::AlertEvent::GiveBack { owner: nobody }));
-        matches!(stored.run.phase, RunPhase::Closed)
+        stored.run.has_ended()
             && matches!(stored.run.publication, Publication::Published { .. })
             && matches!(told, Ok(Change::Refused(domain::alert::AlertState::Sent { .. }, _)))
     }

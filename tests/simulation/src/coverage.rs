@@ -45,6 +45,8 @@ rows! {
     PlannerTakeover: "planner takeovers",
     PlannerFenced: "a planner was too late to seal",
     RunMissing: "a run that nobody started, started by the watch",
+    SlotMissed: "slots recorded as missed",
+    SlotLate: "a missed slot that was run late after all",
     NoPortfolios: "runs without portfolios",
     ManyBuckets: "runs of more than one bucket",
     LeaseTakeover: "lease takeovers by workers",

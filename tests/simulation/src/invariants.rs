@@ -28,10 +28,11 @@ pub(crate) struct Shadow {
 
 const fn rank(phase: &RunPhase) -> u8 {
     match phase {
-        RunPhase::Planning { .. } => 0,
-        RunPhase::Running => 1,
-        RunPhase::Closing { .. } => 2,
-        RunPhase::Closed => 3,
+        RunPhase::Missed => 0,
+        RunPhase::Planning { .. } => 1,
+        RunPhase::Running => 2,
+        RunPhase::Closing { .. } => 3,
+        RunPhase::Closed => 4,
     }
 }
 
@@ -46,6 +47,9 @@ impl Handle {
     }
 
     pub(crate) fn saw_creation(&self, run: &Run, reply: &Creation<Run>) {
+        if *reply == Creation::Created && run.phase == RunPhase::Missed {
+            self.hit(Row::SlotMissed);
+        }
         if let Creation::Existing(existing) = reply
             && existing.batch_run_id == run.batch_run_id
             && matches!(existing.phase, RunPhase::Planning { .. })
@@ -79,6 +83,7 @@ impl Handle {
             self.broken(Promise::Lost, format!("the sealed plan of run {id} changed"));
         }
         match event {
+            RunEvent::TakeOverPlan { .. } if before.phase == RunPhase::Missed => self.hit(Row::SlotLate),
             RunEvent::TakeOverPlan { .. } => self.hit(Row::PlannerTakeover),
             RunEvent::Seal { plan } => self.sealed(id, plan),
             RunEvent::ClaimClose { .. } if matches!(before.phase, RunPhase::Closing { .. }) => {
@@ -322,7 +327,7 @@ impl Handle {
         let mut guard = self.world.state();
         let state = &mut *guard;
         state.coverage.hit(Row::AlertSent);
-        let earlier = state.deliveries.entry(alert.batch_run_id).or_default();
+        let earlier = state.deliveries.entry(alert.alert_id.clone()).or_default();
         let before = earlier.last().cloned();
         earlier.push(Delivery { actor: self.actor, alert: alert.clone() });
         let Some(before) = before else { return };

@@ -191,6 +191,10 @@ impl RunStore for Port {
         self.0.call("read the open runs", move |h| now(h.world.store.open_runs())).await
     }
 
+    async fn undelivered(&self) -> Result<Vec<StoredRun>, StoreError> {
+        self.0.call("read what is not delivered", move |h| now(h.world.store.undelivered())).await
+    }
+
     async fn records(&self, run: RunId, query: &RecordQuery) -> Result<Vec<JobRecord>, StoreError> {
         let query = query.clone();
         self.0.call("read records", move |h| now(h.world.store.records(run, &query))).await

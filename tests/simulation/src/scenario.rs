@@ -56,6 +56,8 @@ pub(crate) struct Scenario {
     /// How long a delivered message stays hidden.
     pub(crate) visibility: Micros,
     pub(crate) sweep_every: Micros,
+    /// A slot that passed is run late; recorded as missed, otherwise.
+    pub(crate) catch_up: bool,
     /// Nobody ever works.
     pub(crate) workers_gone: bool,
     /// Whether the real site is published; a stand-in of one page, otherwise.
@@ -121,6 +123,7 @@ impl Scenario {
             faulty_until: 3_600 * SECOND,
             visibility: 300 * SECOND,
             sweep_every: 300 * SECOND,
+            catch_up: true,
             workers_gone: false,
             site: true,
             cancel_at: None,
@@ -170,6 +173,7 @@ impl Scenario {
             scenario.behaviour.poison = PortfolioId::new("p000").ok();
             scenario.deadline_minutes = 90;
         }
+        scenario.catch_up = rng.random_bool(0.5);
         scenario.workers_gone = rng.random_bool(0.03);
         if rng.random_bool(0.08) {
             scenario.cancel_at = Some(rng.random_range(60..600) * SECOND);

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use domain::alert::AlertAbout;
 use domain::ids::RunId;
 use domain::ports::{Documents as _, RunStore as _};
-use domain::run::SealedPlan;
+use domain::run::{RunPhase, SealedPlan};
 use domain::words::RunStatus;
 use domain::work_item::ItemKey;
 use rand::SeedableRng as _;
@@ -79,21 +80,15 @@ fn simulate(seed: u64, scenario: Scenario, faults: Faults, traced: bool) -> Outc
     actors::trigger(&world);
     let horizon = horizon(&world.scenario);
     let runs: Vec<RunId> = world.scenario.slots.iter().map(|slot| slot.start.id).collect();
-    let mut steps = 0u64;
     let settled = loop {
-        for (actor, work) in std::mem::take(&mut world.state().spawns) {
-            executor.spawn(actor, work);
-        }
-        if !executor.step(|actor| world.state().actors[actor].dead) {
+        if !until_settled(&world, &runs, &mut executor, horizon) {
             break false;
         }
-        steps += 1;
-        let at = world.timeline.now();
-        if steps.is_multiple_of(32) && runs.iter().all(|run| world.is_settled(*run)) {
+        // Whoever is still at it comes to an end, and what the dead had sent lands: that may begin a run anew.
+        let until = world.timeline.now() + QUIET;
+        while world.timeline.now() < until && step(&world, &mut executor) {}
+        if runs.iter().all(|run| world.is_settled(*run)) {
             break true;
-        }
-        if at > horizon || steps > MOST_STEPS {
-            break false;
         }
     };
     if !settled {
@@ -101,16 +96,6 @@ fn simulate(seed: u64, scenario: Scenario, faults: Faults, traced: bool) -> Outc
             let state = now(world.store.run(*run)).ok().flatten();
             let phase = state.map(|stored| (stored.run.phase, stored.run.publication));
             world.violate(Promise::Stuck, format!("run {} did not come to its end: {phase:?}", run.short()));
-        }
-    }
-    // Whoever is still at it comes to an end, and what the dead had sent lands.
-    let until = world.timeline.now() + QUIET;
-    while world.timeline.now() < until {
-        for (actor, work) in std::mem::take(&mut world.state().spawns) {
-            executor.spawn(actor, work);
-        }
-        if !executor.step(|actor| world.state().actors[actor].dead) {
-            break;
         }
     }
     check_end(&world, &runs, &mut executor);
@@ -122,6 +107,29 @@ fn simulate(seed: u64, scenario: Scenario, faults: Faults, traced: bool) -> Outc
         (state.violations.clone(), state.coverage.clone(), state.calls)
     };
     Outcome { seed, violations, coverage, calls, faults: given, digest: world.digest(), trace: world.trace() }
+}
+
+/// One step of the world. False when nothing is due any more.
+fn step(world: &World, executor: &mut Executor) -> bool {
+    for (actor, work) in std::mem::take(&mut world.state().spawns) {
+        executor.spawn(actor, work);
+    }
+    executor.step(|actor| world.state().actors[actor].dead)
+}
+
+/// Goes on until every run has ended in every respect. False where that does not happen in time.
+fn until_settled(world: &World, runs: &[RunId], executor: &mut Executor, horizon: Micros) -> bool {
+    let mut steps = 0u64;
+    while step(world, executor) {
+        steps += 1;
+        if steps.is_multiple_of(32) && runs.iter().all(|run| world.is_settled(*run)) {
+            return true;
+        }
+        if world.timeline.now() > horizon || steps > MOST_STEPS {
+            return false;
+        }
+    }
+    false
 }
 
 /// The time by which everything must have ended, whatever went wrong: the deadline or the end of the faults, then two
@@ -147,6 +155,13 @@ fn check_end(world: &Arc<World>, runs: &[RunId], executor: &mut Executor) {
             world.violate(Promise::Lost, format!("run {} is not on record", id.short()));
             continue;
         };
+        let told = |about: AlertAbout| {
+            let id = format!("{id}/{}", about.as_str());
+            world.state().deliveries.get(&id).map_or(0, Vec::len)
+        };
+        if stored.run.phase == RunPhase::Missed && told(AlertAbout::Missed) == 0 {
+            world.violate(Promise::Lost, format!("that run {} was missed was never told", id.short()));
+        }
         let (Some(plan), Some(summary)) = (&stored.run.plan, &stored.summary) else { continue };
         let (counts, processed) = handle.recount(id, plan);
         if (counts, processed) != (summary.counts(), summary.portfolios_processed) {
@@ -165,7 +180,7 @@ fn check_end(world: &Arc<World>, runs: &[RunId], executor: &mut Executor) {
                 );
             }
         }
-        let told = world.state().deliveries.get(&id).map_or(0, Vec::len);
+        let told = told(AlertAbout::Run);
         match summary.status {
             RunStatus::Success if told > 0 => {
                 world.violate(Promise::Other, format!("run {} went well, and an alert was sent", id.short()));
@@ -175,7 +190,9 @@ fn check_end(world: &Arc<World>, runs: &[RunId], executor: &mut Executor) {
             }
             _ => {}
         }
-        if newest.is_none_or(|(age, _)| age < (stored.run.scheduled_for, stored.run.started_at)) {
+        if stored.run.plan.is_some()
+            && newest.is_none_or(|(age, _)| age < (stored.run.scheduled_for, stored.run.started_at))
+        {
             newest = Some(((stored.run.scheduled_for, stored.run.started_at), id));
         }
     }

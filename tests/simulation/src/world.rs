@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use backends::memory::{MemorySite, MemoryStore};
 use chrono::{DateTime, TimeDelta, TimeZone as _, Utc};
 use domain::alert::RunAlert;
-use domain::ids::{Owner, RunId};
+use domain::ids::Owner;
 use domain::ports::StoreError;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -74,7 +74,7 @@ pub(crate) struct State {
     pub(crate) violations: Vec<Violation>,
     pub(crate) shadow: Shadow,
     pub(crate) site: SiteCheck,
-    pub(crate) deliveries: BTreeMap<RunId, Vec<Delivery>>,
+    pub(crate) deliveries: BTreeMap<String, Vec<Delivery>>,
     pub(crate) spawns: Vec<(usize, Work)>,
     pub(crate) written: BTreeSet<String>,
     log: DefaultHasher,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
-use domain::alert::{AlertEvent, AlertRefusal, AlertState};
+use domain::alert::{AlertEvent, AlertRefusal, AlertState, is_delivered};
 use domain::fold::{Fold, FoldEntry};
 use domain::ids::{ContentHash, Fingerprint, JobName, PortfolioId, RunId};
 use domain::ports::{
@@ -60,6 +60,7 @@ const fn phase_word(phase: &RunPhase) -> &'static str {
         RunPhase::Running => "running",
         RunPhase::Closing { .. } => "closing",
         RunPhase::Closed => "closed",
+        RunPhase::Missed => "missed",
     }
 }
 
@@ -102,14 +103,39 @@ pub(crate) fn apply_run_in(
         Err(refusal) => Ok(Change::Refused(run, refusal)),
         Ok(next) => {
             let (json, hash) = with_hash(&next)?;
+            // A run has the status of its summary, once it has one.
             connection
                 .prepare_cached(
-                    "UPDATE runs SET phase = ?2, closed_at = ?3, run = ?4, run_hash = ?5 WHERE batch_run_id = ?1",
+                    "UPDATE runs SET phase = ?2, started_at = ?3, closed_at = ?4, run = ?5, run_hash = ?6, delivered = ?7,
+                       status = CASE WHEN summary IS NULL THEN ?8 ELSE status END WHERE batch_run_id = ?1",
                 )?
-                .execute(params![id.to_string(), phase_word(&next.phase), next.closed_at.map(time_text), json, hash])?;
+                .execute(params![
+                    id.to_string(),
+                    phase_word(&next.phase),
+                    time_text(next.started_at),
+                    next.closed_at.map(time_text),
+                    json,
+                    hash,
+                    is_delivered(&next, load_alert(connection, id)?),
+                    status_before_summary(&next).as_str(),
+                ])?;
             Ok(Change::Applied(next))
         }
     }
+}
+
+/// The status of a run that has no summary.
+const fn status_before_summary(run: &Run) -> RunStatus {
+    if matches!(run.phase, RunPhase::Missed) { RunStatus::Missed } else { RunStatus::Running }
+}
+
+fn load_alert(connection: &Connection, id: RunId) -> Result<AlertState, OpError> {
+    let json: String = connection
+        .prepare_cached("SELECT alert FROM runs WHERE batch_run_id = ?1")?
+        .query_row(params![id.to_string()], |row| row.get(0))
+        .optional()?
+        .ok_or_else(|| StoreError::NotFound { what: format!("run {id}") })?;
+    serde_json::from_str(&json).map_err(|error| damaged(format!("the alert of run {id}"), error))
 }
 
 /// A work item, verified, with its records.
@@ -266,7 +292,7 @@ fn apply_item_in(
 /// Voids the leases of the process that held the folder before.
 pub(crate) fn void_leases_in(connection: &Connection, now: DateTime<Utc>) -> Result<(), OpError> {
     let open: Vec<String> = connection
-        .prepare("SELECT batch_run_id FROM runs WHERE phase <> 'closed'")?
+        .prepare("SELECT batch_run_id FROM runs WHERE phase NOT IN ('closed', 'missed')")?
         .query_map([], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     for id in open {
@@ -343,7 +369,7 @@ impl RunStore for LocalStore {
             }
             let (json, hash) = with_hash(&run)?;
             connection
-                .prepare_cached("INSERT INTO runs VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,NULL,NULL,?14)")?
+                .prepare_cached("INSERT INTO runs VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,NULL,NULL,?14,0)")?
                 .execute(params![
                     run.batch_run_id.to_string(),
                     run.schedule.as_str(),
@@ -354,7 +380,7 @@ impl RunStore for LocalStore {
                     time_text(run.started_at),
                     run.closed_at.map(time_text),
                     phase_word(&run.phase),
-                    RunStatus::Running.as_str(),
+                    status_before_summary(&run).as_str(),
                     run.rerun_of.map(|of| of.to_string()),
                     json,
                     hash,
@@ -540,22 +566,18 @@ impl RunStore for LocalStore {
     ) -> Result<Change<AlertState, AlertRefusal>, StoreError> {
         let event = *event;
         self.write("write the alert", move |writing| {
-            let id = run.to_string();
-            let json: String = writing
-                .connection
-                .prepare_cached("SELECT alert FROM runs WHERE batch_run_id = ?1")?
-                .query_row(params![id], |row| row.get(0))
-                .optional()?
-                .ok_or_else(|| StoreError::NotFound { what: format!("run {id}") })?;
-            let state: AlertState =
-                serde_json::from_str(&json).map_err(|error| damaged(format!("the alert of run {id}"), error))?;
+            let state = load_alert(writing.connection, run)?;
             match state.next(&event) {
                 Err(refusal) => Ok(Change::Refused(state, refusal)),
                 Ok(next) => {
                     writing
                         .connection
-                        .prepare_cached("UPDATE runs SET alert = ?2 WHERE batch_run_id = ?1")?
-                        .execute(params![id, serde_json::to_string(&next)?])?;
+                        .prepare_cached("UPDATE runs SET alert = ?2, delivered = ?3 WHERE batch_run_id = ?1")?
+                        .execute(params![
+                            run.to_string(),
+                            serde_json::to_string(&next)?,
+                            is_delivered(&need_run(writing.connection, run)?.run, next),
+                        ])?;
                     Ok(Change::Applied(next))
                 }
             }
@@ -591,12 +613,27 @@ impl RunStore for LocalStore {
     async fn open_runs(&self) -> Result<Vec<Run>, StoreError> {
         self.read("read the open runs", |connection| {
             let mut statement = connection.prepare_cached(&format!(
-                "SELECT {RUN_COLUMNS} FROM runs WHERE phase <> 'closed' ORDER BY started_at, batch_run_id"
+                "SELECT {RUN_COLUMNS} FROM runs WHERE phase NOT IN ('closed', 'missed') ORDER BY started_at, batch_run_id"
             ))?;
             let mut rows = statement.query([])?;
             let mut runs = Vec::new();
             while let Some(row) = rows.next()? {
                 runs.push(stored_run(row)?.run);
+            }
+            Ok(runs)
+        })
+    }
+
+    async fn undelivered(&self) -> Result<Vec<StoredRun>, StoreError> {
+        self.read("read what is not delivered", |connection| {
+            let mut statement = connection.prepare_cached(&format!(
+                "SELECT {RUN_COLUMNS} FROM runs WHERE phase IN ('closed', 'missed') AND delivered = 0
+                 ORDER BY started_at, batch_run_id"
+            ))?;
+            let mut rows = statement.query([])?;
+            let mut runs = Vec::new();
+            while let Some(row) = rows.next()? {
+                runs.push(stored_run(row)?);
             }
             Ok(runs)
         })

@@ -6,10 +6,10 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 /// The schema that this release writes.
-pub(crate) const SCHEMA_VERSION: i64 = 1;
+pub(crate) const SCHEMA_VERSION: i64 = 2;
 
 /// The steps from one version to the next: the first makes version 1 of an empty file.
-const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [V1];
+const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [V1, V2];
 
 const V1: &str = r"
 CREATE TABLE runs (                    -- one row a run: one pass over all portfolios
@@ -21,7 +21,7 @@ CREATE TABLE runs (                    -- one row a run: one pass over all portf
   scheduled_for  TEXT NOT NULL,
   started_at     TEXT NOT NULL,
   closed_at      TEXT,
-  phase          TEXT NOT NULL,        -- planning, running, closing, closed
+  phase          TEXT NOT NULL,        -- planning, running, closing, closed, missed
   status         TEXT NOT NULL,        -- running, success, partial, failed, missed
   rerun_of       TEXT,
   run            TEXT NOT NULL,        -- the whole run, JSON
@@ -136,6 +136,16 @@ CREATE TABLE results (                 -- where the full results of a portfolio 
   length         INTEGER NOT NULL,     -- compressed (zstd)
   PRIMARY KEY (batch_run_id, portfolio_id, content_hash)
 ) WITHOUT ROWID;
+";
+
+/// Missed slots, and what is not delivered yet as one indexed question.
+const V2: &str = r"
+ALTER TABLE runs ADD COLUMN delivered INTEGER NOT NULL DEFAULT 0; -- pages published and alert out of the way
+UPDATE runs SET delivered = 1
+ WHERE json_extract(run, '$.publication.state') = 'published' AND json_extract(alert, '$.state') = 'sent';
+DROP INDEX runs_open;
+CREATE INDEX runs_open        ON runs (started_at) WHERE phase NOT IN ('closed', 'missed');
+CREATE INDEX runs_undelivered ON runs (started_at) WHERE phase IN ('closed', 'missed') AND delivered = 0;
 ";
 
 /// Brings the file to the version of this release.
