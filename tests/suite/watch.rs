@@ -1,0 +1,140 @@
+//! `nightbook serve` after a sleep of the machine: slots that passed are run late or recorded as missed, once.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use e2e::{json, program, text, write_book};
+use serde_json::Value;
+
+/// Slots that passed since the store was made, by the default schedule, with their grace.
+fn passed(since: DateTime<Utc>) -> Vec<DateTime<Utc>> {
+    let schedule = book::ScheduleSettings::default();
+    let mut slots = Vec::new();
+    let mut after = since;
+    while let Some(slot) = book::next_due_slot(&schedule, after).filter(|slot| *slot + TimeDelta::hours(1) < Utc::now())
+    {
+        slots.push(slot);
+        after = slot;
+    }
+    slots
+}
+
+/// A book, and a store that was made eight days ago and has one old run by hand.
+fn slept(dir: &Path, settings: &str) -> DateTime<Utc> {
+    let (book, data) = (dir.join("book"), dir.join("data"));
+    write_book(&book, 2).unwrap();
+    let file = book.join("nightbook.toml");
+    let written = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{written}\n{settings}")).unwrap();
+    json(&["run", "--book", text(&book), "--data", text(&data), "--as-of", "2026-11-03", "--json"]).unwrap();
+    let created = (Utc::now() - TimeDelta::days(8)).trunc_subsecs(0);
+    let store = rusqlite::Connection::open(data.join("records.sqlite")).unwrap();
+    let changed = store
+        .execute(
+            "UPDATE meta SET value = ?1 WHERE name = 'created_at'",
+            [created.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()],
+        )
+        .unwrap();
+    assert_eq!(changed, 1);
+    created
+}
+
+struct Serving(Child);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn serve(dir: &Path, log: &str) -> Serving {
+    let mut child = Command::new(program().unwrap())
+        .args([
+            "serve",
+            "--book",
+            text(&dir.join("book")),
+            "--data",
+            text(&dir.join("data")),
+            "--listen",
+            "127.0.0.1:0",
+        ])
+        .stdout(Stdio::piped())
+        .stderr(std::fs::File::create(dir.join(log)).unwrap())
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    assert!(first.contains("http://127.0.0.1:"), "{first}");
+    Serving(child)
+}
+
+/// The runs of the schedule, once there are so many of them that have ended.
+fn scheduled_runs(dir: &Path, many: usize) -> Vec<Value> {
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        let (history, _) = json(&["history", "--limit", "100", "--data", text(&dir.join("data")), "--json"]).unwrap();
+        let runs: Vec<Value> = history["runs"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|run| run["trigger"] == "schedule" && run["status"] != "running")
+            .cloned()
+            .collect();
+        if runs.len() >= many {
+            return runs;
+        }
+        assert!(Instant::now() < until, "{} of {many} runs after a minute", runs.len());
+    }
+}
+
+fn told(dir: &Path, log: &str, event: &str) -> usize {
+    let log = std::fs::read_to_string(dir.join(log)).unwrap();
+    log.lines().filter(|line| line.contains(&format!("\"event\":\"{event}\""))).count()
+}
+
+#[test]
+fn slots_that_passed_are_recorded_as_missed_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let slots = passed(slept(dir.path(), "[schedule]\ncatch_up = false\n"));
+    assert!(slots.len() >= 4, "{slots:?}");
+    let serving = serve(dir.path(), "first.log");
+    let first = scheduled_runs(dir.path(), slots.len());
+    drop(serving);
+    // The newest may still be in its grace, and then is run.
+    let missed: Vec<&Value> = first.iter().filter(|run| run["status"] == "missed").collect();
+    assert!(missed.len() >= slots.len() - 1);
+    for run in &missed {
+        assert_eq!((&run["total_jobs"], &run["portfolios_expected"]), (&0.into(), &0.into()), "{run}");
+    }
+    assert_eq!(told(dir.path(), "first.log", "slot.missed"), missed.len());
+
+    let again = serve(dir.path(), "second.log");
+    let second = scheduled_runs(dir.path(), first.len());
+    drop(again);
+    assert_eq!(told(dir.path(), "second.log", "slot.missed"), 0, "once");
+    let started = |runs: &[Value]| runs.iter().map(|run| run["started_at"].clone()).collect::<Vec<_>>();
+    assert_eq!(started(&second), started(&first));
+    let (missed_only, _) =
+        json(&["history", "--status", "missed", "--limit", "100", "--data", text(&dir.path().join("data")), "--json"])
+            .unwrap();
+    assert_eq!(missed_only["runs"].as_array().unwrap().len(), missed.len());
+    let (doctor, code) = json(&["doctor", "--data", text(&dir.path().join("data")), "--json"]).unwrap();
+    assert_eq!((doctor["problems"].as_array().unwrap().len(), code), (0, 0), "{doctor}");
+}
+
+#[test]
+fn slots_that_passed_are_run_late_in_their_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let slots = passed(slept(dir.path(), "[schedule]\ncatch_up = true\n"));
+    let _serving = serve(dir.path(), "serve.log");
+    let runs = scheduled_runs(dir.path(), slots.len());
+    assert!(runs.iter().all(|run| run["status"] != "missed"), "{runs:?}");
+    assert_eq!(told(dir.path(), "serve.log", "slot.missed"), 0);
+    // Newest slot first in the list; each began after the one of the slot before.
+    let started: Vec<&str> = runs.iter().map(|run| run["started_at"].as_str().unwrap()).collect();
+    assert!(started.is_sorted_by(|newer, older| newer >= older), "{started:?}");
+}
