@@ -1,6 +1,7 @@
 //! Texts as pages show them: hostile characters, times, durations.
 
 use chrono::{DateTime, Utc};
+use domain::redact::is_unsafe_to_print;
 
 /// The text with characters that would hide or reorder what is shown made visible.
 pub(crate) fn visible(text: &str) -> String {
@@ -8,16 +9,11 @@ pub(crate) fn visible(text: &str) -> String {
     for c in text.chars() {
         match c {
             '\n' => out.push('\n'),
-            c if c.is_control() || is_hiding(c) => out.push_str(&format!("[U+{:04X}]", u32::from(c))),
+            c if is_unsafe_to_print(c) => out.push_str(&format!("[U+{:04X}]", u32::from(c))),
             c => out.push(c),
         }
     }
     out
-}
-
-/// Marks that change the direction of text, or take no room.
-const fn is_hiding(c: char) -> bool {
-    matches!(c, '\u{061C}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
 }
 
 /// `2026-11-24 23:30 UTC`.
@@ -63,7 +59,7 @@ mod tests {
 
     #[test]
     fn what_would_hide_is_shown() {
-        assert_eq!(visible("a\u{202E}b\u{0}c\u{200B}ü"), "a[U+202E]b[U+0000]c[U+200B]ü");
+        assert_eq!(visible("a\u{202E}b\u{0}c\u{200B}ü\u{FFFF}"), "a[U+202E]b[U+0000]c[U+200B]ü[U+FFFF]");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What is wrong with a book: one [`Issue`] a finding, collected for all files at once.
 
 use domain::ids::PortfolioId;
+pub(crate) use domain::redact::is_unsafe_to_print as is_unprintable;
 use serde::{Deserialize, Serialize};
 
 /// How many characters of an offending text an issue shows.
@@ -62,13 +63,6 @@ impl std::fmt::Display for Issue {
     }
 }
 
-/// Control characters, and those that change the direction of a text or have no width: shown, they mislead.
-pub(crate) fn is_unprintable(c: char) -> bool {
-    let invisible =
-        matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
-    c.is_control() || invisible
-}
-
 /// Makes any bytes fit to be shown: invalid UTF-8 replaced, control and direction characters escaped, cut at 80 characters.
 pub(crate) fn shown(bytes: &[u8]) -> String {
     // Four bytes a character at most, so nothing beyond this can be shown; a megabyte is not decoded in vain.
@@ -80,6 +74,19 @@ pub(crate) fn shown(bytes: &[u8]) -> String {
             out.push('…');
             break;
         }
+        if is_unprintable(c) {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// The name of a file as it can be shown; a name is what somebody else chose.
+fn printable(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for c in name.chars() {
         if is_unprintable(c) {
             out.extend(c.escape_default());
         } else {
@@ -107,7 +114,7 @@ impl Findings {
 
     pub(crate) fn with_limit(file: &str, limit: usize) -> Self {
         Self {
-            file: file.to_owned(),
+            file: printable(file),
             limit,
             kept: Vec::new(),
             more: 0,

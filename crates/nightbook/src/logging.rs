@@ -14,6 +14,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::environment::Environment;
+use crate::log_lines::LogLines;
 
 const FILE_BYTES: usize = 10 * 1024 * 1024;
 const FILES_KEPT: usize = 5;
@@ -77,15 +78,13 @@ pub(crate) fn set_up(
     let stderr = move || StderrBehindBars { bars: bars.clone() };
     let console = if json {
         tracing_subscriber::fmt::layer()
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .with_span_list(false)
+            .event_format(LogLines::Json)
+            .with_ansi(false)
             .with_writer(stderr)
             .with_filter(filter()?)
             .boxed()
     } else {
-        tracing_subscriber::fmt::layer().with_target(false).with_writer(stderr).with_filter(filter()?).boxed()
+        tracing_subscriber::fmt::layer().event_format(LogLines::Text).with_writer(stderr).with_filter(filter()?).boxed()
     };
     let file = match file {
         None => None,
@@ -99,10 +98,8 @@ pub(crate) fn set_up(
             );
             Some(
                 tracing_subscriber::fmt::layer()
-                    .json()
-                    .flatten_event(true)
-                    .with_current_span(false)
-                    .with_span_list(false)
+                    .event_format(LogLines::Json)
+                    .with_ansi(false)
                     .with_writer(RotatingFile(Mutex::new(rotating)))
                     .with_filter(filter()?)
                     .boxed(),
@@ -110,5 +107,21 @@ pub(crate) fn set_up(
         }
     };
     tracing_subscriber::registry().with(console).with(file).init();
+    std::panic::set_hook(Box::new(|panic| log_panic(panic)));
     Ok(())
+}
+
+/// A panic as an event like any other: what the panicking part had in hand is masked, and the line is a log line.
+/// Where errors are not logged at all, it is still said.
+fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    let message = panic.payload_as_str().unwrap_or("without a message");
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    let backtrace = std::backtrace::Backtrace::capture();
+    if !tracing::enabled!(tracing::Level::ERROR) {
+        anstream::eprintln!("a part of the program panicked at {place}: {}", domain::redact::redact_line(message));
+    } else if backtrace.status() == std::backtrace::BacktraceStatus::Captured {
+        tracing::error!(place, backtrace = %backtrace, event = "panic", "a part of the program panicked: {message}");
+    } else {
+        tracing::error!(place, event = "panic", "a part of the program panicked: {message}");
+    }
 }

@@ -5,6 +5,7 @@ mod commands;
 mod engine;
 mod environment;
 mod exit;
+mod log_lines;
 mod logging;
 mod notify;
 mod output;

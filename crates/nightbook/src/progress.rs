@@ -108,7 +108,7 @@ fn longest(runner: &WatchedRunner) -> Vec<String> {
             let far = hand
                 .context
                 .last_progress()
-                .map_or_else(String::new, |p| format!(" {}/{} {}", p.done, p.total, p.item));
+                .map_or_else(String::new, |p| format!(" {}/{} {}", p.done, p.total, crate::output::safe(&p.item)));
             format!("{} {} {}s{far}", hand.portfolio, hand.job, (now - hand.since).num_seconds())
         })
         .collect()

@@ -11,7 +11,7 @@ use super::index::{IndexInput, IndexView};
 use super::run_class;
 use crate::gather::{RunData, RunHead};
 use crate::options::SiteOptions;
-use crate::text::machine;
+use crate::text::{machine, visible};
 
 /// Which run a page shows, to tell an older one from a newer one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -93,7 +93,7 @@ impl Badge {
                 (format!("{} {}", summary.status, summary.as_of), color, summary.status == RunStatus::Failed)
             }
         };
-        let label = if title.is_empty() { "nightbook" } else { title };
+        let label = if title.is_empty() { "nightbook".to_owned() } else { visible(title) };
         Self { schema_version: 1, label: label.chars().take(40).collect(), message, color, is_error }
     }
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::commands::run::count;
 use crate::exit::{BadInput, NOT_WELL};
-use crate::output::Output;
+use crate::output::{Output, safe};
 use crate::reading;
 
 /// Runs `doctor`.
@@ -20,7 +20,7 @@ pub(crate) async fn run(data: &Path, output: &Output) -> anyhow::Result<ExitCode
         output.json(&json!({ "checked": report.checked, "problems": report.problems, "bytes": usage }))?;
     } else {
         for problem in &report.problems {
-            output.line(&format!("problem: {problem}"));
+            output.line(&format!("problem: {}", safe(problem)));
         }
         for (what, number) in &report.checked {
             output.line(&format!("checked {number} {what}"));

@@ -5,9 +5,11 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use domain::record::JobRecord;
+use domain::redact::is_unsafe_to_print;
 
 use crate::cli::ExportFormat;
 use crate::commands::show::all_records;
+use crate::output::printable_json;
 use crate::reading;
 
 /// Runs the command.
@@ -19,8 +21,7 @@ pub(crate) async fn run(data: &Path, run: &str, format: ExportFormat) -> anyhow:
     match format {
         ExportFormat::Jsonl => {
             for record in &records {
-                serde_json::to_writer(&mut out, record)?;
-                writeln!(out)?;
+                writeln!(out, "{}", printable_json(&serde_json::to_string(record)?))?;
             }
             out.flush()?;
         }
@@ -56,10 +57,10 @@ fn write_csv(out: impl std::io::Write, records: &[JobRecord]) -> anyhow::Result<
         let error = record.error.as_ref();
         let because = record.skipped_because.as_ref();
         let time = |at: Option<chrono::DateTime<chrono::Utc>>| at.map(|at| at.to_rfc3339()).unwrap_or_default();
-        csv.write_record([
+        let cells = [
             record.batch_run_id.to_string(),
             record.portfolio_id.to_string(),
-            no_formula(&record.portfolio_name),
+            record.portfolio_name.clone(),
             record.job_name.to_string(),
             record.job_type.to_string(),
             record.status.to_string(),
@@ -70,19 +71,32 @@ fn write_csv(out: impl std::io::Write, records: &[JobRecord]) -> anyhow::Result<
             record.records_processed.to_string(),
             error.map(|error| error.category.to_string()).unwrap_or_default(),
             error.map(|error| error.fingerprint.to_string()).unwrap_or_default(),
-            error.map(|error| no_formula(&error.message)).unwrap_or_default(),
+            error.map(|error| error.message.clone()).unwrap_or_default(),
             because.map(|because| because.job.to_string()).unwrap_or_default(),
-            because.map(|because| no_formula(&because.reason)).unwrap_or_default(),
+            because.map(|because| because.reason.clone()).unwrap_or_default(),
             record.quality.as_ref().map(|quality| quality.flag.to_string()).unwrap_or_default(),
-        ])?;
+        ];
+        csv.write_record(cells.map(|cell| cell_text(&cell)))?;
     }
     csv.flush()?;
     Ok(())
 }
 
-/// A text that a spreadsheet would take for a formula gets an apostrophe before it.
-fn no_formula(text: &str) -> String {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text.to_owned() }
+/// A cell that a spreadsheet shows and does not compute: what it would take for a formula gets an apostrophe before
+/// it, as OWASP advises; a number stays a number. What a terminal would obey is made visible.
+fn cell_text(text: &str) -> String {
+    let starts = ['=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'];
+    let number = text.parse::<f64>().is_ok_and(f64::is_finite);
+    let apostrophe = if text.starts_with(starts) && !number { "'" } else { "" };
+    let mut out = apostrophe.to_owned();
+    for c in text.chars() {
+        if is_unsafe_to_print(c) && c != '\n' {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 #[cfg(test)]
@@ -90,8 +104,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_never_a_formula() {
-        assert_eq!(no_formula("=HYPERLINK(1)"), "'=HYPERLINK(1)");
-        assert_eq!(no_formula("Income"), "Income");
+    fn a_cell_is_never_a_formula() {
+        for (text, cell) in [
+            ("=HYPERLINK(1)", "'=HYPERLINK(1)"),
+            ("+1+cmd|' /C calc'!A0", "'+1+cmd|' /C calc'!A0"),
+            ("-A1", "'-A1"),
+            ("@SUM(A1)", "'@SUM(A1)"),
+            ("\t=1", "'\\u{9}=1"),
+            ("\r=1", "'\\u{d}=1"),
+            ("\n=1", "'\n=1"),
+            ("\u{ff1d}1", "'\u{ff1d}1"),
+            ("-inf", "'-inf"),
+            ("-1.5", "-1.5"),
+            ("+7", "+7"),
+            ("Income", "Income"),
+            ("", ""),
+            ("a\u{202e}b", "a\\u{202e}b"),
+        ] {
+            assert_eq!(cell_text(text), cell, "{text:?}");
+        }
     }
 }

@@ -271,7 +271,7 @@ fn record_table(records: &[JobRecord], output: &Output) {
         .map(|record| {
             let why = match (&record.error, &record.skipped_because, &record.quality) {
                 (Some(error), ..) => format!("{}: {}", error.category, safe(&error.message)),
-                (None, Some(because), _) => format!("because of {}: {}", because.job, because.reason),
+                (None, Some(because), _) => format!("because of {}: {}", because.job, safe(&because.reason)),
                 (None, None, Some(quality)) => {
                     format!("data {}, {}/{} days", quality.flag, quality.data_days, quality.required_days)
                 }
