@@ -4,3 +4,5 @@
 mod commands;
 mod crash;
 mod watch;
+mod hostile;
+mod secrets;

@@ -83,10 +83,13 @@ pub(crate) fn shown(bytes: &[u8]) -> String {
     out
 }
 
-/// The name of a file as it can be shown; a name is what somebody else chose.
-fn printable(name: &str) -> String {
-    let mut out = String::with_capacity(name.len());
-    for c in name.chars() {
+/// A text as it can be shown whole.
+fn printable(text: String) -> String {
+    if !text.contains(is_unprintable) {
+        return text;
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
         if is_unprintable(c) {
             out.extend(c.escape_default());
         } else {
@@ -114,7 +117,7 @@ impl Findings {
 
     pub(crate) fn with_limit(file: &str, limit: usize) -> Self {
         Self {
-            file: printable(file),
+            file: printable(file.to_owned()),
             limit,
             kept: Vec::new(),
             more: 0,
@@ -128,7 +131,9 @@ impl Findings {
         self.add(Issue { file, line, column, text, message, scope });
     }
 
-    pub(crate) fn add(&mut self, issue: Issue) {
+    pub(crate) fn add(&mut self, mut issue: Issue) {
+        // Messages name other cells, files and keys.
+        issue.message = printable(issue.message);
         if self.kept.len() < self.limit {
             self.kept.push(issue);
         } else {

@@ -81,7 +81,9 @@ pub(crate) fn read(
         }
         let runbook_url = text(runbook_at);
         if let Some(url) = runbook_url.as_deref().filter(|url| !is_web_address(url)) {
-            let message = "not a web address; it must begin with https:// or http:// and have no spaces".to_owned();
+            let message =
+                "not a web address; it must begin with https:// or http:// and have no spaces, user or password"
+                    .to_owned();
             error("runbook_url", url.as_bytes(), message);
         }
         for (column, at, limit) in [("name", name_at, 200), ("owner", owner_at, 200), ("tags", tags_at, 1_000)] {
@@ -149,9 +151,14 @@ fn warn_about_currencies(portfolios: &[Portfolio], lines: &[u64], warnings: &mut
     }
 }
 
-/// Only what is safe as a link on a page.
+/// Only what is safe as a link on a page, and has no user or password in it: pages, alerts and logs show it.
 pub(crate) fn is_web_address(text: &str) -> bool {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    let unfit = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '\'' | '<' | '>' | '\\' | '`');
-    rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/') && text.len() <= 2_000 && !text.contains(unfit))
+    let unfit = |c: char| {
+        c.is_whitespace() || crate::issue::is_unprintable(c) || matches!(c, '"' | '\'' | '<' | '>' | '\\' | '`')
+    };
+    rest.is_some_and(|rest| {
+        let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        !host.is_empty() && !host.contains('@') && text.len() <= 2_000 && !text.contains(unfit)
+    })
 }

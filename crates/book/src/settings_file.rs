@@ -252,7 +252,10 @@ impl Walk<'_> {
                     if is_web_address(&text) && !text.contains(['?', '#']) {
                         s.site.base_url = Some(text.trim_end_matches('/').to_owned());
                     } else {
-                        self.error(&span, "`base_url` must begin with https:// or http:// and have no spaces, ? or #");
+                        self.error(
+                            &span,
+                            "`base_url` must begin with https:// or http:// and have no spaces, user, password, ? or #",
+                        );
                     }
                 }
             }

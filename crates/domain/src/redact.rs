@@ -137,9 +137,10 @@ pub fn redact_line(text: &str) -> String {
     redact(text).replace('\n', " ")
 }
 
-/// Whether a character would mislead where it is shown: control characters, those that change the direction of text or
-/// take no room, and those that are no characters (XML refuses some of them). They could fake lines in a log, a
-/// terminal or a page, or make two different names look the same.
+/// Whether a character would mislead where it is shown: it could fake lines, or make two different names look the same.
+///
+/// Control characters, those that change the direction of text or take no room, and those that are no characters (XML
+/// refuses some of them).
 #[must_use]
 pub fn is_unsafe_to_print(c: char) -> bool {
     c.is_control()

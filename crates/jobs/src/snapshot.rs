@@ -116,7 +116,8 @@ impl Snapshot {
     /// Pins what a book says as of a date about these portfolios (empty: all).
     #[must_use]
     pub fn of(book: &Book, as_of: NaiveDate, filter: &[PortfolioId]) -> Self {
-        let settings = book.settings.clone();
+        // What the calculations do not need is not pinned: the command of the alerts may hold a key.
+        let settings = Settings { alerts: book::AlertSettings::default(), ..book.settings.clone() };
         let sessions = settings.schedule.calendar.last_sessions(as_of, sessions_needed(&settings));
         let mut instruments = Instruments::default();
         let wanted = |id: &PortfolioId| filter.is_empty() || filter.contains(id);
@@ -133,7 +134,7 @@ impl Snapshot {
                     currency: portfolio.currency.clone(),
                     equity: portfolio.equity,
                     holdings,
-                    issues: portfolio.issues.iter().map(ToString::to_string).collect(),
+                    issues: portfolio.issues.iter().map(masked).collect(),
                     notes,
                 }
             })
@@ -153,7 +154,7 @@ impl Snapshot {
             fill(column, &sessions, book.prices.series(symbol).unwrap_or(&[]));
             let issues = book.prices.issues(symbol);
             if !issues.is_empty() {
-                price_issues.insert(symbol.clone(), issues.iter().map(ToString::to_string).collect());
+                price_issues.insert(symbol.clone(), issues.iter().map(masked).collect());
             }
         }
         let mut snapshot = Self {
@@ -252,6 +253,12 @@ impl Snapshot {
         }
         Ok(())
     }
+}
+
+/// An issue as it is pinned, and as records and pages come to quote it: it shows what stood in a wrong cell, and that
+/// may be a secret that was pasted into the wrong place.
+fn masked(issue: &book::Issue) -> String {
+    domain::redact::redact_line(&issue.to_string())
 }
 
 /// Sessions that the longest window needs, one more for the first return, and enough for prices of earlier sessions.

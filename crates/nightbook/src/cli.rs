@@ -83,7 +83,7 @@ pub(crate) enum Command {
         #[arg(long = "portfolio", value_name = "ID")]
         portfolios: Vec<PortfolioId>,
         /// What starts the run, as the record shows it.
-        #[arg(long, value_name = "NAME", default_value = "manual")]
+        #[arg(long, value_name = "NAME", default_value = "manual", value_parser = parse_trigger)]
         trigger: String,
         /// Run again, though the same run is finished.
         #[arg(long)]
@@ -225,6 +225,15 @@ pub(crate) enum ExportFormat {
     Jsonl,
     /// A table with a header line.
     Csv,
+}
+
+/// A trigger stands in every table of runs: a short text on one line.
+fn parse_trigger(text: &str) -> Result<String, String> {
+    if (1..=64).contains(&text.chars().count()) && !text.chars().any(char::is_control) {
+        Ok(text.to_owned())
+    } else {
+        Err("write 1 to 64 characters, none of them a control character".to_owned())
+    }
 }
 
 /// Reads `30d`, `12h` or `90m`.

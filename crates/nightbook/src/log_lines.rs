@@ -1,6 +1,6 @@
 //! The lines of the logs: what comes from outside is masked and made printable here, whoever logs it.
 
-use std::fmt::{self, Debug, Write as _};
+use std::fmt::{self, Debug};
 
 use anstyle::{AnsiColor, Style};
 use chrono::{SecondsFormat, Utc};

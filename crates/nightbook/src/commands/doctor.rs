@@ -16,11 +16,12 @@ pub(crate) async fn run(data: &Path, output: &Output) -> anyhow::Result<ExitCode
     let store = reading::open(data)?;
     let report = store.doctor().await?;
     let usage = store.disk_usage()?;
+    let problems: Vec<String> = report.problems.iter().map(|problem| safe(problem)).collect();
     if output.is_json() {
-        output.json(&json!({ "checked": report.checked, "problems": report.problems, "bytes": usage }))?;
+        output.json(&json!({ "checked": report.checked, "problems": problems, "bytes": usage }))?;
     } else {
-        for problem in &report.problems {
-            output.line(&format!("problem: {}", safe(problem)));
+        for problem in &problems {
+            output.line(&format!("problem: {problem}"));
         }
         for (what, number) in &report.checked {
             output.line(&format!("checked {number} {what}"));
@@ -28,9 +29,9 @@ pub(crate) async fn run(data: &Path, output: &Output) -> anyhow::Result<ExitCode
         for (what, bytes) in &usage {
             output.line(&format!("{what}: {:.1} MB", *bytes as f64 / 1e6));
         }
-        output.line(&count(report.problems.len(), "problem"));
+        output.line(&count(problems.len(), "problem"));
     }
-    Ok(if report.problems.is_empty() { ExitCode::SUCCESS } else { NOT_WELL.into() })
+    Ok(if problems.is_empty() { ExitCode::SUCCESS } else { NOT_WELL.into() })
 }
 
 /// Runs `backup`.
