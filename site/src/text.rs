@@ -1,7 +1,7 @@
 //! Texts as pages show them: hostile characters, times, durations.
 
 use chrono::{DateTime, Utc};
-use domain::redact::is_unsafe_to_print;
+use domain::redact::misleads;
 
 /// The text with characters that would hide or reorder what is shown made visible.
 pub(crate) fn visible(text: &str) -> String {
@@ -9,7 +9,7 @@ pub(crate) fn visible(text: &str) -> String {
     for c in text.chars() {
         match c {
             '\n' => out.push('\n'),
-            c if is_unsafe_to_print(c) => out.push_str(&format!("[U+{:04X}]", u32::from(c))),
+            c if misleads(c) => out.push_str(&format!("[U+{:04X}]", u32::from(c))),
             c => out.push(c),
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use domain::redact::is_unsafe_to_print;
+use domain::redact::misleads;
 use e2e::{program, text, write_book};
 use html5ever::tendril::TendrilSink as _;
 use markup5ever_rcdom::{Handle, NodeData, RcDom};
@@ -87,7 +87,7 @@ fn row(cells: &[&str]) -> Vec<String> {
 
 /// A text that may stand for a symbol.
 fn symbol(text: &str) -> String {
-    text.chars().filter(|c| !is_unsafe_to_print(*c)).take(64).collect::<String>().trim().to_owned()
+    text.chars().filter(|c| !misleads(*c)).take(64).collect::<String>().trim().to_owned()
 }
 
 fn cut(text: &str, length: usize) -> String {
@@ -152,7 +152,7 @@ fn assert_printable(what: &str, bytes: &[u8]) {
     let all = std::str::from_utf8(bytes).unwrap_or_else(|error| panic!("{what} is no UTF-8: {error}"));
     let plain = regex::Regex::new("\u{1b}\\[[0-9;]*m").unwrap().replace_all(all, "");
     for line in plain.lines() {
-        let bad = line.chars().find(|c| is_unsafe_to_print(*c));
+        let bad = line.chars().find(|c| misleads(*c));
         assert_eq!(bad, None, "{what}: {line:?}");
     }
 }
@@ -325,7 +325,7 @@ fn logs_are_lines_of_json(stderr: &[u8], least: usize) {
     let logs = std::str::from_utf8(stderr).unwrap();
     assert!(logs.lines().count() >= least, "{logs}");
     for line in logs.lines() {
-        assert_eq!(line.chars().find(|c| is_unsafe_to_print(*c)), None, "{line}");
+        assert_eq!(line.chars().find(|c| misleads(*c)), None, "{line}");
         let value: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         assert!(value["timestamp"].is_string() && value["level"].is_string() && value["message"].is_string(), "{line}");
     }
@@ -355,14 +355,14 @@ fn the_site_is_ours(site: &Path, plain_site: &Path, names: &[String]) {
             let icon = link.starts_with("data:image/svg+xml,%3Csvg ");
             assert!(icon || !link.contains(':'), "{name} leads to {link}");
         }
-        assert!(!page.text.chars().any(|c| c != '\n' && is_unsafe_to_print(c)), "{name}");
+        assert!(!page.text.chars().any(|c| c != '\n' && misleads(c)), "{name}");
         let size = std::fs::metadata(path).unwrap().len();
         assert!(size < 400_000, "{name} has {size} bytes");
     }
     for (at, name) in names.iter().enumerate().skip(IDS.len()) {
         let page = page_of(&site.join(format!("portfolios/p{at:03}/index.html")));
-        let seen: String = name.chars().filter(|c| !is_unsafe_to_print(*c)).take(20).collect();
-        let hidden = name.chars().any(is_unsafe_to_print);
+        let seen: String = name.chars().filter(|c| !misleads(*c)).take(20).collect();
+        let hidden = name.chars().any(misleads);
         assert!(hidden || page.text.contains(&seen), "portfolio {at} does not show {seen:?}");
         assert!(!hidden || page.text.contains("[U+"), "portfolio {at} hides what {name:?} has");
     }

@@ -1,7 +1,7 @@
 //! What is wrong with a book: one [`Issue`] a finding, collected for all files at once.
 
 use domain::ids::PortfolioId;
-pub(crate) use domain::redact::is_unsafe_to_print as is_unprintable;
+pub(crate) use domain::redact::misleads as is_unprintable;
 use serde::{Deserialize, Serialize};
 
 /// How many characters of an offending text an issue shows.

@@ -84,7 +84,7 @@ pub fn redact(text: &str) -> String {
     let mut out = String::with_capacity(head.len());
     let mut chars = 0;
     for c in head.chars() {
-        let escaped = is_unsafe_to_print(c) && c != '\n';
+        let escaped = misleads(c) && c != '\n';
         chars += if escaped { c.escape_unicode().count() } else { 1 };
         if chars > MAX_MESSAGE_CHARS {
             out.push('…');
@@ -142,7 +142,7 @@ pub fn redact_line(text: &str) -> String {
 /// Control characters, those that change the direction of text or take no room, and those that are no characters (XML
 /// refuses some of them).
 #[must_use]
-pub fn is_unsafe_to_print(c: char) -> bool {
+pub fn misleads(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{061c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
         || matches!(c, '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{fdd0}'..='\u{fdef}' | '\u{e0000}'..='\u{e007f}')
@@ -241,7 +241,7 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_that_misleads_is_left(text in "[ -~\u{7f}-\u{9f}\u{2028}\u{202e}\u{fffe}]{0,200}") {
-            prop_assert!(!redact_line(&text).chars().any(is_unsafe_to_print));
+            prop_assert!(!redact_line(&text).chars().any(misleads));
         }
 
         #[test]

@@ -107,7 +107,7 @@ pub(crate) fn set_up(
         }
     };
     tracing_subscriber::registry().with(console).with(file).init();
-    std::panic::set_hook(Box::new(|panic| log_panic(panic)));
+    std::panic::set_hook(Box::new(log_panic));
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::io::Write as _;
 
 use anstyle::{AnsiColor, Style};
-use domain::redact::is_unsafe_to_print;
+use domain::redact::misleads;
 use domain::summary::RunSummary;
 use domain::words::{JobStatus, RunStatus};
 use serde::Serialize;
@@ -120,14 +120,14 @@ pub(crate) fn job_word(status: JobStatus) -> String {
 /// JSON with the characters escaped that a terminal would obey and JSON lets stand. The value stays the same.
 pub(crate) fn printable_json(json: &str) -> Cow<'_, str> {
     // Line feeds are the layout of the document: inside a text they are escaped already.
-    let misleads = |c: char| c != '\n' && is_unsafe_to_print(c);
-    if !json.contains(misleads) {
+    let escaped = |c: char| c != '\n' && misleads(c);
+    if !json.contains(escaped) {
         return Cow::Borrowed(json);
     }
     let mut out = String::with_capacity(json.len() + 16);
     let mut units = [0; 2];
     for c in json.chars() {
-        if misleads(c) {
+        if escaped(c) {
             for unit in c.encode_utf16(&mut units) {
                 out.push_str(&format!("\\u{unit:04x}"));
             }
@@ -153,7 +153,7 @@ mod tests {
             serde_json::json!({"a": "x\u{9b}31m\u{202e}\u{7f}\u{e0041}\n\u{1b}\u{fffe}ü", "b": ["\u{2028}", 1.5]});
         for json in [value.to_string(), serde_json::to_string_pretty(&value).unwrap()] {
             let printed = printable_json(&json);
-            assert!(!printed.chars().any(|c| c != '\n' && is_unsafe_to_print(c)), "{printed}");
+            assert!(!printed.chars().any(|c| c != '\n' && misleads(c)), "{printed}");
             assert_eq!(serde_json::from_str::<serde_json::Value>(&printed).unwrap(), value);
         }
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use domain::record::JobRecord;
-use domain::redact::is_unsafe_to_print;
+use domain::redact::misleads;
 
 use crate::cli::ExportFormat;
 use crate::commands::show::all_records;
@@ -90,7 +90,7 @@ fn cell_text(text: &str) -> String {
     let apostrophe = if text.starts_with(starts) && !number { "'" } else { "" };
     let mut out = apostrophe.to_owned();
     for c in text.chars() {
-        if is_unsafe_to_print(c) && c != '\n' {
+        if misleads(c) && c != '\n' {
             out.extend(c.escape_unicode());
         } else {
             out.push(c);
