@@ -132,7 +132,9 @@ impl Findings {
     }
 
     pub(crate) fn add(&mut self, mut issue: Issue) {
-        // Messages name other cells, files and keys.
+        // Files and columns have names that somebody else chose, and messages name other cells, files and keys.
+        issue.file = printable(issue.file);
+        issue.column = printable(issue.column);
         issue.message = printable(issue.message);
         if self.kept.len() < self.limit {
             self.kept.push(issue);

@@ -12,6 +12,8 @@ use crate::value;
 const MAX_FIELD: usize = 64 << 10;
 /// A line, or a row whose quoted fields span several, may have this many.
 const MAX_ROW: usize = 1 << 20;
+/// A header may name this many columns: each is compared with those that are known.
+const MAX_COLUMNS: usize = 1_000;
 /// Read at a time.
 const BLOCK: usize = 256 << 10;
 
@@ -379,6 +381,16 @@ impl Table {
 
     fn read_header(&mut self, row: &Row, columns: &Columns, errors: &mut Findings, warnings: &mut Findings) {
         let line = row.line;
+        if row.len() > MAX_COLUMNS {
+            let message = format!(
+                "the header has {} columns, allowed are {}; the columns needed are {}",
+                value::grouped(row.len() as u64),
+                value::grouped(MAX_COLUMNS as u64),
+                columns.required.join(", ")
+            );
+            errors.push(line, "", row.raw(), message, Scope::Book);
+            return;
+        }
         self.header = (0..row.len()).map(|at| String::from_utf8_lossy(row.field(Some(at))).into_owned()).collect();
         let known = || columns.required.iter().chain(columns.optional).copied();
         let mut usable = true;
@@ -562,6 +574,7 @@ mod tests {
         assert!(first(b"a,\"b,c\n").contains("in the header: the quote"));
         assert!(first(b"\xff\xfea\0,\0").contains("UTF-16"));
         assert!(first(b"\x1f\x8b\x08\0").contains(".csv.gz"));
+        assert!(first("a,".repeat(1_000).as_bytes()).contains("the header has 1,001 columns, allowed are 1,000"));
         assert!(first(b"PK\x03\x04").contains("export it as CSV"));
     }
 

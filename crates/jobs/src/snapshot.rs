@@ -1,6 +1,7 @@
 //! The pinned inputs of a run: what the jobs may see, and nothing after `as_of`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
 
 use book::{Book, Class, Lot, OptionTerms, Settings};
 use chrono::NaiveDate;
@@ -16,6 +17,18 @@ const HEADER: &[u8] = b"nightbook-snapshot\x001";
 /// Fast, and within a few per cent of the size of slower levels: the bulk are prices.
 const COMPRESSION: i32 = 3;
 
+/// Until this size a snapshot may expand as much as it likes.
+const FREE_EXPANSION: u64 = 64 << 20;
+
+/// Beyond it, by no more than this factor. Prices compress a few times, gaps more; a bomb a thousandfold.
+const MAX_EXPANSION: u64 = 200;
+
+/// How large a snapshot of so many stored bytes may be.
+const fn largest(stored: usize) -> u64 {
+    let relative = (stored as u64).saturating_mul(MAX_EXPANSION);
+    if relative > FREE_EXPANSION { relative } else { FREE_EXPANSION }
+}
+
 /// Why bytes are no snapshot.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
@@ -27,6 +40,11 @@ pub enum SnapshotError {
     /// They cannot be decompressed.
     #[error("the pinned inputs cannot be decompressed")]
     Compression(#[source] std::io::Error),
+    /// They are larger than what is read back.
+    #[error(
+        "the pinned inputs take {0} bytes and expand more than {MAX_EXPANSION}-fold: too many symbols have no prices; take them out of the book"
+    )]
+    TooLarge(usize),
     /// They cannot be decoded.
     #[error("the pinned inputs cannot be decoded")]
     Decode(#[source] rmp_serde::decode::Error),
@@ -223,6 +241,9 @@ impl Snapshot {
     pub fn encode(&self) -> Result<Vec<u8>, SnapshotError> {
         let plain = rmp_serde::to_vec_named(self).map_err(SnapshotError::Encode)?;
         let packed = zstd::bulk::compress(&plain, COMPRESSION).map_err(SnapshotError::Compression)?;
+        if plain.len() as u64 > largest(packed.len()) {
+            return Err(SnapshotError::TooLarge(plain.len()));
+        }
         let mut bytes = HEADER.to_vec();
         bytes.extend_from_slice(&packed);
         Ok(bytes)
@@ -235,7 +256,8 @@ impl Snapshot {
     pub fn decode(bytes: &[u8]) -> Result<Self, SnapshotError> {
         let packed = bytes.strip_prefix(HEADER).ok_or(SnapshotError::Header)?;
         let reader = zstd::stream::read::Decoder::new(packed).map_err(SnapshotError::Compression)?;
-        let snapshot: Self = rmp_serde::from_read(reader).map_err(SnapshotError::Decode)?;
+        // Bytes that claim more end here, as if they broke off.
+        let snapshot: Self = rmp_serde::from_read(reader.take(largest(packed.len()))).map_err(SnapshotError::Decode)?;
         snapshot.check()?;
         Ok(snapshot)
     }

@@ -3,7 +3,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use fuzz::{TARGETS, Target, find, fuzz, keep_panics, stands};
+use fuzz::{TARGETS, Target, corpus, find, fuzz, keep_panics, stands};
 
 const SEED: u64 = 20_261_124;
 
@@ -56,4 +56,18 @@ fn a_failure_is_found_kept_and_found_again() {
     assert!(stands(&WEAK, &kept).is_err());
     assert_eq!(fuzz(&WEAK, WEAK.iterations, SEED).unwrap().0, inputs, "the same seed fails at the same input");
     assert!(stands(&GREEDY, b"").unwrap_err().contains("bytes of memory"));
+}
+
+#[test]
+fn pinned_inputs_that_expand_without_end_are_refused_both_ways() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let (_, whole) = corpus(find("snapshot").unwrap()).unwrap().pop().unwrap();
+    let mut snapshot = jobs::Snapshot::decode(&whole).unwrap();
+    snapshot.settings.site.title = " ".repeat(65 << 20);
+    assert!(matches!(snapshot.encode(), Err(jobs::SnapshotError::TooLarge(_))));
+    let plain = rmp_serde::to_vec_named(&snapshot).unwrap();
+    let head = &whole[..20];
+    let bomb = [head, &zstd::bulk::compress(&plain, 1).unwrap()].concat();
+    assert!(bomb.len() < 100_000, "{} bytes", bomb.len());
+    assert!(matches!(jobs::Snapshot::decode(&bomb), Err(jobs::SnapshotError::Decode(_))));
 }

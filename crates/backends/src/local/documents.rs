@@ -1,6 +1,7 @@
 //! The documents: full results in one pack a run, pinned inputs by the hash of their content.
 
 use std::fs::File;
+use std::io::Read as _;
 use std::os::unix::fs::FileExt as _;
 
 use async_trait::async_trait;
@@ -18,6 +19,24 @@ const RESULTS_LEVEL: i32 = 3;
 
 /// Inputs: one file a night.
 const SNAPSHOT_LEVEL: i32 = 3;
+
+/// Until this size a document may expand as much as it likes.
+const FREE_EXPANSION: u64 = 64 << 20;
+
+/// Beyond it, by no more than this factor: the hash is checked on the whole, so the whole must not fill the memory.
+const MAX_EXPANSION: u64 = 200;
+
+/// Decompresses a stored document.
+fn unpacked(packed: &[u8]) -> std::io::Result<Vec<u8>> {
+    let limit = FREE_EXPANSION.max((packed.len() as u64).saturating_mul(MAX_EXPANSION));
+    let mut document = Vec::new();
+    zstd::stream::read::Decoder::new(packed)?.take(limit + 1).read_to_end(&mut document)?;
+    if document.len() as u64 > limit {
+        let message = format!("it expands more than {MAX_EXPANSION}-fold, which no document does");
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, message));
+    }
+    Ok(document)
+}
 
 #[async_trait]
 impl Documents for LocalStore {
@@ -78,8 +97,8 @@ impl Documents for LocalStore {
             }
             Err(error) => return Err(OpError::Io(error).told("read the pinned inputs")),
         };
-        let bytes = zstd::stream::decode_all(packed.as_slice())
-            .map_err(|error| StoreError::Damaged { what: what(), detail: error.to_string() })?;
+        let bytes =
+            unpacked(&packed).map_err(|error| StoreError::Damaged { what: what(), detail: error.to_string() })?;
         if ContentHash::of(&bytes) == *hash {
             Ok(bytes)
         } else {
@@ -114,11 +133,27 @@ impl LocalStore {
         }
         let mut packed = vec![0; length];
         pack.read_exact_at(&mut packed, offset).map_err(|error| broken(format!("{}: {error}", path.display())))?;
-        let json = zstd::stream::decode_all(packed.as_slice()).map_err(|error| broken(error.to_string()))?;
+        let json = unpacked(&packed).map_err(|error| broken(error.to_string()))?;
         if ContentHash::of(&json) == *hash {
             Ok(json)
         } else {
             Err(broken("their content does not fit their hash".into()))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_that_expands_without_end_is_stopped() {
+        let document = vec![b' '; 1_000_000];
+        let packed = zstd::bulk::compress(&document, RESULTS_LEVEL).unwrap();
+        assert_eq!(unpacked(&packed).unwrap(), document);
+        let bomb = zstd::stream::encode_all(std::io::repeat(b' ').take(FREE_EXPANSION + 2), 1).unwrap();
+        assert!(bomb.len() < 100_000);
+        assert!(unpacked(&bomb).unwrap_err().to_string().contains("more than 200-fold"));
+        assert!(unpacked(&packed[..packed.len() - 3]).is_err());
     }
 }
