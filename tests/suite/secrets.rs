@@ -152,7 +152,7 @@ fn no_surface_of_a_run_shows_a_secret() {
         assert!(snapshot.portfolios.iter().any(|portfolio| !portfolio.issues.is_empty()));
         assert!(!snapshot.price_issues.is_empty());
     }
-    println!("canaries={} hits=0 bytes={seen}", CANARIES.len());
+    eprintln!("canaries={} hits=0 bytes={seen}", CANARIES.len());
 }
 
 #[test]

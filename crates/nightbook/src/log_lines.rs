@@ -185,4 +185,17 @@ mod tests {
         assert!(!out.contains("C4nary"), "{out}");
         assert!(out.contains(" WARN message a") && out.contains("event=an.event"), "{out}");
     }
+
+    #[test]
+    fn a_panic_is_a_line_like_any_other() {
+        std::panic::set_hook(Box::new(crate::logging::log_panic));
+        let out = lines_of(LogLines::Json, || {
+            assert!(std::panic::catch_unwind(|| panic!("{HOSTILE}")).is_err());
+        });
+        drop(std::panic::take_hook());
+        let line: Value = serde_json::from_str(out.trim_end()).unwrap_or_else(|error| panic!("{error}: {out}"));
+        assert_eq!((&line["level"], &line["event"]), (&"ERROR".into(), &"panic".into()));
+        assert!(line["place"].as_str().unwrap().contains("log_lines.rs"), "{out}");
+        assert!(line["message"].as_str().unwrap().contains("apikey=***") && !out.contains("C4nary"), "{out}");
+    }
 }

@@ -113,7 +113,7 @@ pub(crate) fn set_up(
 
 /// A panic as an event like any other: what the panicking part had in hand is masked, and the line is a log line.
 /// Where errors are not logged at all, it is still said.
-fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
+pub(crate) fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
     let message = panic.payload_as_str().unwrap_or("without a message");
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
     let backtrace = std::backtrace::Backtrace::capture();

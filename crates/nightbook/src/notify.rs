@@ -8,10 +8,13 @@ use domain::alert::RunAlert;
 use domain::ports::Notifier;
 use domain::record::JobError;
 use domain::words::ErrorCategory;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// How long the command may take.
 const COMMAND_LIMIT: Duration = Duration::from_secs(60);
+
+/// How much of what a failing command says is kept; a message is shorter still.
+const SAID_BYTES: u64 = 16 << 10;
 
 /// Logs an alert, and hands it to a command where there is one.
 #[derive(Debug, Clone)]
@@ -59,22 +62,32 @@ async fn run_command(command: &[String], alert: &RunAlert) -> Result<(), JobErro
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| failed(format!("{program:?} could not be started: {error}")))?;
-    let stdin = child.stdin.take();
-    let delivered = async {
+    let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
+    let told = async {
         if let Some(mut stdin) = stdin {
             // A command that does not read its input is not wrong; its exit code tells.
             let _ = stdin.write_all(&json).await;
         }
-        child.wait_with_output().await
     };
-    let output = tokio::time::timeout(COMMAND_LIMIT, delivered)
+    let heard = async {
+        let mut said = Vec::new();
+        if let Some(stderr) = stderr {
+            let mut head = stderr.take(SAID_BYTES);
+            // What cannot be read is not said; the rest is read so that the command can end, and not kept.
+            let _ = head.read_to_end(&mut said).await;
+            let _ = tokio::io::copy(&mut head.into_inner(), &mut tokio::io::sink()).await;
+        }
+        said
+    };
+    let delivered = async { tokio::join!(told, heard, child.wait()) };
+    let ((), said, status) = tokio::time::timeout(COMMAND_LIMIT, delivered)
         .await
-        .map_err(|_| failed(format!("{program:?} took longer than {} s", COMMAND_LIMIT.as_secs())))?
-        .map_err(|error| failed(format!("{program:?} could not be waited for: {error}")))?;
-    if output.status.success() {
+        .map_err(|_| failed(format!("{program:?} took longer than {} s", COMMAND_LIMIT.as_secs())))?;
+    let status = status.map_err(|error| failed(format!("{program:?} could not be waited for: {error}")))?;
+    if status.success() {
         Ok(())
     } else {
-        let said = String::from_utf8_lossy(&output.stderr);
-        Err(failed(format!("{program:?} ended with {}: {}", output.status, said.trim())))
+        let said = String::from_utf8_lossy(&said);
+        Err(failed(format!("{program:?} ended with {status}: {}", said.trim())))
     }
 }

@@ -15,7 +15,7 @@ fn bounded(name: &str) {
     let target = find(name).unwrap();
     keep_panics();
     let (inputs, failure) = fuzz(target, target.iterations, SEED).unwrap();
-    println!("{name}: inputs={inputs}");
+    eprintln!("{name}: inputs={inputs}");
     if let Some(failure) = failure {
         // The hook keeps panics; this one is to be seen.
         eprintln!("{failure}");
