@@ -24,10 +24,10 @@ pub struct JobCounts {
 }
 
 impl JobCounts {
-    /// All of them.
+    /// All of them. Stored counts are not trusted to add up: beyond the largest number it stays there.
     #[must_use]
     pub const fn total(&self) -> u64 {
-        self.success + self.failed + self.skipped + self.missing
+        self.success.saturating_add(self.failed).saturating_add(self.skipped).saturating_add(self.missing)
     }
 
     /// Counts one record of this status; what has not ended counts as missing.
@@ -42,10 +42,10 @@ impl JobCounts {
 
     /// Adds others to these.
     pub const fn add_all(&mut self, other: &Self) {
-        self.success += other.success;
-        self.failed += other.failed;
-        self.skipped += other.skipped;
-        self.missing += other.missing;
+        self.success = self.success.saturating_add(other.success);
+        self.failed = self.failed.saturating_add(other.failed);
+        self.skipped = self.skipped.saturating_add(other.skipped);
+        self.missing = self.missing.saturating_add(other.missing);
     }
 }
 
@@ -119,13 +119,14 @@ impl Fold {
             return false;
         }
         self.jobs.add_all(&entry.jobs);
-        self.processed += u32::from(entry.processed);
-        match entry.quality {
-            Some(QualityFlag::Full) => self.quality[0] += 1,
-            Some(QualityFlag::Limited) => self.quality[1] += 1,
-            Some(QualityFlag::Failed) => self.quality[2] += 1,
-            None => {}
-        }
+        self.processed = self.processed.saturating_add(u32::from(entry.processed));
+        let counted = match entry.quality {
+            Some(QualityFlag::Full) => &mut self.quality[0],
+            Some(QualityFlag::Limited) => &mut self.quality[1],
+            Some(QualityFlag::Failed) => &mut self.quality[2],
+            None => return true,
+        };
+        *counted = counted.saturating_add(1);
         true
     }
 }

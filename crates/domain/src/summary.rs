@@ -154,8 +154,9 @@ impl RunSummary {
     pub fn verdict(&self) -> String {
         let of = format!("{} of {} jobs succeeded", self.successful_jobs, self.total_jobs);
         let cause = || {
-            let explained: u64 = self.failures.first().map_or(0, |cluster| cluster.count + cluster.skipped);
-            let bad = self.failed_jobs + self.skipped_jobs;
+            let explained: u64 =
+                self.failures.first().map_or(0, |cluster| cluster.count.saturating_add(cluster.skipped));
+            let bad = self.failed_jobs.saturating_add(self.skipped_jobs);
             match (self.failures.len(), bad) {
                 (0, _) => String::new(),
                 (1, _) => format!(", 1 cause explains all {bad} that failed or were skipped"),

@@ -21,7 +21,7 @@ pub static TARGETS: [Target; 11] = [
     Target { name: "portfolios", run: books::portfolios, iterations: 1_500 },
     Target { name: "positions", run: books::positions, iterations: 1_500 },
     Target { name: "prices", run: books::prices, iterations: 1_500 },
-    Target { name: "settings", run: books::settings, iterations: 2_500 },
+    Target { name: "settings", run: books::settings, iterations: 1_500 },
     Target { name: "message", run: stored::message, iterations: 4_000 },
     Target { name: "stored", run: stored::stored, iterations: 4_000 },
     Target { name: "snapshot", run: stored::snapshot, iterations: 1_500 },

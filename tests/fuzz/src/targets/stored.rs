@@ -42,13 +42,19 @@ pub(super) fn message(data: &[u8]) {
 
 /// Items as the stores decode them, and what the domain makes of them.
 pub(super) fn stored(data: &[u8]) {
-    parsed::<JobRecord>(data);
-    parsed::<PlannedPortfolio>(data);
-    parsed::<Vec<PlannedPortfolio>>(data);
-    parsed::<Vec<Cell>>(data);
-    parsed::<PortfolioRun>(data);
-    parsed::<AlertState>(data);
+    let _ = is_an_item(data);
+}
+
+/// Whether the bytes are any of the items that are stored.
+fn is_an_item(data: &[u8]) -> bool {
+    let mut is_one = parsed::<JobRecord>(data).is_some()
+        | parsed::<PlannedPortfolio>(data).is_some()
+        | parsed::<Vec<PlannedPortfolio>>(data).is_some()
+        | parsed::<Vec<Cell>>(data).is_some()
+        | parsed::<PortfolioRun>(data).is_some()
+        | parsed::<AlertState>(data).is_some();
     if let Some(mut fold) = parsed::<Fold>(data) {
+        is_one = true;
         let before = fold.jobs;
         let entry = FoldEntry { index: 7, jobs: before, processed: true, quality: None };
         let new = !fold.done.contains(&7);
@@ -57,17 +63,21 @@ pub(super) fn stored(data: &[u8]) {
         let _ = fold.jobs.total();
     }
     if let Some(summary) = parsed::<RunSummary>(data) {
+        is_one = true;
         let _ = (summary.verdict(), RunAlert::of(&summary, "https://example.com/"), disagreement(&summary, &[]));
     }
     if let Some(item) = parsed::<WorkItem>(data) {
+        is_one = true;
         let _ = (FoldEntry::of(&item, 9), portfolio_quality(&item), complete_records(&item, &[]));
     }
     if let Some(run) = parsed::<Run>(data) {
+        is_one = true;
         let event = RunEvent::Cancel { now: now() };
         let _ = (run.gives_up_at(), run.is_closed(), run.next(&event));
         let summary = summarise(&run, &[], &BTreeMap::new());
         let _ = (summary.verdict(), run.plan.as_ref().map(domain::run::SealedPlan::total_jobs));
     }
+    is_one
 }
 
 /// Pinned inputs: as they are stored, or the plain `MessagePack` inside, so that changes get past the decompression.
@@ -122,5 +132,18 @@ struct Still;
 impl Clock for Still {
     fn now(&self) -> DateTime<Utc> {
         now()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_stored_item_of_the_corpus_is_one() {
+        for (file, input) in crate::corpus(crate::find("stored").unwrap()).unwrap() {
+            assert!(is_an_item(&input), "{} is no stored item any more: write it anew", file.display());
+        }
+        assert!(!is_an_item(b"{}"));
     }
 }
