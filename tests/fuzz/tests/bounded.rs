@@ -71,3 +71,47 @@ fn pinned_inputs_that_expand_without_end_are_refused_both_ways() {
     assert!(bomb.len() < 100_000, "{} bytes", bomb.len());
     assert!(matches!(jobs::Snapshot::decode(&bomb), Err(jobs::SnapshotError::Decode(_))));
 }
+
+#[test]
+fn pinned_inputs_that_contradict_themselves_are_refused_or_worked_on() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    keep_panics();
+    let target = find("snapshot").unwrap();
+    let (_, whole) = corpus(target).unwrap().pop().unwrap();
+    let good = jobs::Snapshot::decode(&whole).unwrap();
+    assert!(!good.portfolios.is_empty() && good.fits.iter().any(|fit| !fit.univariate.is_empty()));
+    let changes: [(&str, fn(&mut jobs::Snapshot)); 13] = [
+        ("no fits of factors", |s| s.fits.iter_mut().for_each(|fit| fit.univariate.clear())),
+        ("no fit of all factors", |s| s.fits.iter_mut().for_each(|fit| fit.multivariate.betas.clear())),
+        ("symbols backwards", |s| s.symbols.reverse()),
+        ("sessions backwards", |s| s.sessions.reverse()),
+        ("no sessions", |s| (s.sessions, s.closes) = (Vec::new(), Vec::new())),
+        ("no symbols", |s| (s.symbols, s.closes, s.fits) = (Vec::new(), Vec::new(), Vec::new())),
+        ("windows of nothing", |s| (s.settings.factor_analysis.window, s.settings.correlations.window) = (0, 0)),
+        ("windows without end", |s| {
+            (s.settings.factor_analysis.window, s.settings.snapshot.risk_window) = (u32::MAX, u32::MAX);
+            s.settings.correlations.window = u32::MAX;
+        }),
+        ("closes that are no prices", |s| {
+            let odd = [0.0, -1.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, f64::MAX, f64::MIN_POSITIVE];
+            s.closes.iter_mut().zip(odd.iter().cycle()).for_each(|(close, odd)| *close = *odd);
+        }),
+        ("instruments of nothing", |s| {
+            s.instruments.iter_mut().for_each(|i| (i.symbol.clear(), i.mark = Some(f64::NAN)).0)
+        }),
+        ("options without terms", |s| {
+            s.instruments.iter_mut().for_each(|i| (i.class, i.option) = (book::Class::Option, None))
+        }),
+        ("lots of nothing", |s| s.portfolios.iter_mut().flat_map(|p| &mut p.holdings).for_each(|h| h.lots.clear())),
+        ("another date", |s| s.as_of = chrono::NaiveDate::MAX),
+    ];
+    for (what, change) in changes {
+        let mut snapshot = good.clone();
+        change(&mut snapshot);
+        let plain = rmp_serde::to_vec_named(&snapshot).unwrap();
+        if let Err(message) = stands(target, &plain) {
+            eprintln!("{what}: {message}");
+            panic!("{what} was not stood");
+        }
+    }
+}
