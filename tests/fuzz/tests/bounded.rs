@@ -72,6 +72,9 @@ fn pinned_inputs_that_expand_without_end_are_refused_both_ways() {
     assert!(matches!(jobs::Snapshot::decode(&bomb), Err(jobs::SnapshotError::Decode(_))));
 }
 
+/// What makes pinned inputs contradict themselves.
+type Change = fn(&mut jobs::Snapshot);
+
 #[test]
 fn pinned_inputs_that_contradict_themselves_are_refused_or_worked_on() {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
@@ -80,7 +83,7 @@ fn pinned_inputs_that_contradict_themselves_are_refused_or_worked_on() {
     let (_, whole) = corpus(target).unwrap().pop().unwrap();
     let good = jobs::Snapshot::decode(&whole).unwrap();
     assert!(!good.portfolios.is_empty() && good.fits.iter().any(|fit| !fit.univariate.is_empty()));
-    let changes: [(&str, fn(&mut jobs::Snapshot)); 13] = [
+    let changes: [(&str, Change); 13] = [
         ("no fits of factors", |s| s.fits.iter_mut().for_each(|fit| fit.univariate.clear())),
         ("no fit of all factors", |s| s.fits.iter_mut().for_each(|fit| fit.multivariate.betas.clear())),
         ("symbols backwards", |s| s.symbols.reverse()),
