@@ -6,9 +6,9 @@ use std::process::{Command, Output, Stdio};
 
 use domain::redact::misleads;
 use e2e::{program, text, write_book};
-use html5ever::tendril::TendrilSink as _;
-use markup5ever_rcdom::{Handle, NodeData, RcDom};
 use serde_json::Value;
+
+use crate::surfaces::{assert_printable, elements_of_xml, files, page_of};
 
 /// What a name may be, however it looks: markup, traversal, formulas, text that runs backwards or takes no room.
 fn accepted() -> Vec<String> {
@@ -145,113 +145,6 @@ fn write_named(folder: &Path, names: &[String], title: &str) {
 /// Runs the program with its colours on, so that what it writes of its own can be told from what comes from outside.
 fn coloured(arguments: &[&str]) -> Output {
     Command::new(program().unwrap()).args(arguments).env("CLICOLOR_FORCE", "1").stdin(Stdio::null()).output().unwrap()
-}
-
-/// What a terminal would obey besides colours; the names hold no colour codes.
-fn assert_printable(what: &str, bytes: &[u8]) {
-    let all = std::str::from_utf8(bytes).unwrap_or_else(|error| panic!("{what} is no UTF-8: {error}"));
-    let plain = regex::Regex::new("\u{1b}\\[[0-9;]*m").unwrap().replace_all(all, "");
-    for line in plain.lines() {
-        let bad = line.chars().find(|c| misleads(*c));
-        assert_eq!(bad, None, "{what}: {line:?}");
-    }
-}
-
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
-    }
-    found.sort();
-    found
-}
-
-/// Elements with their attributes, texts of scripts, and everything that stands in `href` or `src`.
-#[derive(Default)]
-struct Page {
-    tags: BTreeSet<String>,
-    scripts: Vec<String>,
-    links: Vec<String>,
-    text: String,
-}
-
-fn text_of(node: &Handle) -> String {
-    let children = node.children.borrow();
-    children
-        .iter()
-        .map(
-            |child| {
-                if let NodeData::Text { contents } = &child.data {
-                    contents.borrow().to_string()
-                } else {
-                    text_of(child)
-                }
-            },
-        )
-        .collect()
-}
-
-fn look_at(node: &Handle, page: &mut Page) {
-    match &node.data {
-        NodeData::Element { name, attrs, .. } => {
-            let attrs = attrs.borrow();
-            let mut names: Vec<String> = attrs.iter().map(|attr| attr.name.local.to_string()).collect();
-            names.sort();
-            page.tags.insert(format!("{} {}", name.local, names.join(" ")));
-            if &*name.local == "script" {
-                page.scripts.push(text_of(node));
-            }
-            let links =
-                attrs.iter().filter(|attr| matches!(&*attr.name.local, "href" | "src" | "action" | "xlink:href"));
-            page.links.extend(links.map(|attr| attr.value.to_string()));
-        }
-        NodeData::Text { contents } => page.text.push_str(&contents.borrow()),
-        NodeData::Comment { contents } => panic!("a comment that no template has: {contents}"),
-        _ => {}
-    }
-    for child in node.children.borrow().iter() {
-        look_at(child, page);
-    }
-}
-
-fn page_of(path: &Path) -> Page {
-    let dom = html5ever::parse_document(RcDom::default(), html5ever::ParseOpts::default())
-        .one(std::fs::read_to_string(path).unwrap());
-    let mut page = Page::default();
-    look_at(&dom.document, &mut page);
-    page
-}
-
-/// The XML is well-formed; the names of its elements.
-fn elements_of_xml(path: &Path) -> BTreeSet<String> {
-    use quick_xml::events::Event;
-    let content = std::fs::read_to_string(path).unwrap();
-    // Of the characters that XML 1.0 allows, quick-xml lets others pass.
-    let allowed =
-        |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..);
-    assert!(content.chars().all(allowed), "{}", path.display());
-    let mut reader = quick_xml::Reader::from_str(&content);
-    reader.config_mut().check_comments = true;
-    let mut found = BTreeSet::new();
-    loop {
-        match reader.read_event().unwrap_or_else(|error| panic!("{}: {error}", path.display())) {
-            Event::Start(ref tag) | Event::Empty(ref tag) => {
-                found.insert(String::from_utf8_lossy(tag.name().as_ref()).into_owned());
-                for attribute in tag.attributes() {
-                    let name = String::from_utf8_lossy(attribute.unwrap().key.as_ref()).into_owned();
-                    assert!(!name.starts_with("on"), "{}: {name}", path.display());
-                }
-            }
-            Event::Eof => return found,
-            Event::GeneralRef(name) => {
-                let known = ["amp", "lt", "gt", "quot", "apos"].contains(&&*String::from_utf8_lossy(&name));
-                assert!(known || name.is_char_ref(), "{}: {name:?}", path.display());
-            }
-            Event::DocType(_) | Event::PI(_) | Event::CData(_) => panic!("{} has what no template has", path.display()),
-            _ => {}
-        }
-    }
 }
 
 #[test]

@@ -6,3 +6,4 @@ mod crash;
 mod watch;
 mod hostile;
 mod secrets;
+mod surfaces;
