@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chrono::{Datelike as _, NaiveDate};
+use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
 use domain::guards::{self, Guard};
 use domain::ids::{ContentHash, JobName, PortfolioId, RunId};
 use domain::ports::{
@@ -169,7 +169,7 @@ impl SitePublisher {
         let there = self.store.run(run).await?.is_some_and(|stored| stored.run.pages >= pages);
         if !there {
             // Allowed in every phase.
-            self.store.apply_run(run, &RunEvent::PagesWritten { pages }).await?;
+            self.store.apply_run(run, &RunEvent::PagesWritten { pages, now: self.clock.now() }).await?;
         }
         Ok(())
     }
@@ -468,6 +468,16 @@ impl SitePublisher {
         Ok(months)
     }
 
+    /// The time that the index speaks of: now, while something is going on. Once nothing is, it stays what it was, so
+    /// that the same records give the same bytes.
+    fn as_of_now(&self, overview: &Overview) -> DateTime<Utc> {
+        let stamps = overview.runs.iter().map(|head| head.run.pages_at.max(head.run.closed_at));
+        match stamps.max().flatten() {
+            Some(last) if overview.open.is_empty() => last,
+            _ => self.clock.now(),
+        }
+    }
+
     /// Writes `status.json`, makes everything durable, and writes `index.html`, unless somebody else did in between:
     /// then once more, from what the store says by then. What the index shows never becomes older.
     async fn write_index(&self, anew: bool) -> Result<u64, PublishError> {
@@ -483,7 +493,7 @@ impl SitePublisher {
                 .collect();
             let last_success = reader.last_successes(&jobs).await?;
             let input = IndexInput {
-                now: self.clock.now(),
+                now: self.as_of_now(&overview),
                 options: &self.options,
                 runs: &overview.runs,
                 latest: &overview.latest,

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use backends::system::SystemClock;
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use domain::ports::Clock as _;
 use e2e::{json, program, text, write_book};
 use serde_json::Value;
 
@@ -14,7 +16,7 @@ fn passed(since: DateTime<Utc>) -> Vec<DateTime<Utc>> {
     let schedule = book::ScheduleSettings::default();
     let mut slots = Vec::new();
     let mut after = since;
-    while let Some(slot) = book::next_due_slot(&schedule, after).filter(|slot| *slot + TimeDelta::hours(1) < Utc::now())
+    while let Some(slot) = book::next_due_slot(&schedule, after).filter(|slot| *slot + TimeDelta::hours(1) < SystemClock.now())
     {
         slots.push(slot);
         after = slot;
@@ -30,7 +32,7 @@ fn slept(dir: &Path, settings: &str) -> DateTime<Utc> {
     let written = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, format!("{written}\n{settings}")).unwrap();
     json(&["run", "--book", text(&book), "--data", text(&data), "--as-of", "2026-11-03", "--json"]).unwrap();
-    let created = (Utc::now() - TimeDelta::days(8)).trunc_subsecs(0);
+    let created = (SystemClock.now() - TimeDelta::days(8)).trunc_subsecs(0);
     let store = rusqlite::Connection::open(data.join("records.sqlite")).unwrap();
     let changed = store
         .execute(

@@ -43,6 +43,7 @@ fn planned(seed: u128, now: DateTime<Utc>) -> Run {
         closed_at: None,
         publication: Publication::Pending,
         pages: domain::run::PagesThere::Nothing,
+        pages_at: None,
     }
 }
 

@@ -205,6 +205,9 @@ pub struct Run {
     /// Which of its pages are there.
     #[serde(default)]
     pub pages: PagesThere,
+    /// Since when the first of them is: what the site says of itself must not depend on when it is written again.
+    #[serde(default)]
+    pub pages_at: Option<DateTime<Utc>>,
 }
 
 /// What can happen to a run.
@@ -254,6 +257,8 @@ pub enum RunEvent {
     PagesWritten {
         /// Which.
         pages: PagesThere,
+        /// The caller's clock.
+        now: DateTime<Utc>,
     },
     /// The closer is still at it.
     KeepClose {
@@ -297,7 +302,10 @@ impl Run {
         let mut run = self.clone();
         match (&self.phase, event) {
             (_, RunEvent::Publish { publication }) => run.publication = publication.clone(),
-            (_, RunEvent::PagesWritten { pages }) => run.pages = self.pages.max(*pages),
+            (_, RunEvent::PagesWritten { pages, now }) => {
+                run.pages = self.pages.max(*pages);
+                run.pages_at = Some(self.pages_at.unwrap_or(*now));
+            }
 
             (RunPhase::Planning { lease_until, .. }, RunEvent::TakeOverPlan { owner, now, lease_until: new }) => {
                 if lease_until >= now {
@@ -439,6 +447,7 @@ pub(crate) mod samples {
             closed_at: None,
             publication: Publication::Pending,
             pages: PagesThere::Nothing,
+            pages_at: None,
         }
     }
 
@@ -513,7 +522,7 @@ mod tests {
             (0u32..4).prop_map(|epoch| RunEvent::Close { epoch }),
             (0u32..4, when.clone()).prop_map(|(epoch, n)| RunEvent::KeepClose { epoch, lease_until: at(n + 60) }),
             prop_oneof![Just(PagesThere::Nothing), Just(PagesThere::Run), Just(PagesThere::Portfolios)]
-                .prop_map(|pages| RunEvent::PagesWritten { pages }),
+                .prop_map(|pages| RunEvent::PagesWritten { pages, now: at(7) }),
             when.clone().prop_map(|n| RunEvent::VoidLease { now: at(n) }),
             Just(RunEvent::Publish { publication: Publication::Failed { at: at(9), error: "disk".into() } }),
         ]

@@ -101,6 +101,7 @@ pub async fn start_run(ports: &Ports, start: &StartRun, inputs: &dyn RunInputs) 
         closed_at: None,
         publication: Publication::Pending,
         pages: PagesThere::Nothing,
+        pages_at: None,
     };
     let run = match ports.store.create_run(&fresh).await? {
         Creation::Created => fresh,

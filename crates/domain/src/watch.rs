@@ -234,6 +234,7 @@ async fn record_missed(ports: &Ports, start: &StartRun) -> Result<bool, StoreErr
         closed_at: Some(now),
         publication: Publication::Pending,
         pages: PagesThere::Nothing,
+        pages_at: None,
     };
     let recorded = ports.store.create_run(&missed).await? == Creation::Created;
     if recorded {

@@ -66,9 +66,11 @@ pub(crate) fn entry(n: u128, day: u32, fates: &[Fate]) -> Entry {
         closed_at: (!open).then(|| started + TimeDelta::seconds(130)),
         publication: Publication::Pending,
         pages: domain::run::PagesThere::Nothing,
+        pages_at: None,
     };
     if !open {
         run.pages = domain::run::PagesThere::Portfolios;
+        run.pages_at = Some(started + TimeDelta::seconds(140));
         run.publication = Publication::Published { at: started + TimeDelta::seconds(140), files_written: 9 };
     }
     let items: Vec<WorkItem> =

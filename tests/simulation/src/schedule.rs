@@ -202,8 +202,6 @@ fn check_end(world: &Arc<World>, runs: &[RunId], executor: &mut Executor) {
             world.violate(Promise::Other, format!("the index does not lead to the newest run {}", newest.short()));
         }
         let mut changed = world.publish_again(newest, executor);
-        // These two carry the time at which they were made.
-        changed.retain(|path| path != "index.html" && path != "status.json");
         if runs.len() > 1 {
             // It says of another run whether that has a page, which may have come later.
             changed.retain(|path| *path != format!("runs/{newest}/index.html"));

@@ -11,6 +11,7 @@
 //! Writes go through one thread, which takes whatever waits into one transaction and answers all of it after one
 //! sync: durable before it is acknowledged, without a sync for each record.
 
+mod doctor;
 mod documents;
 mod folder;
 mod open;
@@ -20,7 +21,7 @@ mod schema;
 mod upkeep;
 mod writer;
 
+pub use doctor::DoctorReport;
 pub use folder::FolderSite;
 pub use open::{LocalStore, OpenError};
 pub use queue::{LocalQueue, Message};
-pub use upkeep::DoctorReport;

@@ -47,6 +47,20 @@ fn with_hash<T: Serialize>(value: &T) -> Result<(String, String), OpError> {
     Ok((json, hash))
 }
 
+/// The hash of the columns of a row that is no JSON document.
+fn row_hash<T: AsRef<str>>(columns: &[T]) -> String {
+    let joined: Vec<&str> = columns.iter().map(AsRef::as_ref).collect();
+    ContentHash::of(joined.join("\n").as_bytes()).to_string()
+}
+
+/// Verifies a row by its hash; one of schema version 1 has none.
+fn check_row<T: AsRef<str>>(columns: &[T], hash: Option<String>, what: impl Fn() -> String) -> Result<(), OpError> {
+    match hash {
+        Some(hash) if row_hash(columns) != hash => Err(damaged(what(), "its content does not fit its hash")),
+        _ => Ok(()),
+    }
+}
+
 fn parsed<T: std::str::FromStr>(text: &str, what: impl Fn() -> String) -> Result<T, OpError>
 where
     T::Err: ToString,
@@ -129,13 +143,17 @@ const fn status_before_summary(run: &Run) -> RunStatus {
     if matches!(run.phase, RunPhase::Missed) { RunStatus::Missed } else { RunStatus::Running }
 }
 
-fn load_alert(connection: &Connection, id: RunId) -> Result<AlertState, OpError> {
-    let json: String = connection
-        .prepare_cached("SELECT alert FROM runs WHERE batch_run_id = ?1")?
-        .query_row(params![id.to_string()], |row| row.get(0))
+pub(crate) fn load_alert(connection: &Connection, id: RunId) -> Result<AlertState, OpError> {
+    let (json, hash): (String, Option<String>) = connection
+        .prepare_cached("SELECT alert, alert_hash FROM runs WHERE batch_run_id = ?1")?
+        .query_row(params![id.to_string()], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?
         .ok_or_else(|| StoreError::NotFound { what: format!("run {id}") })?;
-    serde_json::from_str(&json).map_err(|error| damaged(format!("the alert of run {id}"), error))
+    let what = || format!("the alert of run {id}");
+    match hash {
+        Some(hash) => verified(&json, &hash, what),
+        None => serde_json::from_str(&json).map_err(|error| damaged(what(), error)),
+    }
 }
 
 /// A work item, verified, with its records.
@@ -368,8 +386,11 @@ impl RunStore for LocalStore {
                 return Ok(Creation::Existing(existing.run));
             }
             let (json, hash) = with_hash(&run)?;
+            let (alert, alert_hash) = with_hash(&AlertState::Open)?;
             connection
-                .prepare_cached("INSERT INTO runs VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,NULL,NULL,?14,0)")?
+                .prepare_cached(
+                    "INSERT INTO runs VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,NULL,NULL,?14,0,?15)",
+                )?
                 .execute(params![
                     run.batch_run_id.to_string(),
                     run.schedule.as_str(),
@@ -384,7 +405,8 @@ impl RunStore for LocalStore {
                     run.rerun_of.map(|of| of.to_string()),
                     json,
                     hash,
-                    serde_json::to_string(&AlertState::Open)?,
+                    alert,
+                    alert_hash,
                 ])?;
             Ok(Creation::Created)
         })
@@ -528,31 +550,31 @@ impl RunStore for LocalStore {
                 .execute(params![id, summary.status.as_str(), json, hash])?;
             let (scheduled_for, started_at) = (time_text(summary.scheduled_for), time_text(summary.started_at));
             for line in &summary.job_summary {
-                connection.prepare_cached("INSERT OR REPLACE INTO job_runs VALUES (?1,?2,?3,?4,?5,?6)")?.execute(
-                    params![
-                        line.job.as_str(),
-                        scheduled_for,
-                        started_at,
-                        id,
-                        summary.as_of.to_string(),
-                        serde_json::to_string(line)?
-                    ],
-                )?;
+                let (as_of, json) = (summary.as_of.to_string(), serde_json::to_string(line)?);
+                let columns = [line.job.as_str(), &scheduled_for, &started_at, &id, &as_of, &json];
+                connection
+                    .prepare_cached("INSERT OR REPLACE INTO job_runs VALUES (?1,?2,?3,?4,?5,?6,?7)")?
+                    .execute(params_from_iter(columns.into_iter().chain([row_hash(&columns).as_str()])))?;
             }
             for cause in &summary.failures {
+                let (as_of, count) = (summary.as_of.to_string(), cause.count.to_string());
+                let portfolios = serde_json::to_string(&cause.portfolios)?;
+                let (job, category) = (cause.job.as_str(), cause.category.as_str());
+                let columns = [
+                    cause.fingerprint.as_str(),
+                    &started_at,
+                    &id,
+                    &as_of,
+                    job,
+                    category,
+                    &count,
+                    &cause.message,
+                    &portfolios,
+                ];
+                // The column of the count is a number, whatever it is written from.
                 connection
-                    .prepare_cached("INSERT OR REPLACE INTO failures VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9)")?
-                    .execute(params![
-                        cause.fingerprint.as_str(),
-                        started_at,
-                        id,
-                        summary.as_of.to_string(),
-                        cause.job.as_str(),
-                        cause.category.as_str(),
-                        cause.count as i64,
-                        cause.message,
-                        serde_json::to_string(&cause.portfolios)?
-                    ])?;
+                    .prepare_cached("INSERT OR REPLACE INTO failures VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)")?
+                    .execute(params_from_iter(columns.into_iter().chain([row_hash(&columns).as_str()])))?;
             }
             Ok(Creation::Created)
         })
@@ -570,12 +592,16 @@ impl RunStore for LocalStore {
             match state.next(&event) {
                 Err(refusal) => Ok(Change::Refused(state, refusal)),
                 Ok(next) => {
+                    let (json, hash) = with_hash(&next)?;
                     writing
                         .connection
-                        .prepare_cached("UPDATE runs SET alert = ?2, delivered = ?3 WHERE batch_run_id = ?1")?
+                        .prepare_cached(
+                            "UPDATE runs SET alert = ?2, alert_hash = ?3, delivered = ?4 WHERE batch_run_id = ?1",
+                        )?
                         .execute(params![
                             run.to_string(),
-                            serde_json::to_string(&next)?,
+                            json,
+                            hash,
                             is_delivered(&need_run(writing.connection, run)?.run, next),
                         ])?;
                     Ok(Change::Applied(next))
@@ -722,7 +748,7 @@ impl RunStore for LocalStore {
     async fn job_runs(&self, job: &JobName, limit: usize) -> Result<Vec<JobRun>, StoreError> {
         self.read("read the runs of a job", |connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT batch_run_id, as_of, scheduled_for, started_at, line FROM job_runs WHERE job_name = ?1
+                "SELECT batch_run_id, as_of, scheduled_for, started_at, line, content_hash FROM job_runs WHERE job_name = ?1
                  ORDER BY scheduled_for DESC, started_at DESC, batch_run_id DESC LIMIT ?2",
             )?;
             let mut rows = statement.query(params![job.as_str(), limit as i64])?;
@@ -730,12 +756,16 @@ impl RunStore for LocalStore {
             while let Some(row) = rows.next()? {
                 let id: String = row.get(0)?;
                 let what = || format!("the line of {job} in run {id}");
+                let [as_of, scheduled_for, started_at, line] = [1, 2, 3, 4].map(|at| row.get::<_, String>(at));
+                let (as_of, scheduled_for, started_at, line) = (as_of?, scheduled_for?, started_at?, line?);
+                let columns = [job.as_str(), &scheduled_for, &started_at, &id, &as_of, &line];
+                check_row(&columns, row.get(5)?, what)?;
                 runs.push(JobRun {
                     batch_run_id: parsed(&id, what)?,
-                    as_of: parsed(&row.get::<_, String>(1)?, what)?,
-                    scheduled_for: parsed(&row.get::<_, String>(2)?, what)?,
-                    started_at: parsed(&row.get::<_, String>(3)?, what)?,
-                    line: serde_json::from_str(&row.get::<_, String>(4)?).map_err(|error| damaged(what(), error))?,
+                    as_of: parsed(&as_of, what)?,
+                    scheduled_for: parsed(&scheduled_for, what)?,
+                    started_at: parsed(&started_at, what)?,
+                    line: serde_json::from_str(&line).map_err(|error| damaged(what(), error))?,
                 });
             }
             Ok(runs)
@@ -777,7 +807,7 @@ impl RunStore for LocalStore {
         self.read("read the failures", |connection| {
             let clause = if fingerprint.is_some() { "fingerprint = ?2 AND" } else { "?2 IS NULL AND" };
             let mut statement = connection.prepare_cached(&format!(
-                "SELECT batch_run_id, as_of, started_at, fingerprint, category, job_name, message, count, portfolios
+                "SELECT batch_run_id, as_of, started_at, fingerprint, category, job_name, message, count, portfolios, content_hash
                  FROM failures WHERE {clause} started_at >= ?1 ORDER BY started_at DESC, fingerprint"
             ))?;
             let since = since.map(time_text).unwrap_or_default();
@@ -786,6 +816,11 @@ impl RunStore for LocalStore {
             while let Some(row) = rows.next()? {
                 let id: String = row.get(0)?;
                 let what = || format!("a cause of failures in run {id}");
+                let text = |at: usize| row.get::<_, String>(at);
+                let count: i64 = row.get(7)?;
+                let columns =
+                    [text(3)?, text(2)?, id.clone(), text(1)?, text(5)?, text(4)?, count.to_string(), text(6)?, text(8)?];
+                check_row(&columns, row.get(9)?, what)?;
                 found.push(FailureSighting {
                     batch_run_id: parsed(&id, what)?,
                     as_of: parsed(&row.get::<_, String>(1)?, what)?,
@@ -794,7 +829,7 @@ impl RunStore for LocalStore {
                     category: parsed(&row.get::<_, String>(4)?, what)?,
                     job: parsed(&row.get::<_, String>(5)?, what)?,
                     message: row.get(6)?,
-                    count: row.get::<_, i64>(7)?.max(0) as u64,
+                    count: count.max(0) as u64,
                     portfolios: serde_json::from_str(&row.get::<_, String>(8)?)
                         .map_err(|error| damaged(what(), error))?,
                 });

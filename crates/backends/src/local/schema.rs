@@ -138,11 +138,14 @@ CREATE TABLE results (                 -- where the full results of a portfolio 
 ) WITHOUT ROWID;
 ";
 
-/// Missed slots, and what is not delivered yet as one indexed question.
+/// Missed slots, what is not delivered yet as one indexed question, and hashes where version 1 had none.
 const V2: &str = r"
 ALTER TABLE runs ADD COLUMN delivered INTEGER NOT NULL DEFAULT 0; -- pages published and alert out of the way
 UPDATE runs SET delivered = 1
  WHERE json_extract(run, '$.publication.state') = 'published' AND json_extract(alert, '$.state') = 'sent';
+ALTER TABLE runs ADD COLUMN alert_hash TEXT;      -- none on rows of version 1 that have not changed since
+ALTER TABLE job_runs ADD COLUMN content_hash TEXT; -- of the other columns; none on rows of version 1
+ALTER TABLE failures ADD COLUMN content_hash TEXT; -- likewise
 DROP INDEX runs_open;
 CREATE INDEX runs_open        ON runs (started_at) WHERE phase NOT IN ('closed', 'missed');
 CREATE INDEX runs_undelivered ON runs (started_at) WHERE phase IN ('closed', 'missed') AND delivered = 0;

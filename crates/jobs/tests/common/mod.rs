@@ -159,6 +159,7 @@ pub async fn sealed(pinned: &PinnedInputs, as_of: NaiveDate, documents: &Memory)
         closed_at: None,
         publication: Publication::Pending,
         pages: domain::run::PagesThere::Nothing,
+        pages_at: None,
     }
 }
 

@@ -1,0 +1,269 @@
+//! `doctor`: verifies everything that is stored, and names what is not in order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use domain::fold::Fold;
+use domain::ids::{ContentHash, Fingerprint, JobName, PortfolioId, RunId};
+use domain::ports::{Documents as _, RunStore as _, StoreError, StoredRun};
+use domain::run::RunPhase;
+use domain::summary::{RunSummary, disagreement};
+use domain::words::RunStatus;
+use domain::work_item::{ItemKey, WorkItem};
+use rusqlite::{OptionalExtension as _, params};
+
+use super::open::LocalStore;
+use super::runs::{load_alert, record_of, time_text};
+use super::upkeep::{RECORDS_RETIRED, RESULTS_RETIRED};
+
+/// What `doctor` found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DoctorReport {
+    /// What was verified, and how many of it.
+    pub checked: BTreeMap<String, u64>,
+    /// What is not in order, one sentence each.
+    pub problems: Vec<String>,
+}
+
+impl DoctorReport {
+    fn count(&mut self, what: &str, number: usize) {
+        *self.checked.entry(what.to_owned()).or_default() += number as u64;
+    }
+
+    fn note<T>(&mut self, outcome: Result<T, StoreError>) -> Option<T> {
+        match outcome {
+            Ok(value) => Some(value),
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+                self.problems.push(format!("{error}{cause}"));
+                None
+            }
+        }
+    }
+}
+
+/// What the summaries say must be in the tables that are derived from them.
+#[derive(Default)]
+struct Derived {
+    job_runs: BTreeSet<(JobName, RunId)>,
+    failures: BTreeSet<(Fingerprint, RunId)>,
+}
+
+impl Derived {
+    fn add(&mut self, summary: &RunSummary) {
+        let id = summary.batch_run_id;
+        self.job_runs.extend(summary.job_summary.iter().map(|line| (line.job.clone(), id)));
+        self.failures.extend(summary.failures.iter().map(|cause| (cause.fingerprint.clone(), id)));
+    }
+}
+
+impl LocalStore {
+    /// Verifies everything that is stored.
+    ///
+    /// # Errors
+    /// Only where the store cannot be read at all; what is damaged is in the report.
+    pub async fn doctor(&self) -> Result<DoctorReport, StoreError> {
+        let mut report = DoctorReport::default();
+        let integrity: Vec<String> = self.read("check the file of the records", |connection| {
+            let mut statement = connection.prepare("PRAGMA integrity_check")?;
+            let lines = statement.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<_, _>>()?;
+            Ok(lines)
+        })?;
+        report
+            .problems
+            .extend(integrity.into_iter().filter(|line| line != "ok").map(|line| format!("records.sqlite: {line}")));
+        let ids: Vec<String> = self.read("list the runs", |connection| {
+            let mut statement = connection.prepare("SELECT batch_run_id FROM runs ORDER BY scheduled_for")?;
+            let ids = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+            Ok(ids)
+        })?;
+        let mut derived = Derived::default();
+        for id in ids {
+            match id.parse::<RunId>() {
+                Ok(id) => self.examine(id, &mut derived, &mut report).await?,
+                Err(error) => report.problems.push(format!("a run has the id {id:?}: {error}")),
+            }
+        }
+        self.examine_derived(&derived, &mut report).await?;
+        Ok(report)
+    }
+
+    async fn examine(&self, id: RunId, derived: &mut Derived, report: &mut DoctorReport) -> Result<(), StoreError> {
+        report.count("runs", 1);
+        let Some(Some(stored)) = report.note(self.run(id).await) else { return Ok(()) };
+        self.examine_columns(&stored, report)?;
+        if let Some(summary) = &stored.summary {
+            derived.add(summary);
+        }
+        let began = stored.run.is_closed().then(|| time_text(stored.run.started_at));
+        let retired = |mark: &Option<String>| began.is_some() && began < *mark;
+        let no_records = retired(&self.mark(RECORDS_RETIRED)?);
+        let no_inputs = retired(&self.mark(RESULTS_RETIRED)?);
+        let plan = stored.run.plan.as_ref();
+        for bucket in 0..plan.filter(|_| !no_records).map_or(0, domain::run::SealedPlan::buckets) {
+            let epoch = plan.map_or(0, |plan| plan.epoch);
+            if let Some(chunk) = report.note(self.manifest(id, epoch, bucket).await) {
+                report.count("portfolios in lists", chunk.len());
+                let expected = plan.map_or(0, |plan| plan.bucket_len(bucket));
+                if chunk.len() != expected as usize {
+                    report.problems.push(format!(
+                        "bucket {bucket} of the portfolios of run {id} holds {} of {expected}",
+                        chunk.len()
+                    ));
+                }
+            }
+            if let Some(items) = report.note(self.items(id, bucket).await) {
+                report.count("work items", items.len());
+                if !no_inputs {
+                    self.examine_places(&items, report)?;
+                }
+            }
+        }
+        self.examine_records(id, report)?;
+        let folds: Option<Vec<Fold>> = report.note(self.folds(id).await);
+        if let (Some(folds), Some(summary)) = (folds, &stored.summary) {
+            report.count("counts", folds.len());
+            if let Some(text) = disagreement(summary, &folds) {
+                report.problems.push(format!("the counts of run {id} do not add up to its summary: {text}"));
+            }
+        }
+        self.examine_results(id, report)?;
+        if let Some(plan) = plan.filter(|_| !no_inputs) {
+            report.count("pinned inputs", 1);
+            report.note(self.snapshot(&plan.snapshot).await);
+        }
+        Ok(())
+    }
+
+    /// Up to which start of a run something was retired.
+    fn mark(&self, name: &str) -> Result<Option<String>, StoreError> {
+        self.read("read what was retired", |connection| {
+            let mut statement = connection.prepare_cached("SELECT value FROM meta WHERE name = ?1")?;
+            Ok(statement.query_row(params![name], |row| row.get(0)).optional()?)
+        })
+    }
+
+    fn examine_records(&self, id: RunId, report: &mut DoctorReport) -> Result<(), StoreError> {
+        self.read("read the records", |connection| {
+            let mut statement = connection.prepare(
+                "SELECT record, content_hash, portfolio_id, job_name, status, fingerprint FROM job_records
+                 WHERE batch_run_id = ?1",
+            )?;
+            let mut rows = statement.query(params![id.to_string()])?;
+            while let Some(row) = rows.next()? {
+                report.count("records", 1);
+                let Some(record) = report.note(record_of(row).map_err(|error| error.told("read a record"))) else {
+                    continue;
+                };
+                let columns: [Option<String>; 4] = [row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?];
+                let cause = record.error.as_ref().map(|error| error.fingerprint.to_string());
+                let told = [
+                    Some(record.portfolio_id.to_string()),
+                    Some(record.job_name.to_string()),
+                    Some(record.status.to_string()),
+                    cause,
+                ];
+                if columns != told {
+                    report.problems.push(format!(
+                        "the record of {} of portfolio {} in run {id} is damaged: its columns say {columns:?}",
+                        record.job_name, record.portfolio_id
+                    ));
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn examine_results(&self, id: RunId, report: &mut DoctorReport) -> Result<(), StoreError> {
+        let places: Vec<(String, String, i64, i64)> = self.read("list the results", |connection| {
+            let mut statement = connection
+                .prepare("SELECT portfolio_id, content_hash, offset, length FROM results WHERE batch_run_id = ?1")?;
+            let places = statement
+                .query_map(params![id.to_string()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
+                .collect::<Result<_, _>>()?;
+            Ok(places)
+        })?;
+        for (portfolio, hash, offset, length) in places {
+            report.count("results", 1);
+            match (PortfolioId::new(portfolio.as_str()), ContentHash::new(hash)) {
+                (Ok(portfolio), Ok(hash)) => {
+                    report.note(self.unpack(&ItemKey { run: id, portfolio }, &hash, offset, length));
+                }
+                (Err(error), _) | (_, Err(error)) => report.problems.push(format!("results of run {id}: {error}")),
+            }
+        }
+        Ok(())
+    }
+
+    /// The columns by which a run is found say what the run says.
+    fn examine_columns(&self, stored: &StoredRun, report: &mut DoctorReport) -> Result<(), StoreError> {
+        let run = &stored.run;
+        let id = run.batch_run_id;
+        let columns: Vec<String> = self.read("read the columns of a run", |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT as_of, month, scheduled_for, started_at, status, ifnull(rerun_of, '') FROM runs
+                 WHERE batch_run_id = ?1",
+            )?;
+            Ok(statement.query_row(params![id.to_string()], |row| (0..6).map(|at| row.get(at)).collect())?)
+        })?;
+        let status = match &stored.summary {
+            Some(summary) => summary.status,
+            None if run.phase == RunPhase::Missed => RunStatus::Missed,
+            None => RunStatus::Running,
+        };
+        let told = [
+            run.as_of.to_string(),
+            run.as_of.format("%Y-%m").to_string(),
+            time_text(run.scheduled_for),
+            time_text(run.started_at),
+            status.to_string(),
+            run.rerun_of.map_or_else(String::new, |of| of.to_string()),
+        ];
+        if columns != told {
+            report.problems.push(format!("run {id} is damaged: its columns say {columns:?}"));
+        }
+        report.note(self.read("read the alert of a run", |connection| load_alert(connection, id)));
+        Ok(())
+    }
+
+    /// Every item that ended with results has a place for them.
+    fn examine_places(&self, items: &[WorkItem], report: &mut DoctorReport) -> Result<(), StoreError> {
+        for item in items {
+            let Some(hash) = &item.results else { continue };
+            let (run, portfolio) = (item.key.run.to_string(), item.key.portfolio.as_str());
+            let there: Option<i64> = self.read("look for results", |connection| {
+                let mut statement = connection.prepare_cached(
+                    "SELECT length FROM results WHERE batch_run_id = ?1 AND portfolio_id = ?2 AND content_hash = ?3",
+                )?;
+                Ok(statement.query_row(params![run, portfolio, hash.as_str()], |row| row.get(0)).optional()?)
+            })?;
+            if there.is_none() {
+                report.problems.push(format!("the results of portfolio {portfolio} in run {run} are gone"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The lines of jobs and the causes of failures are those of the summaries.
+    async fn examine_derived(&self, derived: &Derived, report: &mut DoctorReport) -> Result<(), StoreError> {
+        let jobs: BTreeSet<&JobName> = derived.job_runs.iter().map(|(job, _)| job).collect();
+        let mut lines = BTreeSet::new();
+        for job in jobs {
+            if let Some(runs) = report.note(self.job_runs(job, i64::MAX as usize).await) {
+                lines.extend(runs.into_iter().map(|run| (job.clone(), run.batch_run_id)));
+            } else {
+                // Which of them is damaged has been said.
+                lines.extend(derived.job_runs.iter().filter(|(name, _)| name == job).cloned());
+            }
+        }
+        for (job, run) in derived.job_runs.symmetric_difference(&lines) {
+            report.problems.push(format!("the line of {job} in run {run} is not what the summary says"));
+        }
+        if let Some(found) = report.note(self.failures(None, None).await) {
+            let found: BTreeSet<_> = found.into_iter().map(|cause| (cause.fingerprint, cause.batch_run_id)).collect();
+            for (cause, run) in derived.failures.symmetric_difference(&found) {
+                report.problems.push(format!("the cause {cause} in run {run} is not what the summary says"));
+            }
+        }
+        Ok(())
+    }
+}
