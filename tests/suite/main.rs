@@ -3,7 +3,7 @@
 
 mod commands;
 mod crash;
-mod watch;
 mod hostile;
 mod secrets;
 mod surfaces;
+mod watch;
