@@ -7,7 +7,7 @@ use e2e::{json, program, text, write_book};
 use serde_json::Value;
 
 /// A summary without what may differ between two runs: ids and times.
-fn timeless(mut summary: Value) -> Value {
+pub(crate) fn timeless(mut summary: Value) -> Value {
     let fields = summary.as_object_mut().unwrap();
     for key in ["batch_run_id", "started_at", "closed_at", "total_duration", "wall_seconds", "publication"] {
         fields.remove(key);

@@ -4,6 +4,7 @@
 mod commands;
 mod crash;
 mod hostile;
+mod kill;
 mod secrets;
 mod surfaces;
 mod watch;

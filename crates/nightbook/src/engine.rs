@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use domain::close_run::{Closed, close_run};
 use domain::ids::{JobName, PortfolioId, RunId};
 use domain::job_context::JobContext;
-use domain::ports::{Clock, JobRunner, PortfolioJobs, Ports, RunInputs};
+use domain::ports::{Clock, JobRunner, PortfolioJobs, Ports, RunInputs, WorkMessage};
 use domain::process_portfolio::{Handled, process_portfolio};
 use domain::record::{JobError, JobOutput};
 use domain::run::Run;
@@ -41,6 +41,9 @@ const SILENCE: Duration = Duration::from_secs(5);
 
 /// Time between two refreshes of the index while a run is going on.
 const REFRESH: Duration = Duration::from_secs(60);
+
+/// Process deaths in a row with an item in hand, after which it is worked on alone.
+const SUSPECT_DEATHS: u32 = 2;
 
 /// How long a message that somebody else works on is put aside.
 const GIVE_BACK_DELAY: Duration = Duration::from_secs(1);
@@ -161,6 +164,7 @@ impl Engine {
     /// The store, or an interruption.
     pub(crate) async fn drive(&self, run: &Run) -> anyhow::Result<RunSummary> {
         let id = run.batch_run_id;
+        self.suspects_first(run).await?;
         let in_hand = self.cores * IN_HAND_PER_CORE;
         let mut tasks: JoinSet<anyhow::Result<Option<Message>>> = JoinSet::new();
         let mut stop = self.stop.clone();
@@ -201,6 +205,35 @@ impl Engine {
                 },
             }
         }
+    }
+
+    /// Works on the items that were in hand at two process deaths in a row, one at a time: if one of them is what ends
+    /// the process, the next death is counted against it alone, and not against everything that happened to be in hand.
+    /// Those with the fewest deaths come first, so that the innocent are out of the way.
+    async fn suspects_first(&self, run: &Run) -> anyhow::Result<()> {
+        let id = run.batch_run_id;
+        let mut suspects = Vec::new();
+        for bucket in 0..run.plan.as_ref().map_or(0, domain::run::SealedPlan::buckets) {
+            suspects.extend(self.ports.store.items(id, bucket).await?);
+        }
+        suspects.retain(|item| !item.state.is_terminal() && item.deaths_in_a_row >= SUSPECT_DEATHS);
+        suspects.sort_by_key(|item| item.deaths_in_a_row);
+        for item in suspects {
+            let message = WorkMessage { key: item.key, name: item.portfolio_name, place: item.place };
+            let (ports, runner, mut stop) = (self.ports.clone(), Arc::clone(&self.runner), self.stop.clone());
+            let mut tasks = JoinSet::new();
+            tasks.spawn(async move {
+                process_portfolio(&ports, runner.as_ref(), &message).await?;
+                Ok(None)
+            });
+            tokio::select! {
+                biased;
+                () = stop.stopped() => return Err(self.wind_down(id, tasks).await),
+                Some(ended) = tasks.join_next() => self.after(ended).await?,
+            }
+            self.runner.ended.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     async fn look_over(&self, id: RunId, idle: bool) -> anyhow::Result<()> {
