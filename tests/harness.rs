@@ -18,6 +18,12 @@ pub fn program() -> anyhow::Result<PathBuf> {
     Ok(program)
 }
 
+/// Says something on the output of a test: a figure, or why something was not tried.
+#[allow(clippy::print_stdout, reason = "it is what a test has to say")]
+pub fn say(line: &str) {
+    println!("{line}");
+}
+
 /// Runs a command of the program to its end.
 ///
 /// # Errors

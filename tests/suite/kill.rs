@@ -21,6 +21,8 @@ const KILLS_A_RUN: u64 = 8;
 
 const PORTFOLIOS: usize = 24;
 
+/// A number that `tests/kill` gives.
+#[allow(clippy::disallowed_methods, reason = "these are settings of the test, not of the program")]
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
@@ -105,8 +107,9 @@ fn nothing_is_lost_by_kills_at_any_moment() {
         let began = Instant::now();
         let output = run(&book, &data, as_of).output().unwrap();
         longest = began.elapsed().clamp(Duration::from_millis(60), Duration::from_secs(5));
-        let summary: Value = serde_json::from_slice(&output.stdout)
-            .unwrap_or_else(|error| panic!("seed {seed}, {as_of}: {error}: {}", String::from_utf8_lossy(&output.stderr)));
+        let summary: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+            panic!("seed {seed}, {as_of}: {error}: {}", String::from_utf8_lossy(&output.stderr))
+        });
         if again {
             continue;
         }
@@ -139,6 +142,6 @@ fn nothing_is_lost_by_kills_at_any_moment() {
     }
     let (doctor, code) = json(&["doctor", "--data", text(&data), "--json"]).unwrap();
     damaged += doctor["problems"].as_array().unwrap().len();
-    println!("kills={done} lost={lost} double_counted={twice} damaged={damaged}");
+    e2e::say(&format!("kills={done} lost={lost} double_counted={twice} damaged={damaged}"));
     assert_eq!((lost, twice, damaged, code), (0, 0, 0, 0), "seed {seed}: {doctor}");
 }

@@ -3,8 +3,10 @@
 
 mod commands;
 mod crash;
+mod damage;
 mod hostile;
 mod kill;
+mod outside;
 mod secrets;
 mod surfaces;
 mod watch;

@@ -9,6 +9,7 @@ use domain::ids::ContentHash;
 use domain::ports::{Documents, StoreError};
 use domain::work_item::ItemKey;
 use rusqlite::{OptionalExtension as _, params};
+use sha2::{Digest as _, Sha256};
 
 use super::folder::replace;
 use super::open::LocalStore;
@@ -26,11 +27,35 @@ const FREE_EXPANSION: u64 = 64 << 20;
 /// Beyond it, by no more than this factor: the hash is checked on the whole, so the whole must not fill the memory.
 const MAX_EXPANSION: u64 = 200;
 
+/// What a packed document begins with; then the SHA-256 of its frame of zstd, then the frame. A frame has bits that
+/// decoders ignore, so that the hash of the content alone does not see every change.
+const TAG: &[u8; 4] = b"NB1:";
+
+/// What the documents of the first version began with: the magic number of zstd.
+const BARE_FRAME: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+/// Compresses a document for storing.
+fn pack(document: &[u8], level: i32) -> std::io::Result<Vec<u8>> {
+    let frame = zstd::bulk::compress(document, level)?;
+    let mut packed = Vec::with_capacity(TAG.len() + 32 + frame.len());
+    packed.extend_from_slice(TAG);
+    packed.extend_from_slice(&Sha256::digest(&frame));
+    packed.extend_from_slice(&frame);
+    Ok(packed)
+}
+
 /// Decompresses a stored document.
 fn unpacked(packed: &[u8]) -> std::io::Result<Vec<u8>> {
+    let wrong = |message: &str| std::io::Error::new(std::io::ErrorKind::InvalidData, message);
+    let frame = match packed.strip_prefix(TAG).and_then(|rest| rest.split_at_checked(32)) {
+        Some((hash, frame)) if Sha256::digest(frame)[..] == *hash => frame,
+        Some(_) => return Err(wrong("its bytes do not fit their hash")),
+        None if packed.starts_with(&BARE_FRAME) => packed,
+        None => return Err(wrong("it does not begin as a document does")),
+    };
     let limit = FREE_EXPANSION.max((packed.len() as u64).saturating_mul(MAX_EXPANSION));
     let mut document = Vec::new();
-    zstd::stream::read::Decoder::new(packed)?.take(limit + 1).read_to_end(&mut document)?;
+    zstd::stream::read::Decoder::new(frame)?.take(limit + 1).read_to_end(&mut document)?;
     if document.len() as u64 > limit {
         let message = format!("it expands more than {MAX_EXPANSION}-fold, which no document does");
         return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, message));
@@ -43,7 +68,7 @@ impl Documents for LocalStore {
     async fn put_results(&self, key: &ItemKey, json: Vec<u8>) -> Result<ContentHash, StoreError> {
         let key = key.clone();
         let hash = ContentHash::of(&json);
-        let packed = zstd::bulk::compress(&json, RESULTS_LEVEL)
+        let packed = pack(&json, RESULTS_LEVEL)
             .map_err(|error| OpError::Io(error).told("compress the results of a portfolio"))?;
         self.write("write the results of a portfolio", move |writing| {
             let there: bool = writing
@@ -79,7 +104,7 @@ impl Documents for LocalStore {
             return Ok(hash);
         }
         let told = |error| OpError::Io(error).told("write the pinned inputs");
-        let packed = zstd::bulk::compress(&bytes, SNAPSHOT_LEVEL).map_err(told)?;
+        let packed = pack(&bytes, SNAPSHOT_LEVEL).map_err(told)?;
         let file = replace(&path, &packed).map_err(told)?;
         file.as_file().sync_all().map_err(told)?;
         file.persist(&path).map_err(|error| told(error.error))?;
@@ -145,6 +170,23 @@ impl LocalStore {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whatever bit of a stored document changes, it no longer decompresses to the content of its hash.
+    #[test]
+    fn no_bit_of_a_document_changes_unnoticed() {
+        let json =
+            format!("{{\"values\":[{}]}}", (0..400).map(|n| (n * n % 977).to_string()).collect::<Vec<_>>().join(","));
+        for document in [json.as_bytes(), b"{}", b"", &[b'a'; 5_000]] {
+            let hash = ContentHash::of(document);
+            let packed = pack(document, RESULTS_LEVEL).unwrap();
+            for bit in 0..packed.len() * 8 {
+                let mut changed = packed.clone();
+                changed[bit / 8] ^= 1 << (bit % 8);
+                let noticed = unpacked(&changed).map_or(true, |content| ContentHash::of(&content) != hash);
+                assert!(noticed, "bit {bit} of {} bytes", packed.len());
+            }
+        }
+    }
 
     #[test]
     fn a_document_that_expands_without_end_is_stopped() {

@@ -1,0 +1,242 @@
+//! Damage to what is stored: named by `doctor` and on reading, never silently empty.
+
+use std::path::{Path, PathBuf};
+
+use e2e::{json, nightbook, text, write_book};
+use serde_json::Value;
+
+/// A data folder with two runs, one of them with failures.
+fn stored(dir: &Path) -> PathBuf {
+    let (book, data) = (dir.join("book"), dir.join("data"));
+    write_book(&book, 3).unwrap();
+    let file = book.join("portfolios.csv");
+    let list = std::fs::read_to_string(&file).unwrap().replace("p001,Portfolio 1,1000000", "p001,Portfolio 1,");
+    std::fs::write(&file, list).unwrap();
+    for day in ["2026-11-23", "2026-11-24"] {
+        json(&["run", "--book", text(&book), "--data", text(&data), "--as-of", day, "--json"]).unwrap();
+    }
+    data
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// What `doctor` says of this folder.
+fn problems(data: &Path) -> Vec<String> {
+    let output = nightbook(&["doctor", "--data", text(data), "--json"]).unwrap();
+    let Ok(report) = serde_json::from_slice::<Value>(&output.stdout) else {
+        assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+        return vec![String::from_utf8_lossy(&output.stderr).into_owned()];
+    };
+    let problems: Vec<String> =
+        report["problems"].as_array().unwrap().iter().map(|problem| problem.as_str().unwrap().to_owned()).collect();
+    assert_eq!(output.status.code(), Some(i32::from(!problems.is_empty())));
+    problems
+}
+
+/// The text with one letter or digit changed, near its middle.
+fn flipped(text: &str) -> String {
+    let mut bytes = text.as_bytes().to_vec();
+    let middle = bytes.len() / 2;
+    let at = (middle..bytes.len()).chain(0..middle).find(|at| bytes[*at].is_ascii_alphanumeric()).unwrap();
+    bytes[at] = if bytes[at] == b'7' { b'3' } else { b'7' };
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn a_changed_letter_in_any_row_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = stored(dir.path());
+    assert_eq!(problems(&data), Vec::<String>::new());
+    let mut tried = 0;
+    for (table, columns) in [
+        ("runs", &["run", "summary", "alert", "as_of", "month", "scheduled_for", "started_at", "status"][..]),
+        ("manifests", &["portfolios"]),
+        ("work_items", &["item", "cells"]),
+        ("job_records", &["record", "status", "job_name", "portfolio_id"]),
+        ("folds", &["fold"]),
+        ("job_runs", &["line", "as_of", "started_at"]),
+        ("failures", &["message", "portfolios", "category", "fingerprint"]),
+        ("results", &["content_hash"]),
+    ] {
+        for column in columns {
+            let copied = dir.path().join(format!("{table}-{column}"));
+            copy(&data, &copied);
+            let store = rusqlite::Connection::open(copied.join("records.sqlite")).unwrap();
+            // By the text itself: most tables have no row id.
+            let value: String = store
+                .query_row(&format!("SELECT {column} FROM {table} WHERE length({column}) > 0 LIMIT 1"), [], |row| {
+                    row.get(0)
+                })
+                .unwrap();
+            let changed = store
+                .execute(
+                    &format!("UPDATE OR REPLACE {table} SET {column} = ?1 WHERE {column} = ?2"),
+                    [&flipped(&value), &value],
+                )
+                .unwrap();
+            assert!(changed >= 1);
+            drop(store);
+            let named = problems(&copied);
+            assert!(!named.is_empty(), "{table}.{column}: {value:.80} -> {:.80}", flipped(&value));
+            tried += 1;
+        }
+    }
+    assert_eq!(tried, 24);
+}
+
+#[test]
+fn a_row_that_is_gone_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = stored(dir.path());
+    for table in ["manifests", "job_records", "folds", "job_runs", "failures", "results"] {
+        let copied = dir.path().join(table);
+        copy(&data, &copied);
+        let store = rusqlite::Connection::open(copied.join("records.sqlite")).unwrap();
+        let key = match table {
+            "job_runs" => "job_name",
+            "failures" => "fingerprint",
+            _ => "batch_run_id",
+        };
+        store.execute(&format!("DELETE FROM {table} WHERE {key} = (SELECT {key} FROM {table} LIMIT 1)"), []).unwrap();
+        drop(store);
+        assert!(!problems(&copied).is_empty(), "{table}");
+    }
+}
+
+#[test]
+fn a_changed_byte_in_any_document_is_named_and_never_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = stored(dir.path());
+    let mut tried = 0;
+    for folder in ["results", "snapshots"] {
+        let file = std::fs::read_dir(data.join(folder)).unwrap().next().unwrap().unwrap().path();
+        let whole = std::fs::read(&file).unwrap();
+        // The length of a frame is tried at its very ends, its content at places in between.
+        let places = [0, 1, 4, 5, whole.len() / 3, whole.len() / 2, whole.len() - 5, whole.len() - 1];
+        for at in places {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 0x10;
+            std::fs::write(&file, &bytes).unwrap();
+            assert!(!problems(&data).is_empty(), "{folder}: byte {at} of {}", whole.len());
+            tried += 1;
+        }
+        std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+        assert!(!problems(&data).is_empty(), "{folder}: truncated");
+        std::fs::remove_file(&file).unwrap();
+        assert!(!problems(&data).is_empty(), "{folder}: gone");
+        std::fs::write(&file, &whole).unwrap();
+    }
+    assert_eq!(tried, 16);
+    assert_eq!(problems(&data), Vec::<String>::new());
+}
+
+#[test]
+fn reading_names_the_damage_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = stored(dir.path());
+    let fails = |change: &str, arguments: &[&str]| {
+        let copied = tempfile::tempdir_in(dir.path()).unwrap();
+        copy(&data, copied.path());
+        let store = rusqlite::Connection::open(copied.path().join("records.sqlite")).unwrap();
+        assert!(store.execute(change, []).unwrap() > 0, "{change}");
+        drop(store);
+        let output = nightbook(&[arguments, &["--data", text(copied.path())]].concat()).unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(3), "{arguments:?} after {change}: {said}");
+        assert!(said.contains("damaged") && said.contains("doctor"), "{arguments:?}: {said}");
+        assert!(output.stdout.is_empty(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stdout));
+    };
+    let records = "UPDATE job_records SET record = replace(record, '\"attempt\":1', '\"attempt\":7')";
+    fails(records, &["show", "latest", "--portfolio", "p000", "--json"]);
+    fails(records, &["last", "position_values_update", "--json"]);
+    fails(
+        "UPDATE runs SET summary = replace(summary, '\"total_jobs\":27', '\"total_jobs\":28')",
+        &["history", "--json"],
+    );
+    fails("UPDATE runs SET run = replace(run, 'nightly', 'nightle')", &["history", "--json"]);
+    fails("UPDATE failures SET message = message || '!'", &["failures", "--since", "4000d", "--json"]);
+    fails(
+        "UPDATE job_runs SET line = replace(line, '\"success\":', '\"success\": ')",
+        &["publish", "--rebuild", "--json"],
+    );
+}
+
+#[test]
+fn a_truncated_or_foreign_file_of_records_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = stored(dir.path());
+    let file = data.join("records.sqlite");
+    let whole = std::fs::read(&file).unwrap();
+    for (what, bytes) in [
+        ("half of it", whole[..whole.len() / 2].to_vec()),
+        ("its first page", whole[..4_096].to_vec()),
+        ("another file", b"this is no database, whatever its name says".repeat(200)),
+    ] {
+        for other in ["records.sqlite-wal", "records.sqlite-shm"] {
+            let _ = std::fs::remove_file(data.join(other));
+        }
+        std::fs::write(&file, bytes).unwrap();
+        assert!(!problems(&data).is_empty(), "{what}");
+        for arguments in [&["history", "--json"][..], &["show", "latest", "--json"], &["publish", "--rebuild"]] {
+            let output = nightbook(&[arguments, &["--data", text(&data)]].concat()).unwrap();
+            assert_eq!(
+                output.status.code(),
+                Some(3),
+                "{arguments:?} on {what}: {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+    }
+}
+
+/// Every file of a folder.
+fn files(root: &Path) -> std::collections::BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = std::collections::BTreeMap::new();
+    let mut open = vec![root.to_path_buf()];
+    while let Some(folder) = open.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                found.insert(path.strip_prefix(root).unwrap().to_path_buf(), std::fs::read(&path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn the_site_comes_back_byte_for_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = stored(dir.path());
+    let site = data.join("site");
+    let before = files(&site);
+    assert!(before.len() > 20);
+    let rebuild = || {
+        let (_, code) = json(&["publish", "--rebuild", "--data", text(&data), "--json"]).unwrap();
+        assert_eq!(code, 0);
+        let after = files(&site);
+        let differ: Vec<_> =
+            before.iter().filter(|(path, body)| after.get(*path) != Some(*body)).map(|(path, _)| path).collect();
+        assert!(differ.is_empty(), "{differ:?}");
+        assert_eq!(after.len(), before.len());
+    };
+    std::fs::remove_dir_all(&site).unwrap();
+    rebuild();
+    for path in before.keys().step_by(2) {
+        std::fs::write(site.join(path), "damaged").unwrap();
+    }
+    rebuild();
+}
