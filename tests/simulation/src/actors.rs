@@ -112,6 +112,10 @@ pub(crate) fn trigger(world: &Arc<World>) {
             world.timeline.after(slot.at + later, move || plan(&again, number, TRIGGERS));
         }
     }
+    if let Some(at) = world.scenario.late_planner {
+        let again = Arc::clone(world);
+        world.timeline.after(at, move || plan(&again, 0, 1));
+    }
     if let Some(at) = world.scenario.cancel_at {
         let again = Arc::clone(world);
         world.timeline.after(at, move || cancel(&again));
@@ -374,6 +378,57 @@ impl PortfolioJobs for Opened {
 }
 
 impl World {
+    /// Tells what is on record of these runs, without what differs by the build: hashes and fingerprints.
+    pub(crate) fn tell_records(&self, runs: &[RunId]) {
+        for id in runs {
+            let Ok(Some(stored)) = now(self.store.run(*id)) else { continue };
+            for bucket in 0..stored.run.plan.as_ref().map_or(0, domain::run::SealedPlan::buckets) {
+                for item in now(self.store.items(*id, bucket)).unwrap_or_default() {
+                    self.note(|| {
+                        format!(
+                            "on record: item {} {}, attempt {}",
+                            item.key.portfolio,
+                            item.state.as_str(),
+                            item.attempt
+                        )
+                    });
+                    for record in &item.records {
+                        self.note(|| {
+                            let error = record.error.as_ref().map(|error| format!("{}: {}", error.category, error.message));
+                            format!(
+                                "on record: {} {} {}, attempt {}, {:?} to {:?}, {:?} s, {} processed, progress {:?}, {error:?}, {:?}",
+                                record.portfolio_id, record.job_name, record.status, record.attempt, record.started_at,
+                                record.completed_at, record.duration_seconds, record.records_processed,
+                                record.progress.as_ref().map(|progress| progress.done), record.skipped_because,
+                            )
+                        });
+                    }
+                }
+            }
+            for fold in now(self.store.folds(*id)).unwrap_or_default() {
+                self.note(|| format!("on record: {fold:?}"));
+            }
+            if let Some(mut summary) = stored.summary {
+                for cause in &mut summary.failures {
+                    cause.message.clear();
+                }
+                self.note(|| {
+                    format!(
+                        "on record: {}, closed at {:?}, {:?}, processed {} of {}, {} causes, {:?}, {:?}",
+                        summary.status,
+                        summary.closed_at,
+                        summary.counts(),
+                        summary.portfolios_processed,
+                        summary.portfolios_expected,
+                        summary.failures.len(),
+                        summary.data_quality,
+                        summary.publication,
+                    )
+                });
+            }
+        }
+    }
+
     /// A closer found that records and folds disagree: what it must never find.
     fn refused_to_close(&self, run: RunId, error: &StoreError) {
         if let StoreError::Damaged { detail, .. } = error {

@@ -16,6 +16,7 @@ mod queue;
 mod scenario;
 pub mod schedule;
 mod site_check;
+pub mod stories;
 pub mod suite;
 mod world;
 

@@ -58,6 +58,8 @@ pub(crate) struct Scenario {
     pub(crate) sweep_every: Micros,
     /// A slot that passed is run late; recorded as missed, otherwise.
     pub(crate) catch_up: bool,
+    /// Somebody plans the first slot at this time, whatever became of it.
+    pub(crate) late_planner: Option<Micros>,
     /// Nobody ever works.
     pub(crate) workers_gone: bool,
     /// Whether the real site is published; a stand-in of one page, otherwise.
@@ -124,6 +126,7 @@ impl Scenario {
             visibility: 300 * SECOND,
             sweep_every: 300 * SECOND,
             catch_up: true,
+            late_planner: None,
             workers_gone: false,
             site: true,
             cancel_at: None,

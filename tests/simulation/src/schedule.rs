@@ -73,7 +73,7 @@ pub fn run_with(small: Small, faults: &BTreeMap<u64, Fault>, traced: bool) -> Ou
     simulate(0, scenario, Faults::At(faults.clone()), traced)
 }
 
-fn simulate(seed: u64, scenario: Scenario, faults: Faults, traced: bool) -> Outcome {
+pub(crate) fn simulate(seed: u64, scenario: Scenario, faults: Faults, traced: bool) -> Outcome {
     let given = if let Faults::At(given) = &faults { given.clone() } else { BTreeMap::new() };
     let world = World::new(seed, scenario, faults, traced);
     let mut executor = Executor::new(world.timeline.clone());
@@ -97,6 +97,9 @@ fn simulate(seed: u64, scenario: Scenario, faults: Faults, traced: bool) -> Outc
             let phase = state.map(|stored| (stored.run.phase, stored.run.publication));
             world.violate(Promise::Stuck, format!("run {} did not come to its end: {phase:?}", run.short()));
         }
+    }
+    if traced {
+        world.tell_records(&runs);
     }
     check_end(&world, &runs, &mut executor);
     if runs.len() > 1 && world.scenario.slots[1].start.rerun_of.is_some() {
