@@ -16,7 +16,8 @@ fn passed(since: DateTime<Utc>) -> Vec<DateTime<Utc>> {
     let schedule = book::ScheduleSettings::default();
     let mut slots = Vec::new();
     let mut after = since;
-    while let Some(slot) = book::next_due_slot(&schedule, after).filter(|slot| *slot + TimeDelta::hours(1) < SystemClock.now())
+    while let Some(slot) =
+        book::next_due_slot(&schedule, after).filter(|slot| *slot + TimeDelta::hours(1) < SystemClock.now())
     {
         slots.push(slot);
         after = slot;
