@@ -31,10 +31,11 @@ pub(crate) fn machine(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// A duration in two figures: `12ms`, `3.1s`, `2m 10s`, `1h 05m`.
+/// A duration in two figures: `0.4ms`, `12ms`, `3.1s`, `2m 10s`, `1h 05m`.
 pub(crate) fn duration(seconds: f64) -> String {
     let whole = seconds.round().max(0.0) as u64;
     match seconds {
+        s if s < 0.00995 => format!("{:.1}ms", s.max(0.0) * 1e3),
         s if s < 0.0995 => format!("{:.0}ms", s.max(0.0) * 1e3),
         s if s < 9.95 => format!("{s:.1}s"),
         s if s < 59.5 => format!("{s:.0}s"),
@@ -46,6 +47,33 @@ pub(crate) fn duration(seconds: f64) -> String {
 /// A duration, or a dash where there is none.
 pub(crate) fn duration_or_dash(seconds: Option<f64>) -> String {
     seconds.map_or_else(|| "–".to_owned(), duration)
+}
+
+/// A number with its thousands set apart, and a true minus: `−1,737,504`.
+pub(crate) fn grouped(value: f64) -> String {
+    let digits = format!("{:.0}", value.abs());
+    let mut out = String::with_capacity(digits.len() * 4 / 3 + 3);
+    if value <= -0.5 {
+        out.push('−');
+    }
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// A share of 1 in per cent: `−12.64 %`.
+pub(crate) fn percent(share: f64) -> String {
+    decimal(share * 100.0) + " %"
+}
+
+/// A number with two decimals and a true minus.
+pub(crate) fn decimal(value: f64) -> String {
+    let text = format!("{:.2}", value.abs());
+    if value < 0.0 && text.bytes().any(|b| (b'1'..=b'9').contains(&b)) { format!("−{text}") } else { text }
 }
 
 /// `1 run`, `2 runs`.
@@ -63,8 +91,18 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_set_for_reading() {
+        let shown: Vec<String> = [0.0, -0.4, 999.6, -1_737_503.8, 12.0].map(grouped).into();
+        assert_eq!(shown, ["0", "0", "1,000", "−1,737,504", "12"]);
+        assert_eq!(
+            (percent(-0.12644), decimal(-0.001), decimal(7.0338)),
+            ("−12.64 %".into(), "0.00".into(), "7.03".into())
+        );
+    }
+
+    #[test]
     fn durations_are_short() {
         let shown: Vec<String> = [0.0, 0.0123, 3.12, 9.96, 59.6, 130.0, 3_599.9, 3_900.0].map(duration).into();
-        assert_eq!(shown, ["0ms", "12ms", "3.1s", "10s", "1m 00s", "2m 10s", "1h 00m", "1h 05m"]);
+        assert_eq!(shown, ["0.0ms", "12ms", "3.1s", "10s", "1m 00s", "2m 10s", "1h 00m", "1h 05m"]);
     }
 }

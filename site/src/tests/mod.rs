@@ -4,10 +4,10 @@ mod fake;
 mod sample;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::ids::{ContentHash, Owner, PortfolioId, RunId, ScheduleName};
+use domain::ids::{ContentHash, JobName, Owner, PortfolioId, RunId, ScheduleName};
 use domain::ports::{Publisher as _, RunQuery, RunStore};
 use domain::record::{JobError, JobRecord, Progress, Quality, SkippedBecause};
 use domain::retry::RetryPolicy;
@@ -18,15 +18,20 @@ use domain::work_item::{InHand, ItemKey, ItemState, Place, WorkItem};
 use futures::executor::block_on;
 use uuid::Uuid;
 
-use crate::gather::Reader;
+use crate::gather::{Past, Reader};
 use crate::mask::Mask;
-use crate::options::{ScheduleView, SiteOptions};
+use crate::options::{Card, ScheduleView, SiteOptions};
 use crate::publisher::SitePublisher;
 use crate::views;
 use crate::views::index::{IndexInput, IndexView};
-use fake::{At, Entry, FakeStore, MemorySite, slot};
+use crate::views::run::RunInput;
+use backends::memory::MemoryStore;
+use fake::{At, Entry, MemorySite, put, slot};
 use sample::Fate::{Fails, Good, Limited, Lost, Retried, Untouched, Working};
 use sample::{Fate, entry, run_id};
+
+/// The one address of others that the sample book names.
+const RUNBOOK: &str = "https://wiki.example/runbook-4";
 
 fn options(redacted: bool) -> SiteOptions {
     SiteOptions {
@@ -40,21 +45,38 @@ fn options(redacted: bool) -> SiteOptions {
             next_due: Some(slot(25)),
             grace_seconds: 900,
         }),
+        redaction_key: "k".into(),
+        cards: BTreeMap::from([(
+            sample::id_of(4),
+            Card {
+                currency: "CHF".into(),
+                owner: Some("Grace Owner".into()),
+                tags: vec!["equity-desk".into()],
+                runbook_url: Some(RUNBOOK.into()),
+            },
+        )]),
+        portfolio_badges: false,
         retention_note: "Records are kept for 400 days, full results for 30, summaries for ever.".into(),
     }
 }
 
-fn store(entries: Vec<Entry>) -> Arc<FakeStore> {
-    Arc::new(FakeStore(Mutex::new(entries)))
+fn store(entries: Vec<Entry>) -> Arc<MemoryStore> {
+    let store = MemoryStore::default();
+    entries.into_iter().for_each(|entry| put(&store, entry));
+    Arc::new(store)
+}
+
+fn mask() -> Mask {
+    Mask { redacted: false, key: "".into() }
 }
 
 fn now() -> DateTime<Utc> {
     slot(24) + TimeDelta::minutes(5)
 }
 
-fn publisher(store: &Arc<FakeStore>, site: &Arc<MemorySite>, redacted: bool) -> SitePublisher {
+fn publisher(store: &Arc<MemoryStore>, site: &Arc<MemorySite>, redacted: bool) -> SitePublisher {
     SitePublisher::new(
-        Arc::<FakeStore>::clone(store),
+        Arc::<MemoryStore>::clone(store),
         Arc::<MemorySite>::clone(site),
         Arc::new(At(now())),
         options(redacted),
@@ -68,7 +90,7 @@ fn rebuilt(entries: Vec<Entry>, redacted: bool) -> BTreeMap<String, String> {
 }
 
 fn texts(site: &MemorySite) -> BTreeMap<String, String> {
-    let files = site.files.lock().unwrap().clone();
+    let files = site.files();
     files.into_iter().map(|(path, body)| (path, String::from_utf8(body).unwrap())).collect()
 }
 
@@ -92,13 +114,21 @@ fn nights() -> Vec<Entry> {
 
 fn index_of(entries: Vec<Entry>) -> IndexView {
     let store = store(entries);
-    let reader = Reader::new(store, Mask { redacted: false });
+    let reader = Reader::new(store, mask(), Arc::default());
     block_on(async {
         let runs = reader.heads(&RunQuery::default(), 90).await.unwrap();
         let open = reader.open_runs().await.unwrap();
         let latest = match runs.iter().map(|head| head.run.as_of).max() {
             Some(date) => reader.of_date(date).await.unwrap(),
             None => Vec::new(),
+        };
+        let mut jobs = Vec::new();
+        for column in views::index::job_columns(&latest) {
+            jobs.push(reader.job_in_brief(&JobName::new(&*column.name).unwrap()).await.unwrap());
+        }
+        let past = match latest.first() {
+            Some(data) => reader.past(&data.head).await.unwrap(),
+            None => Past::default(),
         };
         let input = IndexInput {
             now: now(),
@@ -107,7 +137,9 @@ fn index_of(entries: Vec<Entry>) -> IndexView {
             latest: &latest,
             open: &open,
             with_page: &BTreeSet::new(),
-            last_success: &[],
+            jobs: &jobs,
+            past: &past,
+            cards: &reader.cards(),
         };
         views::index::build(&input)
     })
@@ -127,10 +159,12 @@ fn view_models_of_the_index() {
 #[test]
 fn view_models_of_a_run_and_a_portfolio() {
     let store = store(vec![entry(1, 23, &[Good, Good]), entry(2, 24, &[Good, Fails, Lost])]);
-    let reader = Reader::new(Arc::clone(&store) as Arc<dyn RunStore>, Mask { redacted: false });
+    let reader = Reader::new(Arc::clone(&store) as Arc<dyn RunStore>, mask(), Arc::default());
     let data = block_on(reader.run(run_id(2))).unwrap();
     let facts = block_on(reader.facts(&[run_id(2)])).unwrap();
-    insta::assert_json_snapshot!("run", views::run::build(&data, &facts));
+    let past = block_on(reader.past(&data.head)).unwrap();
+    let input = RunInput { data: &data, others: &facts, past: &past, cards: &BTreeMap::new() };
+    insta::assert_json_snapshot!("run", views::run::build(&input));
     let portfolio = block_on(reader.portfolio(&sample::id_of(1), Some(&data))).unwrap();
     insta::assert_json_snapshot!("portfolio", views::portfolio::build(&portfolio));
 }
@@ -158,7 +192,7 @@ fn dead_links(files: &BTreeMap<String, String>) -> Vec<String> {
         files.iter().map(|(path, text)| (path, attribute(text, "id").into_iter().collect())).collect();
     let mut dead = Vec::new();
     for (path, text) in files.iter().filter(|(path, _)| path.ends_with(".html") && *path != "404.html") {
-        for link in attribute(text, "href").iter().filter(|link| !link.starts_with("data:")) {
+        for link in attribute(text, "href").iter().filter(|link| !link.starts_with("data:") && *link != RUNBOOK) {
             let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
             let mut parts: Vec<&str> = path.split('/').collect();
             parts.pop();
@@ -187,7 +221,7 @@ fn a_site_has_no_dead_links_and_asks_nobody_else() {
         let files = rebuilt(nights(), redacted);
         assert_eq!(dead_links(&files), Vec::<String>::new());
         for (path, text) in files.iter().filter(|(path, _)| path.ends_with(".html")) {
-            let text = text.replace("http://www.w3.org/2000/svg", "");
+            let text = text.replace("http://www.w3.org/2000/svg", "").replace(RUNBOOK, "");
             assert!(!text.contains("http:") && !text.contains("https:") && !text.contains("href=\"//"), "{path}");
             assert!(!text.contains("<script>alert"), "{path}");
             assert!(!text.contains('\u{202E}'), "{path}");
@@ -211,13 +245,14 @@ fn the_policy_names_what_the_page_carries() {
 fn published_run_by_run_it_is_the_site_that_a_rebuild_makes_and_never_has_a_dead_link() {
     let site = Arc::new(MemorySite::default());
     let store = store(Vec::new());
-    for mut night in nights() {
+    for night in nights() {
         let id = night.run.batch_run_id;
-        let published = std::mem::take(&mut night.run.publication);
-        night.run.pages = domain::run::PagesThere::Nothing;
-        store.0.lock().unwrap().push(night);
+        let mut pending = night.clone();
+        pending.run.publication = Publication::Pending;
+        pending.run.pages = domain::run::PagesThere::Nothing;
+        put(&store, pending);
         block_on(publisher(&store, &site, false).publish(id)).unwrap();
-        store.0.lock().unwrap().last_mut().unwrap().run.publication = published;
+        put(&store, night);
         let log = std::mem::take(&mut *site.log.lock().unwrap());
         let end: Vec<&str> = log.iter().rev().take(3).map(String::as_str).collect();
         assert_eq!(end, ["index.html", "flush", "status.json"]);
@@ -259,13 +294,145 @@ fn totals_add_up_wherever_they_stand() {
     }
 }
 
+/// Marks in everything that a run carries of its book: ids, names, symbols, messages, notes, money, triggers.
+fn canaries(mut entries: Vec<Entry>) -> Vec<Entry> {
+    for entry in &mut entries {
+        entry.run.trigger = "CANARY-trigger".into();
+        entry.run.filter = vec![sample::id_of(1)];
+        for item in &mut entry.items {
+            for record in &mut item.records {
+                let brief = serde_json::json!({
+                    "market_value": 7_654_321.5, "daily_pnl": -86_420.25, "var_95": -0.987_654, "market_beta": 4.321_987,
+                    "worst_case_pnl": -1_357_911.5, "worst_case_scenario": "CANARY-scenario", "run_symbols": 12,
+                    "run_missing_symbols": ["CANARY-SYMBOL"],
+                });
+                record.job_metadata = brief.as_object().cloned().unwrap();
+                if let Some(quality) = &mut record.quality {
+                    quality.symbols_missing.push("CANARY-missing".into());
+                    quality.notes.push("CANARY-note".into());
+                }
+                if let Some(error) = &mut record.error {
+                    error.chain.push("CANARY-chain".into());
+                }
+                if let Some(because) = &mut record.skipped_because {
+                    because.reason = "CANARY-reason".into();
+                }
+            }
+        }
+        entry.summary = entry.summary.as_ref().map(|_| summarise(&entry.run, &entry.items, &BTreeMap::new()));
+    }
+    entries
+}
+
 #[test]
-fn a_redacted_site_tells_no_names_and_no_money() {
-    for (path, text) in rebuilt(nights(), true) {
-        for secret in ["fund-0", "Fund number", "Evil", "1,234,567", "usable equity", "ZVZZT", "AAPL"] {
+fn nothing_of_the_full_level_is_in_any_byte_of_a_redacted_site() {
+    let secrets = [
+        "fund-0",
+        "Fund number",
+        "Evil",
+        "1,234,567",
+        "1234567",
+        "usable equity",
+        "ZVZZT",
+        "AAPL",
+        "CANARY",
+        "Grace",
+        "equity-desk",
+        "wiki.example",
+        "CHF",
+        "7654321",
+        "7,654,3",
+        "86420",
+        "86,420",
+        "0.987654",
+        "98.77",
+        "4.321987",
+        "4.32",
+        "1357911",
+        "1,357,9",
+    ];
+    let full: String = rebuilt(canaries(nights()), false).into_iter().flat_map(|(path, text)| [path, text]).collect();
+    let told = secrets.iter().filter(|secret| full.contains(**secret)).count();
+    assert!(told > 15, "the full level tells {told}: the test would see a leak");
+    for (path, text) in rebuilt(canaries(nights()), true) {
+        for secret in secrets {
             assert!(!text.contains(secret) && !path.contains(secret), "{path} tells {secret}");
         }
     }
+}
+
+#[test]
+fn the_files_for_machines_are_as_their_schemas_say() {
+    let files = rebuilt(canaries(nights()), false);
+    let schema = |name: &str| {
+        let text = serde_json::from_str(&files[&format!("schemas/{name}.v1.json")]).unwrap();
+        jsonschema::validator_for(&text).unwrap()
+    };
+    let (mut seen, schemas) =
+        (BTreeSet::new(), ["status", "summary", "jobs", "portfolio"].map(|name| (name, schema(name))));
+    for (path, text) in files.iter().filter(|(path, _)| path.ends_with(".json") && !path.starts_with("schemas/")) {
+        let name = match path.split('/').collect::<Vec<_>>()[..] {
+            ["status.json"] => "status",
+            ["runs", _, "summary.json"] => "summary",
+            ["runs", _, "jobs.json"] => "jobs",
+            ["portfolios", _] => "portfolio",
+            _ => continue,
+        };
+        seen.insert(name);
+        let value: serde_json::Value = serde_json::from_str(text).unwrap();
+        let (_, schema) = schemas.iter().find(|(of, _)| *of == name).unwrap();
+        let wrong: Vec<String> =
+            schema.iter_errors(&value).map(|e| format!("{path}{}: {e}", e.instance_path)).collect();
+        assert_eq!(wrong, Vec::<String>::new());
+        assert_eq!(value["schema"], 1, "{path}");
+    }
+    assert_eq!(seen.len(), 4);
+}
+
+fn gzipped(text: &str) -> usize {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    std::io::Write::write_all(&mut encoder, text.as_bytes()).unwrap();
+    encoder.finish().unwrap().len()
+}
+
+#[test]
+fn pages_are_light() {
+    let both = format!("{}{}", *crate::assets::STYLE, *crate::assets::SCRIPT);
+    assert!(gzipped(&both) <= 6 * 1024, "style and script together: {}", gzipped(&both));
+    for (portfolios, most) in [(100, 15 * 1024), (1_000, 60 * 1024)] {
+        let fates: Vec<Fate> = (0..portfolios).map(|n| if n % 9 == 7 { Fails } else { Good }).collect();
+        let mut entries = nights();
+        entries.pop();
+        entries.push(entry(20, 24, &fates));
+        let files = rebuilt(entries, false);
+        let weight = gzipped(&files["index.html"]);
+        assert!(weight <= most, "the index of {portfolios} portfolios: {weight}");
+        assert_eq!(dead_links(&files), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn an_incident_keeps_its_id_and_is_updated_on_recovery() {
+    let night = |n: u128, day, fate| entry(n, day, &[Good, fate]);
+    let feed = |entries: Vec<Entry>| {
+        let reader = Reader::new(store(entries), mask(), Arc::default());
+        let runs = block_on(reader.heads(&RunQuery::default(), 90)).unwrap();
+        views::machine::feed(&runs, &options(false), false)
+    };
+    let mut entries = vec![night(1, 18, Good), night(2, 19, Fails), night(3, 20, Fails)];
+    let open = feed(entries.clone());
+    entries.push(night(4, 23, Good));
+    let over = feed(entries);
+    let incident = |view: &views::machine::FeedView| {
+        let mut found = view.entries.iter().filter(|entry| entry.category == "incident");
+        let one = found.next().unwrap().clone();
+        assert!(found.next().is_none(), "one stretch is one incident");
+        one
+    };
+    let (before, after) = (incident(&open), incident(&over));
+    assert_eq!((&before.id, &before.published), (&after.id, &after.published));
+    assert!(before.updated < after.updated && after.title.starts_with("Recovered"), "{}", after.title);
+    assert_eq!(over.updated, after.updated);
 }
 
 #[test]
@@ -275,7 +442,7 @@ fn a_run_under_way_is_shown_with_what_is_in_hand() {
     entries.pop();
     let store = store(entries);
     block_on(publisher(&store, &site, false).rebuild()).unwrap();
-    store.0.lock().unwrap().push(entry(21, 24, &[Good, Working, Untouched]));
+    put(&store, entry(21, 24, &[Good, Working, Untouched]));
     block_on(publisher(&store, &site, false).refresh_index()).unwrap();
     let files = texts(&site);
     assert!(files["index.html"].contains("<td>position 15/75 AAPL</td>"));
