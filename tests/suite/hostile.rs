@@ -268,6 +268,15 @@ fn the_site_is_ours(site: &Path, plain_site: &Path, names: &[String]) {
             }
             Some("xml") => assert!(elements_of_xml(&path).is_subset(&elements_of_xml(&plain_site.join("feed.xml")))),
             Some("svg") => assert_eq!(elements_of_xml(&path), elements_of_xml(&plain_site.join("badge.svg"))),
+            // What can be pasted into a shell: ids and options, nothing else.
+            Some("txt") => {
+                let text = std::fs::read_to_string(&path).unwrap();
+                assert!(
+                    text.chars().all(|c| c.is_ascii_alphanumeric() || " -_.\n".contains(c)),
+                    "{}: {text}",
+                    path.display()
+                );
+            }
             Some("html") => {}
             other => panic!("{} is none of ours: {other:?}", path.display()),
         }

@@ -78,6 +78,8 @@ pub struct SiteSettings {
     /// `full` or `redacted`. Default `full`.
     pub detail: Detail,
     /// Whether each portfolio has badges of its own. Default no.
+    // Pinned inputs of older releases do not have it.
+    #[serde(default)]
     pub portfolio_badges: bool,
 }
 

@@ -98,10 +98,11 @@ pub(crate) fn simulate(seed: u64, scenario: Scenario, faults: Faults, traced: bo
             world.violate(Promise::Stuck, format!("run {} did not come to its end: {phase:?}", run.short()));
         }
     }
+    check_end(&world, &runs, &mut executor);
+    let digest = world.digest();
     if traced {
         world.tell_records(&runs);
     }
-    check_end(&world, &runs, &mut executor);
     if runs.len() > 1 && world.scenario.slots[1].start.rerun_of.is_some() {
         world.state().coverage.hit(Row::Rerun);
     }
@@ -109,7 +110,7 @@ pub(crate) fn simulate(seed: u64, scenario: Scenario, faults: Faults, traced: bo
         let state = world.state();
         (state.violations.clone(), state.coverage.clone(), state.calls)
     };
-    Outcome { seed, violations, coverage, calls, faults: given, digest: world.digest(), trace: world.trace() }
+    Outcome { seed, violations, coverage, calls, faults: given, digest, trace: world.trace() }
 }
 
 /// One step of the world. False when nothing is due any more.
