@@ -1,20 +1,25 @@
 //! Reading: what the pages need of the store, already masked.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use chrono::{DateTime, NaiveDate, Utc};
-use domain::ids::{JobName, PortfolioId, RunId};
+use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
+use domain::ids::{Fingerprint, JobName, PortfolioId, RunId};
 use domain::job::JobSpec;
-use domain::ports::{PortfolioRun, RunQuery, RunStore, StoreError, StoredRun};
+use domain::ports::{FailureSighting, JobRun, PortfolioRun, RecordQuery, RunQuery, RunStore, StoreError, StoredRun};
 use domain::record::JobRecord;
+use domain::retry::RetryPolicy;
 use domain::run::{PagesThere, Run};
-use domain::summary::{RunSummary, complete_records, summarise};
+use domain::summary::{FailureCluster, RunSummary, complete_records, summarise};
+use domain::words::JobStatus;
 use domain::work_item::{ItemKey, ItemState, Place, WorkItem};
 use futures::StreamExt as _;
 
 use crate::mask::Mask;
+use crate::options::Card;
 
+/// Runs that the pages of portfolios and jobs show.
+pub(crate) const RING: usize = 60;
 /// Reads in flight at once.
 pub(crate) const AT_ONCE: usize = 8;
 
@@ -25,8 +30,25 @@ pub(crate) struct RunFact {
     pub(crate) linkable: bool,
     /// Whether it is closed: a job without a record is then missing.
     pub(crate) closed: bool,
+    /// Its trading date.
+    pub(crate) as_of: NaiveDate,
+    /// Portfolios expected: where a cell stands depends on it.
+    pub(crate) portfolios: u32,
     /// Its job list.
     pub(crate) jobs: Arc<[JobSpec]>,
+    /// How its failures were tried again.
+    pub(crate) retry: RetryPolicy,
+    /// Its causes of failures.
+    pub(crate) causes: Arc<[Cause]>,
+}
+
+/// A cause of failures in a run, as others mention it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Cause {
+    pub(crate) fingerprint: Fingerprint,
+    /// How many portfolios it hit.
+    pub(crate) portfolios: u64,
+    pub(crate) first_seen: RunId,
 }
 
 /// Facts by run.
@@ -51,9 +73,9 @@ pub(crate) struct RunData {
     /// The run and its summary.
     pub(crate) head: RunHead,
     /// One item for each expected portfolio, by place.
-    pub(crate) items: Vec<WorkItem>,
+    pub(crate) items: Arc<Vec<WorkItem>>,
     /// The ids of the items before masking, for questions to the store.
-    pub(crate) ids: Vec<PortfolioId>,
+    pub(crate) ids: Arc<Vec<PortfolioId>>,
 }
 
 impl RunData {
@@ -86,33 +108,131 @@ pub(crate) struct PortfolioData {
     pub(crate) newest: Option<WorkItem>,
     /// Last successes that lie further back than `runs`.
     pub(crate) older_successes: BTreeMap<JobName, JobRecord>,
+    /// What the book says of it.
+    pub(crate) card: Card,
+}
+
+/// What one job page needs.
+#[derive(Debug, Clone)]
+pub(crate) struct JobData {
+    pub(crate) job: JobName,
+    /// Its newest closed runs, newest first.
+    pub(crate) runs: Arc<Vec<JobRun>>,
+    /// Facts of these runs.
+    pub(crate) facts: Facts,
+    /// Its last success.
+    pub(crate) last: Option<JobRecord>,
+    /// Causes of failures of every job in these runs, newest run first.
+    pub(crate) sightings: Arc<Vec<FailureSighting>>,
+    /// The newest of these runs, with everything, if its records are kept.
+    pub(crate) newest: Option<RunData>,
+    /// The last success of portfolios for which it did not succeed in the newest run.
+    pub(crate) last_of: BTreeMap<PortfolioId, Option<JobRecord>>,
+}
+
+/// A job of a portfolio that failed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct FailedCell {
+    pub(crate) portfolio: PortfolioId,
+    pub(crate) job: JobName,
+}
+
+/// The run before another, as far as it is compared.
+#[derive(Debug, Clone)]
+pub(crate) struct Before {
+    pub(crate) head: RunHead,
+    pub(crate) failed: BTreeSet<FailedCell>,
+    /// Its portfolios; none where they are no longer kept.
+    pub(crate) ids: BTreeSet<PortfolioId>,
+}
+
+/// What came before a run.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Past {
+    /// The runs of each job that began before it, newest first.
+    pub(crate) jobs: BTreeMap<JobName, Vec<JobRun>>,
+    /// How long earlier runs took, newest first, in seconds.
+    pub(crate) wall: Vec<f64>,
+    /// The run before it; of a rerun the run that it repeats.
+    pub(crate) before: Option<Before>,
 }
 
 /// Reads from the store through the mask, and remembers which pages are there.
 pub(crate) struct Reader {
     store: Arc<dyn RunStore>,
     mask: Mask,
+    /// What the book says of portfolios, by the id before masking.
+    cards: BTreeMap<PortfolioId, Card>,
     facts: Mutex<Facts>,
+    ended: Arc<EndedItems>,
+    job_runs: Mutex<BTreeMap<JobName, Arc<Vec<JobRun>>>>,
+    sightings: Mutex<Option<(DateTime<Utc>, Arc<Vec<FailureSighting>>)>>,
+}
+
+/// The items of runs that have ended and so never change, shared by the readers of a publication: of the run that is
+/// published and of the newest one.
+#[derive(Debug, Default)]
+pub(crate) struct EndedItems(Mutex<VecDeque<(RunId, Items)>>);
+
+/// The items of a run, masked, and the ids of their portfolios before that.
+type Items = (Arc<Vec<WorkItem>>, Arc<Vec<PortfolioId>>);
+
+/// Runs whose items are kept in memory.
+const KEPT_RUNS: usize = 2;
+/// Portfolios whose last success a job page looks up.
+pub(crate) const MOST_LOOKED_UP: usize = 50;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Reader {
-    pub(crate) fn new(store: Arc<dyn RunStore>, mask: Mask) -> Self {
-        Self { store, mask, facts: Mutex::new(Facts::new()) }
+    pub(crate) fn new(store: Arc<dyn RunStore>, mask: Mask, ended: Arc<EndedItems>) -> Self {
+        Self {
+            store,
+            mask,
+            cards: BTreeMap::new(),
+            facts: Mutex::default(),
+            ended,
+            job_runs: Mutex::default(),
+            sightings: Mutex::default(),
+        }
     }
 
-    fn note(&self, run: &Run) -> bool {
+    /// With what the book says of portfolios.
+    pub(crate) fn with_cards(self, cards: &BTreeMap<PortfolioId, Card>) -> Self {
+        let masked = |(id, card): (&PortfolioId, &Card)| (id.clone(), self.mask.card(card));
+        Self { cards: cards.iter().map(masked).collect(), ..self }
+    }
+
+    /// What the book says of each portfolio, by the id that pages show.
+    pub(crate) fn cards(&self) -> BTreeMap<PortfolioId, Card> {
+        self.cards.iter().map(|(id, card)| (self.mask.id(id), card.clone())).collect()
+    }
+
+    fn note(&self, run: &Run, summary: Option<&RunSummary>) -> bool {
         let linkable = run.plan.is_some() && run.pages >= PagesThere::Run;
+        let cause = |cluster: &FailureCluster| Cause {
+            fingerprint: cluster.fingerprint.clone(),
+            portfolios: cluster.portfolios.len() as u64,
+            first_seen: cluster.first_seen_run,
+        };
+        let plan = run.plan.as_ref();
         let fact = RunFact {
             linkable,
             closed: run.is_closed() || run.closed_at.is_some(),
-            jobs: run.plan.as_ref().map_or_else(|| Arc::from([]), |plan| plan.jobs.clone().into()),
+            as_of: run.as_of,
+            portfolios: plan.map_or(0, |plan| plan.portfolios),
+            jobs: plan.map_or_else(|| Arc::from([]), |plan| plan.jobs.clone().into()),
+            retry: plan.map(|plan| plan.retry).unwrap_or_default(),
+            causes: summary.map_or_else(|| Arc::from([]), |summary| summary.failures.iter().map(cause).collect()),
         };
-        self.facts.lock().unwrap_or_else(PoisonError::into_inner).insert(run.batch_run_id, fact);
+        lock(&self.facts).insert(run.batch_run_id, fact);
         linkable
     }
 
     fn head(&self, stored: StoredRun, items: &[WorkItem]) -> RunHead {
-        let linkable = self.note(&stored.run);
+        let linkable = self.note(&stored.run, stored.summary.as_ref());
         let portfolio_pages = linkable && stored.run.pages >= PagesThere::Portfolios;
         let summary = stored.summary.unwrap_or_else(|| summarise(&stored.run, items, &BTreeMap::new()));
         RunHead { summary: self.mask.summary(summary), run: self.mask.run(stored.run), linkable, portfolio_pages }
@@ -152,7 +272,20 @@ impl Reader {
     /// A run with everything.
     pub(crate) async fn run(&self, id: RunId) -> Result<RunData, StoreError> {
         let stored = self.store.run(id).await?.ok_or_else(|| StoreError::NotFound { what: format!("run {id}") })?;
-        self.data(stored).await
+        let ended = stored.summary.is_some();
+        let kept = lock(&self.ended.0).iter().find(|(of, _)| *of == id).map(|(_, items)| items.clone());
+        if let Some((items, ids)) = kept.filter(|_| ended) {
+            return Ok(RunData { head: self.head(stored, &items), items, ids });
+        }
+        let data = self.data(stored).await?;
+        if ended {
+            let mut kept = lock(&self.ended.0);
+            kept.push_back((id, (Arc::clone(&data.items), Arc::clone(&data.ids))));
+            if kept.len() > KEPT_RUNS {
+                kept.pop_front();
+            }
+        }
+        Ok(data)
     }
 
     /// A run that was read before, with what the store says of it by now. Its items must have ended: they stay.
@@ -179,8 +312,8 @@ impl Reader {
             }
         }
         let head = self.head(stored, &items);
-        let items = items.into_iter().map(|item| self.mask.item(item)).collect();
-        Ok(RunData { head, items, ids })
+        let items: Vec<WorkItem> = items.into_iter().map(|item| self.mask.item(item)).collect();
+        Ok(RunData { head, items: Arc::new(items), ids: Arc::new(ids) })
     }
 
     /// The items of a bucket, those that nobody touched among them.
@@ -212,14 +345,14 @@ impl Reader {
     pub(crate) async fn facts(&self, runs: &[RunId]) -> Result<Facts, StoreError> {
         let mut facts = Facts::new();
         for &id in runs {
-            let known = self.facts.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
+            let known = lock(&self.facts).get(&id).cloned();
             let fact = match known {
                 Some(fact) => Some(fact),
                 None => {
                     if let Some(stored) = self.store.run(id).await? {
-                        self.note(&stored.run);
+                        self.note(&stored.run, stored.summary.as_ref());
                     }
-                    self.facts.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+                    lock(&self.facts).get(&id).cloned()
                 }
             };
             facts.extend(fact.map(|fact| (id, fact)));
@@ -233,9 +366,13 @@ impl Reader {
         id: &PortfolioId,
         known: Option<&RunData>,
     ) -> Result<PortfolioData, StoreError> {
-        let runs = self.store.portfolio_runs(id, 60).await?;
+        let runs = self.store.portfolio_runs(id, RING).await?;
         let mentioned: Vec<RunId> = runs.iter().map(|run| run.batch_run_id).collect();
-        let facts = self.facts(&mentioned).await?;
+        let mut facts = self.facts(&mentioned).await?;
+        let newest_fact = runs.first().and_then(|run| facts.get(&run.batch_run_id));
+        let first_seen: Vec<RunId> =
+            newest_fact.iter().flat_map(|fact| fact.causes.iter().map(|cause| cause.first_seen)).collect();
+        facts.extend(self.facts(&first_seen).await?);
         let masked = self.mask.id(id);
         let mut newest = None;
         if let Some(run) = runs.first() {
@@ -251,38 +388,141 @@ impl Reader {
             };
         }
         let mut older_successes = BTreeMap::new();
-        if runs.len() >= 60 {
+        if runs.len() >= RING {
             let jobs: BTreeSet<&JobName> =
                 facts.values().flat_map(|fact| fact.jobs.iter().map(|job| &job.name)).collect();
             for job in jobs {
-                let recent = runs.iter().any(|run| {
-                    run.cells.iter().any(|cell| &cell.job == job && cell.status == domain::words::JobStatus::Success)
-                });
+                let recent = runs
+                    .iter()
+                    .any(|run| run.cells.iter().any(|cell| &cell.job == job && cell.status == JobStatus::Success));
                 if !recent && let Some(record) = self.store.last_success(job, Some(id)).await? {
                     older_successes.insert(job.clone(), self.mask.record(record));
                 }
             }
         }
         let runs = runs.into_iter().map(|run| self.mask.portfolio_run(id, run)).collect();
-        Ok(PortfolioData { id: masked, runs, facts, newest, older_successes })
+        let card = self.cards.get(id).cloned().unwrap_or_default();
+        Ok(PortfolioData { id: masked, runs, facts, newest, older_successes, card })
     }
 
-    /// Last success of each of these jobs.
-    pub(crate) async fn last_successes(
-        &self,
-        jobs: &[JobName],
-    ) -> Result<Vec<(JobName, Option<JobRecord>)>, StoreError> {
-        let mut all = Vec::new();
-        for job in jobs {
-            let record = self.store.last_success(job, None).await?.map(|record| self.mask.record(record));
-            all.push((job.clone(), record));
+    /// The newest closed runs of a job: twice as many as its page shows, so that the oldest shown have a past too.
+    pub(crate) async fn job_runs(&self, job: &JobName) -> Result<Arc<Vec<JobRun>>, StoreError> {
+        if let Some(runs) = lock(&self.job_runs).get(job) {
+            return Ok(Arc::clone(runs));
         }
-        Ok(all)
+        let runs = Arc::new(self.store.job_runs(job, 2 * RING).await?);
+        lock(&self.job_runs).insert(job.clone(), Arc::clone(&runs));
+        Ok(runs)
     }
 
-    /// The newest closed runs of a job.
-    pub(crate) async fn job_runs(&self, job: &JobName) -> Result<Vec<domain::ports::JobRun>, StoreError> {
-        self.store.job_runs(job, 60).await
+    /// Causes in closed runs that began at this instant or later.
+    async fn sightings(&self, since: DateTime<Utc>) -> Result<Arc<Vec<FailureSighting>>, StoreError> {
+        let known = lock(&self.sightings).clone();
+        if let Some((_, found)) = known.filter(|(from, _)| *from <= since) {
+            return Ok(found);
+        }
+        let found = self.store.failures(Some(since), None).await?;
+        let found = Arc::new(found.into_iter().map(|sighting| self.mask.sighting(sighting)).collect());
+        *lock(&self.sightings) = Some((since, Arc::clone(&found)));
+        Ok(found)
+    }
+
+    /// What the page of a job needs.
+    pub(crate) async fn job(&self, job: &JobName) -> Result<JobData, StoreError> {
+        let JobData { runs, facts, last, .. } = self.job_in_brief(job).await?;
+        let since = runs.iter().map(|run| run.started_at).min();
+        let sightings = match since {
+            Some(since) => self.sightings(since).await?,
+            None => Arc::default(),
+        };
+        let mut newest = None;
+        if let Some(run) = runs.first() {
+            newest = Some(self.run(run.batch_run_id).await?).filter(|data| data.records_kept());
+        }
+        let mut last_of = BTreeMap::new();
+        if let Some(data) = &newest {
+            let unwell = data.items.iter().zip(data.ids.iter()).filter(|(item, _)| {
+                !item.records.iter().any(|record| &record.job_name == job && record.status == JobStatus::Success)
+            });
+            for (item, id) in unwell.take(MOST_LOOKED_UP) {
+                let record = self.store.last_success(job, Some(id)).await?.map(|record| self.mask.record(record));
+                last_of.insert(item.key.portfolio.clone(), record);
+            }
+        }
+        Ok(JobData { job: job.clone(), runs, facts, last, sightings, newest, last_of })
+    }
+
+    /// What a line about a job needs: its runs and its last success.
+    pub(crate) async fn job_in_brief(&self, job: &JobName) -> Result<JobData, StoreError> {
+        let all = self.job_runs(job).await?;
+        let runs: Arc<Vec<JobRun>> = Arc::new(all.iter().take(RING).cloned().collect());
+        let last = self.store.last_success(job, None).await?.map(|record| self.mask.record(record));
+        let mut mentioned: Vec<RunId> = runs.iter().map(|run| run.batch_run_id).collect();
+        mentioned.extend(last.as_ref().map(|record| record.batch_run_id));
+        let facts = self.facts(&mentioned).await?;
+        let (job, newest, last_of) = (job.clone(), None, BTreeMap::new());
+        Ok(JobData { job, runs, facts, last, sightings: Arc::default(), newest, last_of })
+    }
+
+    /// What came before this run: of its month and the one before, so that it is the same whenever it is asked.
+    pub(crate) async fn past(&self, head: &RunHead) -> Result<Past, StoreError> {
+        let run = &head.run;
+        let mut heads = Vec::new();
+        let month_before = run.as_of.with_day(1).and_then(|first| first.pred_opt());
+        for date in [Some(run.as_of), month_before].into_iter().flatten() {
+            let month = Some(date.format("%Y-%m").to_string());
+            heads.extend(self.heads(&RunQuery { month, ..RunQuery::default() }, 0).await?);
+        }
+        heads.sort_by_key(|head| std::cmp::Reverse(age_key(&head.run)));
+        let mut jobs = BTreeMap::new();
+        for job in run.plan.iter().flat_map(|plan| &plan.jobs) {
+            let all = self.job_runs(&job.name).await?;
+            let earlier = all.iter().filter(|other| other.started_at < run.started_at).take(RING);
+            jobs.insert(job.name.clone(), earlier.cloned().collect());
+        }
+        let earlier: Vec<&RunHead> = heads
+            .iter()
+            .filter(|other| {
+                other.run.plan.is_some()
+                    && other.summary.closed_at.is_some()
+                    && other.run.started_at < run.started_at
+                    && other.run.schedule == run.schedule
+            })
+            .collect();
+        let whole = |head: &RunHead| head.run.filter.is_empty();
+        let wall = earlier
+            .iter()
+            .filter(|other| whole(other) == whole(head))
+            .filter_map(|other| other.summary.wall_seconds)
+            .take(crate::baseline::LOOK_BACK)
+            .collect();
+        let before = match run.rerun_of {
+            Some(of) => earlier.iter().find(|other| other.run.batch_run_id == of),
+            None => earlier.iter().find(|other| other.run.as_of < run.as_of && other.run.rerun_of.is_none()),
+        };
+        let before = match before {
+            Some(before) => Some(self.before(before).await?),
+            None => None,
+        };
+        Ok(Past { jobs, wall, before })
+    }
+
+    async fn before(&self, head: &RunHead) -> Result<Before, StoreError> {
+        let id = head.run.batch_run_id;
+        let query = RecordQuery { status: Some(JobStatus::Failed), ..RecordQuery::default() };
+        let failed = self.store.records(id, &query).await?;
+        let failed = failed
+            .into_iter()
+            .map(|record| FailedCell { portfolio: self.mask.id(&record.portfolio_id), job: record.job_name })
+            .collect();
+        let mut ids = BTreeSet::new();
+        if let Some(plan) = &head.run.plan {
+            for bucket in 0..plan.buckets() {
+                let planned = self.store.manifest(id, plan.epoch, bucket).await?;
+                ids.extend(planned.iter().map(|planned| self.mask.id(&planned.id)));
+            }
+        }
+        Ok(Before { head: head.clone(), failed, ids })
     }
 
     /// The runs of a trading date with everything, newest first.

@@ -9,6 +9,9 @@
 //! redacted site, and control characters are made visible on any other.
 
 mod assets;
+mod baseline;
+mod chart;
+mod days;
 mod gather;
 mod mask;
 mod options;
@@ -19,5 +22,5 @@ mod tests;
 mod text;
 mod views;
 
-pub use options::{ScheduleView, SiteOptions};
+pub use options::{Card, ScheduleView, SiteOptions};
 pub use publisher::SitePublisher;

@@ -1,50 +1,96 @@
 //! The one place through which texts of others come in: withheld on a redacted site, made visible on any other.
 
+use std::sync::Arc;
+
 use domain::ids::{ContentHash, PortfolioId};
-use domain::ports::PortfolioRun;
+use domain::ports::{DATA_DAYS, FailureSighting, PortfolioRun};
 use domain::record::{JobRecord, Quality, RecordedError};
 use domain::run::{Publication, Run};
 use domain::summary::RunSummary;
 use domain::work_item::WorkItem;
 
+use crate::options::Card;
 use crate::text::visible;
 
 /// What stands in place of a text that is withheld.
 pub(crate) const WITHHELD: &str = "(withheld)";
 
 /// How texts come in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mask {
     /// Whether names, ids, money and messages are withheld.
     pub(crate) redacted: bool,
+    /// What ids are hashed with.
+    pub(crate) key: Arc<str>,
 }
+
+/// Results in brief that are counts of things, and so tell no money.
+const COUNTS: [&str; 6] = [
+    "without_price",
+    "stale_prices",
+    "positions_left_out",
+    "run_symbols",
+    "run_symbols_without_prices",
+    "not_computed",
+];
+/// Texts among the results in brief that pages show.
+const WORDS: [&str; 1] = ["worst_case_scenario"];
+/// Triggers that tell nothing.
+const TRIGGERS: [&str; 5] = ["schedule", "manual", "cli", "rerun", "demo"];
 
 impl Mask {
     /// A text that may name a portfolio, a symbol or money.
-    fn text(self, text: &str) -> String {
+    fn text(&self, text: &str) -> String {
         if self.redacted { WITHHELD.to_owned() } else { visible(text) }
     }
 
     /// The id as pages and paths show it.
-    pub(crate) fn id(self, id: &PortfolioId) -> PortfolioId {
+    pub(crate) fn id(&self, id: &PortfolioId) -> PortfolioId {
         if !self.redacted {
             return id.clone();
         }
-        let hash = ContentHash::of(format!("portfolio {id}").as_bytes());
+        let hash = ContentHash::of(format!("portfolio {} {id}", self.key).as_bytes());
         PortfolioId::new(format!("p-{}", hash.short())).unwrap_or_else(|_| unreachable!("hex digits are an id"))
     }
 
     /// The name beside an id.
-    pub(crate) fn name(self, id: &PortfolioId, name: &str) -> String {
+    pub(crate) fn name(&self, id: &PortfolioId, name: &str) -> String {
         if self.redacted { self.id(id).to_string() } else { visible(name) }
     }
 
-    fn error(self, error: &mut RecordedError) {
+    /// What started a run: a name given by hand may be that of somebody.
+    fn trigger(&self, text: &str) -> String {
+        if self.redacted && !TRIGGERS.contains(&text) { "by hand".to_owned() } else { visible(text) }
+    }
+
+    /// What the book says of a portfolio.
+    pub(crate) fn card(&self, card: &Card) -> Card {
+        if self.redacted {
+            return Card::default();
+        }
+        Card {
+            currency: visible(&card.currency),
+            owner: card.owner.as_deref().map(visible),
+            tags: card.tags.iter().map(|tag| visible(tag)).collect(),
+            runbook_url: card.runbook().map(visible),
+        }
+    }
+
+    /// A cause in a run.
+    pub(crate) fn sighting(&self, mut sighting: FailureSighting) -> FailureSighting {
+        sighting.message = self.text(&sighting.message);
+        for id in &mut sighting.portfolios {
+            *id = self.id(id);
+        }
+        sighting
+    }
+
+    fn error(&self, error: &mut RecordedError) {
         error.message = self.text(&error.message);
         error.chain = if self.redacted { Vec::new() } else { error.chain.iter().map(|c| visible(c)).collect() };
     }
 
-    fn quality(self, quality: &mut Quality) {
+    fn quality(&self, quality: &mut Quality) {
         if self.redacted {
             quality.symbols_missing.clear();
             quality.notes.clear();
@@ -54,10 +100,20 @@ impl Mask {
         }
     }
 
-    pub(crate) fn record(self, mut record: JobRecord) -> JobRecord {
+    pub(crate) fn record(&self, mut record: JobRecord) -> JobRecord {
         record.portfolio_name = self.name(&record.portfolio_id, &record.portfolio_name);
         record.portfolio_id = self.id(&record.portfolio_id);
-        record.job_metadata.clear();
+        record.job_metadata.retain(|name, value| {
+            let told = COUNTS.contains(&name.as_str());
+            match value {
+                serde_json::Value::Number(_) => told || !self.redacted,
+                serde_json::Value::String(text) if WORDS.contains(&name.as_str()) => {
+                    *text = visible(text);
+                    !self.redacted
+                }
+                _ => false,
+            }
+        });
         if let Some(progress) = &mut record.progress {
             progress.item = self.text(&progress.item);
         }
@@ -74,7 +130,7 @@ impl Mask {
         record
     }
 
-    pub(crate) fn item(self, mut item: WorkItem) -> WorkItem {
+    pub(crate) fn item(&self, mut item: WorkItem) -> WorkItem {
         item.portfolio_name = self.name(&item.key.portfolio, &item.portfolio_name);
         item.key.portfolio = self.id(&item.key.portfolio);
         if let Some(progress) = item.in_hand.as_mut().and_then(|hand| hand.progress.as_mut()) {
@@ -84,8 +140,8 @@ impl Mask {
         item
     }
 
-    pub(crate) fn run(self, mut run: Run) -> Run {
-        run.trigger = visible(&run.trigger);
+    pub(crate) fn run(&self, mut run: Run) -> Run {
+        run.trigger = self.trigger(&run.trigger);
         for id in &mut run.filter {
             *id = self.id(id);
         }
@@ -103,8 +159,8 @@ impl Mask {
         run
     }
 
-    pub(crate) fn summary(self, mut summary: RunSummary) -> RunSummary {
-        summary.trigger = visible(&summary.trigger);
+    pub(crate) fn summary(&self, mut summary: RunSummary) -> RunSummary {
+        summary.trigger = self.trigger(&summary.trigger);
         summary.publication = Publication::Pending;
         for cluster in &mut summary.failures {
             cluster.message = self.text(&cluster.message);
@@ -116,8 +172,13 @@ impl Mask {
         summary
     }
 
-    pub(crate) fn portfolio_run(self, id: &PortfolioId, mut run: PortfolioRun) -> PortfolioRun {
+    pub(crate) fn portfolio_run(&self, id: &PortfolioId, mut run: PortfolioRun) -> PortfolioRun {
         run.portfolio_name = self.name(id, &run.portfolio_name);
+        if self.redacted {
+            for cell in &mut run.cells {
+                cell.figures.retain(|name, _| DATA_DAYS.contains(&name.as_str()));
+            }
+        }
         run
     }
 }

@@ -1,6 +1,9 @@
 //! What the site says that is not in the records.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
+use domain::ids::PortfolioId;
 use serde::{Deserialize, Serialize};
 
 /// Settings of the site.
@@ -13,10 +16,48 @@ pub struct SiteOptions {
     pub base_url: Option<String>,
     /// Whether names, ids, money and messages are withheld.
     pub redacted: bool,
+    /// What the ids of portfolios are hashed with on a redacted site. Without it, whoever can guess an id can tell
+    /// which hash is its.
+    #[serde(default)]
+    pub redaction_key: String,
     /// The schedule, if there is one.
     pub schedule: Option<ScheduleView>,
     /// What is kept for how long, in one sentence.
     pub retention_note: String,
+    /// What the book says of portfolios beside their positions; those of which it says nothing may be left out.
+    #[serde(default)]
+    pub cards: BTreeMap<PortfolioId, Card>,
+    /// Whether each portfolio has badges too: two more files for each, at each run.
+    #[serde(default)]
+    pub portfolio_badges: bool,
+}
+
+/// What the book says of a portfolio.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Card {
+    /// Its currency, for example `USD`; empty: USD.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub currency: String,
+    /// Whom to ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Words to find it by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// What to do when something is wrong with it. Shown as a link only where it begins with `https://` or `http://`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runbook_url: Option<String>,
+}
+
+impl Card {
+    /// The address of the runbook, if it is one that a page may link to.
+    #[must_use]
+    pub fn runbook(&self) -> Option<&str> {
+        self.runbook_url.as_deref().filter(|url| {
+            ["https://", "http://"].iter().any(|scheme| url.len() > scheme.len() && url.starts_with(scheme))
+                && !url.contains(|c: char| c.is_whitespace() || c.is_control())
+        })
+    }
 }
 
 /// The schedule as the index shows it.
@@ -32,4 +73,26 @@ pub struct ScheduleView {
     pub next_due: Option<DateTime<Utc>>,
     /// How much later than the slot a run may be before the page calls it overdue.
     pub grace_seconds: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_web_addresses_become_links() {
+        let link = |url: &str| Card { runbook_url: Some(url.into()), ..Card::default() }.runbook().is_some();
+        assert!(link("https://wiki.example/runbook") && link("http://wiki/x?y=1#z"));
+        for bad in [
+            "javascript:alert(1)",
+            "https://",
+            "data:text/html,x",
+            "//evil",
+            "https://a b",
+            " https://a",
+            "file:///etc",
+        ] {
+            assert!(!link(bad), "{bad}");
+        }
+    }
 }

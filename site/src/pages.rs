@@ -10,10 +10,12 @@ use crate::text::visible;
 use crate::views::history::{HistoryView, MonthView};
 use crate::views::index::IndexView;
 use crate::views::job::JobView;
+use crate::views::jobs::JobsView;
 use crate::views::machine::{Badge, FeedView};
 use crate::views::portfolio::PortfolioView;
 use crate::views::quality::QualityView;
-use crate::views::run::RunView;
+use crate::views::run::{RunListView, RunView};
+use crate::views::schemas::SCHEMAS;
 
 const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
@@ -66,7 +68,9 @@ macro_rules! page {
 page!(IndexPage, "index.html", IndexView);
 page!(RunPage, "run.html", RunView);
 page!(PortfolioPage, "portfolio.html", PortfolioView);
+page!(RunListPage, "run_list.html", RunListView);
 page!(JobPage, "job.html", JobView);
+page!(JobsPage, "jobs.html", JobsView);
 page!(HistoryPage, "history.html", HistoryView);
 page!(MonthPage, "month.html", MonthView);
 page!(QualityPage, "quality.html", QualityView);
@@ -126,14 +130,40 @@ pub(crate) fn run(view: &RunView, options: &SiteOptions) -> Result<SiteFile, Pub
     file(format!("runs/{}/index.html", view.id), HTML, &RunPage { frame, v: view })
 }
 
+/// A page of the split list of portfolios of a run.
+pub(crate) fn run_list(view: &RunListView, options: &SiteOptions) -> Result<SiteFile, PublishError> {
+    let title = format!("Portfolios {} to {} of run {}", view.first(), view.last(), view.short);
+    let frame = Frame::new(options, title, 2, "history");
+    file(format!("runs/{}/portfolios-{}.html", view.id, view.number), HTML, &RunListPage { frame, v: view })
+}
+
+/// A plain text.
+pub(crate) fn text(path: String, body: String) -> SiteFile {
+    SiteFile { path, content_type: "text/plain; charset=utf-8", body: body.into_bytes() }
+}
+
+/// The schemas of the files for machines.
+pub(crate) fn schemas() -> impl Iterator<Item = SiteFile> {
+    SCHEMAS.iter().map(|(name, text)| SiteFile {
+        path: format!("schemas/{name}"),
+        content_type: JSON,
+        body: text.as_bytes().to_vec(),
+    })
+}
+
 pub(crate) fn portfolio(view: &PortfolioView, options: &SiteOptions) -> Result<SiteFile, PublishError> {
     let frame = Frame::new(options, format!("Portfolio {}", view.id), 2, "status");
     file(format!("{}/index.html", portfolio_folder(view.id.as_str())), HTML, &PortfolioPage { frame, v: view })
 }
 
 pub(crate) fn job(view: &JobView, options: &SiteOptions) -> Result<SiteFile, PublishError> {
-    let frame = Frame::new(options, format!("Job {}", view.job), 2, "status");
+    let frame = Frame::new(options, format!("Job {}", view.job), 2, "jobs");
     file(job_path(view.job.as_str()), HTML, &JobPage { frame, v: view })
+}
+
+pub(crate) fn jobs(view: &JobsView, options: &SiteOptions) -> Result<SiteFile, PublishError> {
+    let frame = Frame::new(options, "Jobs".into(), 1, "jobs");
+    file("jobs/index.html".into(), HTML, &JobsPage { frame, v: view })
 }
 
 pub(crate) fn history(view: &HistoryView, options: &SiteOptions) -> Result<SiteFile, PublishError> {
@@ -163,9 +193,10 @@ pub(crate) fn feed(view: &FeedView, options: &SiteOptions) -> Result<SiteFile, P
     file("feed.xml".into(), "application/atom+xml; charset=utf-8", &FeedPage { frame, v: view })
 }
 
-pub(crate) fn badge(view: &Badge) -> Result<SiteFile, PublishError> {
+/// A badge as a drawing.
+pub(crate) fn badge(path: String, view: &Badge) -> Result<SiteFile, PublishError> {
     // Wide enough for most faces; the text is squeezed into it by textLength.
     let width = |text: &str| text.chars().count() * 7 + 12;
     let page = BadgePage { left: width(&view.label), right: width(&view.message), v: view };
-    file("badge.svg".into(), "image/svg+xml", &page)
+    file(path, "image/svg+xml", &page)
 }

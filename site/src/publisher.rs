@@ -13,21 +13,25 @@ use domain::ports::{
 use domain::run::{BUCKET_SIZE, PagesThere, RunEvent};
 use futures::StreamExt as _;
 
-use crate::gather::{AT_ONCE, Reader, RunData, RunHead};
+use crate::days::days;
+use crate::gather::{AT_ONCE, EndedItems, JobData, Past, Reader, RunData, RunHead};
 use crate::mask::Mask;
 use crate::options::SiteOptions;
 use crate::pages;
 use crate::views;
 use crate::views::index::IndexInput;
-use crate::views::machine::{Badge, JobsFile, StatusFile};
+use crate::views::machine::{Badge, JobsFile, PortfolioFile, StatusFile, summary_file};
+use crate::views::run::RunInput;
 
 /// Runs that the index looks back on.
 const LOOK_BACK: usize = 90;
 /// Tries to write the index before somebody else does.
 const MOST_TRIES: u32 = 5;
 /// Pages that no single run owns, without the index.
-const SHARED: [&str; 6] =
-    ["quality/index.html", "history/index.html", "feed.xml", "badge.svg", "badge.json", "404.html"];
+const SHARED: [&str; 7] =
+    ["quality/index.html", "jobs/index.html", "history/index.html", "feed.xml", "badge.svg", "badge.json", "404.html"];
+/// A file that every site of this form has, and that is never changed: its absence says that all is to be written.
+const MARK: &str = "schemas/status.v1.json";
 /// Months without a run after which history is taken to begin.
 const MONTHS_OF_SILENCE: u32 = 14;
 
@@ -39,6 +43,7 @@ pub struct SitePublisher {
     site: Arc<dyn SiteStore>,
     clock: Arc<dyn Clock>,
     options: SiteOptions,
+    ended: Arc<EndedItems>,
 }
 
 impl std::fmt::Debug for SitePublisher {
@@ -59,12 +64,16 @@ impl SitePublisher {
         clock: Arc<dyn Clock>,
         options: SiteOptions,
     ) -> Self {
-        Self { store, site, clock, options }
+        Self { store, site, clock, options, ended: Arc::default() }
     }
 
     /// A reader that knows nothing yet: what it reads is at least as new as any page that was read before.
     fn reader(&self) -> Reader {
-        Reader::new(Arc::clone(&self.store), Mask { redacted: self.options.redacted })
+        Reader::new(Arc::clone(&self.store), self.mask(), Arc::clone(&self.ended)).with_cards(&self.options.cards)
+    }
+
+    fn mask(&self) -> Mask {
+        Mask { redacted: self.options.redacted, key: self.options.redaction_key.as_str().into() }
     }
 
     /// Writes every page anew, from the records alone: all runs, portfolios, jobs and months. Says how many files
@@ -73,6 +82,9 @@ impl SitePublisher {
     /// # Errors
     /// [`PublishError`] if the records cannot be read or a page cannot be written.
     pub async fn rebuild(&self) -> Result<u64, PublishError> {
+        for schema in pages::schemas() {
+            self.write_always(&schema).await?;
+        }
         self.publish_runs(&self.ended_runs().await?, true).await
     }
 
@@ -119,7 +131,7 @@ impl SitePublisher {
             } else {
                 let mut portfolios: BTreeSet<PortfolioId> = BTreeSet::new();
                 for &run in runs {
-                    portfolios.extend(self.reader().run(run).await?.ids);
+                    portfolios.extend(self.reader().run(run).await?.ids.iter().cloned());
                 }
                 written += self.write_portfolios(&portfolios.into_iter().collect::<Vec<_>>(), None).await?;
             }
@@ -207,27 +219,51 @@ impl SitePublisher {
         self.site.write(file, &condition).await.map_err(|error| page_error(&file.path, error))
     }
 
-    /// Writes the page of a run and its files.
+    async fn write_always(&self, file: &SiteFile) -> Result<u64, PublishError> {
+        let one = self.site.write(file, &WriteIf::Always).await;
+        Ok(count(one.map_err(|error| page_error(&file.path, error))?))
+    }
+
+    /// Writes the page of a run and its files: first what its page leads to.
     async fn write_run(&self, data: &mut RunData) -> Result<u64, PublishError> {
         let folder = format!("runs/{}", data.head.run.batch_run_id);
         for _ in 0..MOST_TRIES {
             let tag = self.tag(&format!("{folder}/index.html")).await?;
+            let mut list_tags = Vec::new();
+            for path in views::run::list_paths(data) {
+                list_tags.push(self.tag(&path).await?);
+            }
             let reader = self.reader();
             reader.again(data).await?;
             let mut mentioned: Vec<RunId> =
                 data.head.summary.failures.iter().map(|cluster| cluster.first_seen_run).collect();
             mentioned.extend(data.head.run.rerun_of);
-            let facts = reader.facts(&mentioned).await?;
-            // These two are of the run alone, and so the same whoever writes them.
-            let mut written = 0;
-            for file in [
-                pages::json(format!("{folder}/summary.json"), &data.head.summary)?,
-                pages::json(format!("{folder}/jobs.json"), &JobsFile::of(data))?,
-            ] {
-                let one = self.site.write(&file, &WriteIf::Always).await;
-                written += count(one.map_err(|error| page_error(&file.path, error))?);
+            let (facts, past, cards) =
+                (reader.facts(&mentioned).await?, reader.past(&data.head).await?, reader.cards());
+            let input = RunInput { data, others: &facts, past: &past, cards: &cards };
+            // These are of the run alone, and so the same whoever writes them.
+            let path = format!("{folder}/summary.json");
+            let summary = summary_file(&data.head.summary)
+                .map_err(|error| PublishError::Page { path: path.clone(), source: Box::new(error) })?;
+            let mut files = vec![pages::json(path, &summary)?];
+            files.push(pages::json(format!("{folder}/jobs.json"), &JobsFile::of(data))?);
+            if data.head.summary.successful_jobs < data.head.summary.total_jobs {
+                files.push(pages::text(format!("{folder}/retry-failed.txt"), views::run::retry_list(data)));
             }
-            let page = pages::run(&views::run::build(data, &facts), &self.options)?;
+            let mut written = 0;
+            for file in files {
+                written += self.write_always(&file).await?;
+            }
+            let mut refused = false;
+            for (list, tag) in views::run::lists(&input).zip(list_tags) {
+                let one = self.write_over(&pages::run_list(&list, &self.options)?, tag).await?;
+                written += count(one);
+                refused |= one == Written::Refused;
+            }
+            if refused {
+                continue;
+            }
+            let page = pages::run(&views::run::build(&input), &self.options)?;
             match self.write_over(&page, tag).await? {
                 Written::Refused => {}
                 one => return Ok(written + count(one)),
@@ -262,7 +298,7 @@ impl SitePublisher {
         ids: &[PortfolioId],
         data: Option<&RunData>,
     ) -> Result<(u64, Vec<PortfolioId>), PublishError> {
-        let mask = Mask { redacted: self.options.redacted };
+        let mask = &self.mask();
         let reads = ids.iter().map(|id| async move {
             let folder = pages::portfolio_folder(mask.id(id).as_str());
             let page = self.tag(&format!("{folder}/index.html")).await?;
@@ -299,30 +335,36 @@ impl SitePublisher {
         page: Tag,
         json: Tag,
     ) -> Result<(u64, Option<PortfolioId>), PublishError> {
-        let view = views::portfolio::build(&reader.portfolio(id, data).await?);
-        let machine = pages::json(format!("portfolios/{}.json", view.id), &view)?;
+        let read = reader.portfolio(id, data).await?;
+        let view = views::portfolio::build(&read);
+        let machine = pages::json(format!("portfolios/{}.json", view.id), &PortfolioFile::of(&read, &view))?;
         let first = self.write_over(&machine, json).await?;
         let second = self.write_over(&pages::portfolio(&view, &self.options)?, page).await?;
         let refused = first == Written::Refused || second == Written::Refused;
-        Ok((count(first) + count(second), refused.then(|| id.clone())))
+        let mut written = count(first) + count(second);
+        if self.options.portfolio_badges && !refused {
+            for file in badges(&pages::portfolio_folder(view.id.as_str()), &Badge::of_portfolio(&view))? {
+                written += self.write_always(&file).await?;
+            }
+        }
+        Ok((written, refused.then(|| id.clone())))
     }
 
     async fn write_job(&self, job: &JobName) -> Result<u64, PublishError> {
         let path = pages::job_path(job.as_str());
         for _ in 0..MOST_TRIES {
             let tag = self.tag(&path).await?;
-            let reader = self.reader();
-            let runs = reader.job_runs(job).await?;
-            let last = reader.last_successes(std::slice::from_ref(job)).await?;
-            let last = last.into_iter().find_map(|(_, record)| record);
-            let mut mentioned: Vec<RunId> = runs.iter().map(|run| run.batch_run_id).collect();
-            mentioned.extend(last.as_ref().map(|record| record.batch_run_id));
-            let facts = reader.facts(&mentioned).await?;
-            let page = pages::job(&views::job::build(job, &runs, &facts, last.as_ref()), &self.options)?;
+            let data = self.reader().job(job).await?;
+            let page = pages::job(&views::job::build(&data), &self.options)?;
+            let mut written = 0;
             match self.write_over(&page, tag).await? {
-                Written::Refused => {}
-                one => return Ok(count(one)),
+                Written::Refused => continue,
+                one => written += count(one),
             }
+            for file in badges(&format!("jobs/{job}"), &Badge::of_job(&data))? {
+                written += self.write_always(&file).await?;
+            }
+            return Ok(written);
         }
         Err(busy(&path))
     }
@@ -352,15 +394,16 @@ impl SitePublisher {
             }
             let reader = self.reader();
             let months = self.months(&reader).await?;
-            let Overview { runs, latest, with_page, .. } = self.overview(&reader).await?;
-            let closed = runs.iter().find(|head| head.summary.closed_at.is_some());
-            let badge = Badge::of(&self.options.title, closed);
+            let Overview { runs, latest, jobs, with_page, .. } = self.overview(&reader).await?;
+            let [drawn, told] = badges("", &Badge::of(&self.options.title, &days(&runs)))?;
+            let feed = views::machine::feed(&runs, &self.options, runs.len() >= LOOK_BACK);
             let files = [
                 pages::quality(&views::quality::build(&latest, &runs, &with_page), &self.options)?,
+                pages::jobs(&views::jobs::build(&jobs), &self.options)?,
                 pages::history(&views::history::index(&months, &runs), &self.options)?,
-                pages::feed(&views::machine::feed(&runs, &self.options), &self.options)?,
-                pages::badge(&badge)?,
-                pages::json("badge.json".into(), &badge)?,
+                pages::feed(&feed, &self.options)?,
+                drawn,
+                told,
                 pages::lost(&self.options)?,
             ];
             let mut refused = false;
@@ -375,6 +418,12 @@ impl SitePublisher {
         }
         Err(busy(SHARED[0]))
     }
+}
+
+/// A badge as a drawing and as data, in this folder.
+fn badges(folder: &str, badge: &Badge) -> Result<[SiteFile; 2], PublishError> {
+    let at = |name: &str| if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+    Ok([pages::badge(at("badge.svg"), badge)?, pages::json(at("badge.json"), badge)?])
 }
 
 const fn count(written: Written) -> u64 {
@@ -407,6 +456,8 @@ fn month_of(date: NaiveDate) -> String {
 struct Overview {
     runs: Vec<RunHead>,
     latest: Vec<RunData>,
+    /// The jobs of the newest trading date.
+    jobs: Vec<JobData>,
     open: Vec<RunData>,
     with_page: BTreeSet<PortfolioId>,
 }
@@ -426,6 +477,12 @@ impl SitePublisher {
             Some(date) => reader.of_date(date).await?,
             None => Vec::new(),
         };
+        let mut jobs = Vec::new();
+        for column in views::index::job_columns(&latest) {
+            if let Ok(job) = JobName::new(&*column.name) {
+                jobs.push(reader.job_in_brief(&job).await?);
+            }
+        }
         let mut with_page: BTreeSet<PortfolioId> = BTreeSet::new();
         let pages_of =
             |data: &RunData| -> Vec<PortfolioId> { data.items.iter().map(|item| item.key.portfolio.clone()).collect() };
@@ -443,7 +500,7 @@ impl SitePublisher {
                 with_page.extend(pages_of(&reader.run(id).await?));
             }
         }
-        Ok(Overview { runs, latest, open, with_page })
+        Ok(Overview { runs, latest, jobs, open, with_page })
     }
 
     /// Months that have a page, newest first: one question a month, back to where history begins.
@@ -487,11 +544,11 @@ impl SitePublisher {
             // Only now: the records that are read after the index are at least as new as what it shows.
             let reader = self.reader();
             let overview = self.overview(&reader).await?;
-            let jobs: Vec<JobName> = views::index::job_columns(&overview.latest)
-                .iter()
-                .filter_map(|column| JobName::new(&*column.name).ok())
-                .collect();
-            let last_success = reader.last_successes(&jobs).await?;
+            let compared = overview.latest.iter().find(|data| data.head.summary.closed_at.is_some());
+            let past = match compared {
+                Some(data) => reader.past(&data.head).await?,
+                None => Past::default(),
+            };
             let input = IndexInput {
                 now: self.as_of_now(&overview),
                 options: &self.options,
@@ -499,7 +556,9 @@ impl SitePublisher {
                 latest: &overview.latest,
                 open: &overview.open,
                 with_page: &overview.with_page,
-                last_success: &last_success,
+                jobs: &overview.jobs,
+                past: &past,
+                cards: &reader.cards(),
             };
             let view = views::index::build(&input);
             let status = StatusFile::of(&input, &view);
@@ -540,9 +599,12 @@ impl SitePublisher {
 impl Publisher for SitePublisher {
     async fn publish(&self, run: RunId) -> Result<u64, PublishError> {
         let mut runs = vec![run];
-        if self.tag("status.json").await?.is_none() {
-            // An empty site: pages that older runs are said to have are not there.
+        if self.tag(MARK).await?.is_none() {
+            // An empty site, or one of an older form: pages that older runs are said to have are not there.
             runs.extend(self.ended_runs().await?.into_iter().filter(|ended| *ended != run));
+        }
+        for schema in pages::schemas() {
+            self.write_always(&schema).await?;
         }
         let anew = runs.len() > 1;
         self.publish_runs(&runs, anew).await

@@ -48,6 +48,33 @@ pub(crate) fn duration_or_dash(seconds: Option<f64>) -> String {
     seconds.map_or_else(|| "–".to_owned(), duration)
 }
 
+/// A number with its thousands set apart, and a true minus: `−1,737,504`.
+pub(crate) fn grouped(value: f64) -> String {
+    let digits = format!("{:.0}", value.abs());
+    let mut out = String::with_capacity(digits.len() * 4 / 3 + 3);
+    if value <= -0.5 {
+        out.push('−');
+    }
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// A share of 1 in per cent: `−12.64 %`.
+pub(crate) fn percent(share: f64) -> String {
+    decimal(share * 100.0) + " %"
+}
+
+/// A number with two decimals and a true minus.
+pub(crate) fn decimal(value: f64) -> String {
+    let text = format!("{:.2}", value.abs());
+    if value < 0.0 && text.bytes().any(|b| (b'1'..=b'9').contains(&b)) { format!("−{text}") } else { text }
+}
+
 /// `1 run`, `2 runs`.
 pub(crate) fn count(n: u64, one: &str) -> String {
     if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") }
@@ -60,6 +87,16 @@ mod tests {
     #[test]
     fn what_would_hide_is_shown() {
         assert_eq!(visible("a\u{202E}b\u{0}c\u{200B}ü\u{FFFF}"), "a[U+202E]b[U+0000]c[U+200B]ü[U+FFFF]");
+    }
+
+    #[test]
+    fn numbers_are_set_for_reading() {
+        let shown: Vec<String> = [0.0, -0.4, 999.6, -1_737_503.8, 12.0].map(grouped).into();
+        assert_eq!(shown, ["0", "0", "1,000", "−1,737,504", "12"]);
+        assert_eq!(
+            (percent(-0.12644), decimal(-0.001), decimal(7.0338)),
+            ("−12.64 %".into(), "0.00".into(), "7.03".into())
+        );
     }
 
     #[test]

@@ -141,6 +141,15 @@ impl State {
 }
 
 impl MemoryStore {
+    /// Puts a run, its items and its summary there as they are, past every rule: for tests that need a history and not
+    /// the making of it.
+    pub fn put(&self, run: Run, items: Vec<WorkItem>, summary: Option<RunSummary>) {
+        let mut state = self.state();
+        state.items.extend(items.into_iter().map(|item| (item.key.clone(), item)));
+        state.summaries.extend(summary.map(|summary| (run.batch_run_id, summary)));
+        state.runs.insert(run.batch_run_id, run);
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // A test that panicked has nothing half written: each change is one insert.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -326,7 +335,8 @@ impl RunStore for MemoryStore {
                 scheduled_for: run.scheduled_for,
                 started_at: run.started_at,
                 portfolio_name: item.portfolio_name.clone(),
-                cells: item.records.iter().map(cell_of).collect(),
+                place: item.place,
+                cells: item.records.iter().map(Cell::of).collect(),
             })
         });
         Ok(runs.take(limit).collect())
@@ -390,17 +400,6 @@ impl RunStore for MemoryStore {
             sightings.map(|sighting| (sighting.started_at, sighting.batch_run_id)).min()
         };
         Ok(causes.iter().filter_map(|cause| Some((cause.clone(), first(&cause)?.1))).collect())
-    }
-}
-
-fn cell_of(record: &JobRecord) -> Cell {
-    Cell {
-        job: record.job_name.clone(),
-        status: record.status,
-        attempt: record.attempt,
-        duration_seconds: record.duration_seconds,
-        quality: record.quality.as_ref().map(|quality| quality.flag),
-        fingerprint: record.error.as_ref().map(|error| error.fingerprint.clone()),
     }
 }
 

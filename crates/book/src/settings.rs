@@ -77,11 +77,13 @@ pub struct SiteSettings {
     pub base_url: Option<String>,
     /// `full` or `redacted`. Default `full`.
     pub detail: Detail,
+    /// Whether each portfolio has badges of its own. Default no.
+    pub portfolio_badges: bool,
 }
 
 impl Default for SiteSettings {
     fn default() -> Self {
-        Self { title: "Nightbook".to_owned(), base_url: None, detail: Detail::Full }
+        Self { title: "Nightbook".to_owned(), base_url: None, detail: Detail::Full, portfolio_badges: false }
     }
 }
 

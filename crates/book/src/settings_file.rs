@@ -22,7 +22,7 @@ pub(crate) const FILE: &str = "nightbook.toml";
 
 /// All sections and their keys; `factors` has names of the user's own.
 const SECTIONS: [(&str, &[&str]); 13] = [
-    ("site", &["title", "base_url", "detail"]),
+    ("site", &["title", "base_url", "detail", "portfolio_badges"]),
     ("schedule", &["name", "cron", "timezone", "calendar", "grace_minutes", "catch_up"]),
     ("factors", &[]),
     ("rates", &["factor", "duration"]),
@@ -264,6 +264,13 @@ impl Walk<'_> {
                     s.site.detail = if detail == "full" { Detail::Full } else { Detail::Redacted };
                 }
             }
+            ("site", "portfolio_badges") => match value.get_ref() {
+                DeValue::Boolean(badges) => s.site.portfolio_badges = *badges,
+                other => {
+                    let found = kind(other);
+                    self.error(&value.span(), format!("`portfolio_badges` must be true or false, not {found}"));
+                }
+            },
             ("schedule", "name") => {
                 if let Some((text, span)) = self.text(key, value) {
                     match ScheduleName::new(text) {

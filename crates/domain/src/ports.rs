@@ -138,6 +138,55 @@ pub struct Cell {
     pub quality: Option<QualityFlag>,
     /// The cause, of a failure.
     pub fingerprint: Option<Fingerprint>,
+    /// Those of its results in brief that [`KEY_FIGURES`] names, so that a history of them needs no result documents.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub figures: BTreeMap<String, f64>,
+}
+
+/// The results in brief (`job_metadata`) whose history pages show. Money is in the portfolio's currency, returns,
+/// volatility, values at risk and `coverage` are shares of 1, `data_days` are trading days.
+pub const KEY_FIGURES: [&str; 15] = [
+    "coverage",
+    "daily_pnl",
+    "daily_return",
+    "es_95",
+    "gross",
+    "leverage",
+    "market_beta",
+    "market_value",
+    "max_drawdown",
+    "net",
+    "total_value",
+    "var_95",
+    "var_99",
+    "volatility",
+    "worst_case_pnl",
+];
+
+/// The names under which a cell carries the days of data that were there and those that were asked for.
+pub const DATA_DAYS: [&str; 2] = ["data_days", "required_days"];
+
+impl Cell {
+    /// The cell of a record.
+    #[must_use]
+    pub fn of(record: &JobRecord) -> Self {
+        let brief = |name: &&str| Some(((*name).to_owned(), record.job_metadata.get(*name)?.as_f64()?));
+        let mut figures: BTreeMap<String, f64> = KEY_FIGURES.iter().filter_map(brief).collect();
+        if let Some(quality) = record.quality.as_ref().filter(|quality| quality.required_days > 0) {
+            figures.extend(
+                DATA_DAYS.map(str::to_owned).into_iter().zip([quality.data_days, quality.required_days].map(f64::from)),
+            );
+        }
+        Self {
+            job: record.job_name.clone(),
+            status: record.status,
+            attempt: record.attempt,
+            duration_seconds: record.duration_seconds,
+            quality: record.quality.as_ref().map(|quality| quality.flag),
+            fingerprint: record.error.as_ref().map(|error| error.fingerprint.clone()),
+            figures,
+        }
+    }
 }
 
 /// A portfolio in one run, as its history shows it.
@@ -153,6 +202,8 @@ pub struct PortfolioRun {
     pub started_at: DateTime<Utc>,
     /// The portfolio's name then.
     pub portfolio_name: String,
+    /// Its place in the run.
+    pub place: Place,
     /// One cell for each job that has a record.
     pub cells: Vec<Cell>,
 }
@@ -400,6 +451,28 @@ pub struct SiteFile {
     pub content_type: &'static str,
     /// Content.
     pub body: Vec<u8>,
+}
+
+impl SiteFile {
+    /// How long a reader may keep it, as a `Cache-Control` header says it.
+    ///
+    /// What tells how things stand is asked for again after half a minute; pages of runs that are over change only with
+    /// a new release, a rebuild or a setting, so they are kept for an hour and then asked for by their `ETag`.
+    #[must_use]
+    pub fn cache_control(&self) -> &'static str {
+        if self.path.starts_with("runs/") || self.path.starts_with("schemas/") {
+            "public, max-age=3600"
+        } else {
+            "public, max-age=30"
+        }
+    }
+
+    /// Whether it becomes smaller when it is compressed: all texts do.
+    #[must_use]
+    pub fn is_text(&self) -> bool {
+        let kind = self.content_type.split(';').next().unwrap_or_default();
+        kind.starts_with("text/") || ["application/json", "application/atom+xml", "image/svg+xml"].contains(&kind)
+    }
 }
 
 /// What may be overwritten.

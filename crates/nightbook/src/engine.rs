@@ -74,6 +74,7 @@ impl Engine {
         stop: Stop,
     ) -> anyhow::Result<Self> {
         let store = LocalStore::open(data)?;
+        let settings = settings.with_redaction_key(data).context("cannot keep the key of the redacted site")?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         store.void_leases(clock.now()).await.context("cannot take over what a process that ended left in hand")?;
         let queue = Arc::new(LocalQueue::new());

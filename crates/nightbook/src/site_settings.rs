@@ -1,31 +1,73 @@
 //! What the site and the alerts need of the settings, kept in the data folder so that `rerun` and `publish` know it
 //! without the book.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use book::{Detail, Settings, next_due_slot};
+use book::{Book, Detail, Portfolio, Settings, next_due_slot};
 use chrono::{DateTime, Utc};
+use domain::ids::PortfolioId;
 use serde::{Deserialize, Serialize};
-use site::{ScheduleView, SiteOptions};
+use site::{Card, ScheduleView, SiteOptions};
+use uuid::Uuid;
 
 use crate::notify::CommandNotifier;
 
 /// The file in the data folder.
 const FILE: &str = "site-settings.json";
 
+/// The file of the key that a redacted site hashes ids with.
+const KEY_FILE: &str = "redaction-key";
+
+/// The key of this data folder, made where there is none yet.
+fn redaction_key(data: &Path) -> std::io::Result<String> {
+    match std::fs::read_to_string(data.join(KEY_FILE)) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let key = Uuid::new_v4().simple().to_string();
+            let mut file = tempfile::NamedTempFile::new_in(data)?;
+            std::io::Write::write_all(&mut file, key.as_bytes())?;
+            match file.persist_noclobber(data.join(KEY_FILE)) {
+                Ok(_) => Ok(key),
+                // Another process made one in between.
+                Err(_) => std::fs::read_to_string(data.join(KEY_FILE)),
+            }
+        }
+        read => read,
+    }
+}
+
 /// The settings of the book that was last run here.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct SiteSettings {
     settings: Settings,
+    /// What the book says of its portfolios, for those of which it says anything.
+    #[serde(default)]
+    cards: BTreeMap<PortfolioId, Card>,
     /// Where `serve` listens, while it does.
     #[serde(skip)]
     served_at: Option<String>,
+    /// What ids are hashed with on a redacted site.
+    #[serde(skip)]
+    redaction_key: String,
 }
 
 impl SiteSettings {
     /// Those of a book.
-    pub(crate) const fn of(settings: Settings) -> Self {
-        Self { settings, served_at: None }
+    pub(crate) fn of(book: &Book) -> Self {
+        let card = |portfolio: &Portfolio| Card {
+            currency: portfolio.currency.clone(),
+            owner: portfolio.owner.clone(),
+            tags: portfolio.tags.clone(),
+            runbook_url: portfolio.runbook_url.clone(),
+        };
+        let dollars = Card { currency: "USD".to_owned(), ..Card::default() };
+        let cards = book.portfolios.iter().map(|portfolio| (portfolio.id.clone(), card(portfolio)));
+        Self {
+            settings: book.settings.clone(),
+            cards: cards.filter(|(_, card)| *card != dollars).collect(),
+            served_at: None,
+            redaction_key: String::new(),
+        }
     }
 
     /// As these, with the address that the site is served at.
@@ -35,10 +77,14 @@ impl SiteSettings {
 
     /// Those that were kept in this data folder; defaults where there are none.
     pub(crate) fn kept(data: &Path) -> Self {
-        std::fs::read(data.join(FILE))
-            .ok()
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-            .unwrap_or_else(|| Self::of(Settings::default()))
+        std::fs::read(data.join(FILE)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_else(|| {
+            Self {
+                settings: Settings::default(),
+                cards: BTreeMap::new(),
+                served_at: None,
+                redaction_key: String::new(),
+            }
+        })
     }
 
     /// Keeps them in this data folder.
@@ -52,13 +98,29 @@ impl SiteSettings {
         file.persist(data.join(FILE)).map(drop).map_err(|error| error.error)
     }
 
+    fn is_redacted(&self) -> bool {
+        self.settings.site.detail == Detail::Redacted
+    }
+
+    /// As these, with the key of a redacted site: made once, and kept in the data folder beside the site, not in it.
+    ///
+    /// # Errors
+    /// The key cannot be read or kept.
+    pub(crate) fn with_redaction_key(self, data: &Path) -> std::io::Result<Self> {
+        let redaction_key = if self.is_redacted() { redaction_key(data)? } else { String::new() };
+        Ok(Self { redaction_key, ..self })
+    }
+
     /// What the site needs, with the next slot after `now`.
     pub(crate) fn options(&self, now: DateTime<Utc>) -> SiteOptions {
         let schedule = &self.settings.schedule;
         SiteOptions {
             title: self.settings.site.title.clone(),
             base_url: self.settings.site.base_url.clone(),
-            redacted: self.settings.site.detail == Detail::Redacted,
+            redacted: self.is_redacted(),
+            redaction_key: self.redaction_key.clone(),
+            cards: self.cards.clone(),
+            portfolio_badges: self.settings.site.portfolio_badges,
             schedule: Some(ScheduleView {
                 name: schedule.name.to_string(),
                 cron: schedule.cron.clone(),

@@ -4,10 +4,10 @@ mod fake;
 mod sample;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::ids::{ContentHash, Owner, PortfolioId, RunId, ScheduleName};
+use domain::ids::{ContentHash, JobName, Owner, PortfolioId, RunId, ScheduleName};
 use domain::ports::{Publisher as _, RunQuery, RunStore};
 use domain::record::{JobError, JobRecord, Progress, Quality, SkippedBecause};
 use domain::retry::RetryPolicy;
@@ -18,15 +18,20 @@ use domain::work_item::{InHand, ItemKey, ItemState, Place, WorkItem};
 use futures::executor::block_on;
 use uuid::Uuid;
 
-use crate::gather::Reader;
+use crate::gather::{Past, Reader};
 use crate::mask::Mask;
-use crate::options::{ScheduleView, SiteOptions};
+use crate::options::{Card, ScheduleView, SiteOptions};
 use crate::publisher::SitePublisher;
 use crate::views;
 use crate::views::index::{IndexInput, IndexView};
-use fake::{At, Entry, FakeStore, MemorySite, slot};
+use crate::views::run::RunInput;
+use backends::memory::MemoryStore;
+use fake::{At, Entry, MemorySite, put, slot};
 use sample::Fate::{Fails, Good, Limited, Lost, Retried, Untouched, Working};
 use sample::{Fate, entry, run_id};
+
+/// The one address of others that the sample book names.
+const RUNBOOK: &str = "https://wiki.example/runbook-4";
 
 fn options(redacted: bool) -> SiteOptions {
     SiteOptions {
@@ -40,21 +45,38 @@ fn options(redacted: bool) -> SiteOptions {
             next_due: Some(slot(25)),
             grace_seconds: 900,
         }),
+        redaction_key: "k".into(),
+        cards: BTreeMap::from([(
+            sample::id_of(4),
+            Card {
+                currency: "CHF".into(),
+                owner: Some("Grace Owner".into()),
+                tags: vec!["equity-desk".into()],
+                runbook_url: Some(RUNBOOK.into()),
+            },
+        )]),
+        portfolio_badges: false,
         retention_note: "Records are kept for 400 days, full results for 30, summaries for ever.".into(),
     }
 }
 
-fn store(entries: Vec<Entry>) -> Arc<FakeStore> {
-    Arc::new(FakeStore(Mutex::new(entries)))
+fn store(entries: Vec<Entry>) -> Arc<MemoryStore> {
+    let store = MemoryStore::default();
+    entries.into_iter().for_each(|entry| put(&store, entry));
+    Arc::new(store)
+}
+
+fn mask() -> Mask {
+    Mask { redacted: false, key: "".into() }
 }
 
 fn now() -> DateTime<Utc> {
     slot(24) + TimeDelta::minutes(5)
 }
 
-fn publisher(store: &Arc<FakeStore>, site: &Arc<MemorySite>, redacted: bool) -> SitePublisher {
+fn publisher(store: &Arc<MemoryStore>, site: &Arc<MemorySite>, redacted: bool) -> SitePublisher {
     SitePublisher::new(
-        Arc::<FakeStore>::clone(store),
+        Arc::<MemoryStore>::clone(store),
         Arc::<MemorySite>::clone(site),
         Arc::new(At(now())),
         options(redacted),
@@ -68,7 +90,7 @@ fn rebuilt(entries: Vec<Entry>, redacted: bool) -> BTreeMap<String, String> {
 }
 
 fn texts(site: &MemorySite) -> BTreeMap<String, String> {
-    let files = site.files.lock().unwrap().clone();
+    let files = site.files();
     files.into_iter().map(|(path, body)| (path, String::from_utf8(body).unwrap())).collect()
 }
 
@@ -92,13 +114,21 @@ fn nights() -> Vec<Entry> {
 
 fn index_of(entries: Vec<Entry>) -> IndexView {
     let store = store(entries);
-    let reader = Reader::new(store, Mask { redacted: false });
+    let reader = Reader::new(store, mask(), Arc::default());
     block_on(async {
         let runs = reader.heads(&RunQuery::default(), 90).await.unwrap();
         let open = reader.open_runs().await.unwrap();
         let latest = match runs.iter().map(|head| head.run.as_of).max() {
             Some(date) => reader.of_date(date).await.unwrap(),
             None => Vec::new(),
+        };
+        let mut jobs = Vec::new();
+        for column in views::index::job_columns(&latest) {
+            jobs.push(reader.job_in_brief(&JobName::new(&*column.name).unwrap()).await.unwrap());
+        }
+        let past = match latest.first() {
+            Some(data) => reader.past(&data.head).await.unwrap(),
+            None => Past::default(),
         };
         let input = IndexInput {
             now: now(),
@@ -107,7 +137,9 @@ fn index_of(entries: Vec<Entry>) -> IndexView {
             latest: &latest,
             open: &open,
             with_page: &BTreeSet::new(),
-            last_success: &[],
+            jobs: &jobs,
+            past: &past,
+            cards: &reader.cards(),
         };
         views::index::build(&input)
     })
@@ -127,10 +159,12 @@ fn view_models_of_the_index() {
 #[test]
 fn view_models_of_a_run_and_a_portfolio() {
     let store = store(vec![entry(1, 23, &[Good, Good]), entry(2, 24, &[Good, Fails, Lost])]);
-    let reader = Reader::new(Arc::clone(&store) as Arc<dyn RunStore>, Mask { redacted: false });
+    let reader = Reader::new(Arc::clone(&store) as Arc<dyn RunStore>, mask(), Arc::default());
     let data = block_on(reader.run(run_id(2))).unwrap();
     let facts = block_on(reader.facts(&[run_id(2)])).unwrap();
-    insta::assert_json_snapshot!("run", views::run::build(&data, &facts));
+    let past = block_on(reader.past(&data.head)).unwrap();
+    let input = RunInput { data: &data, others: &facts, past: &past, cards: &BTreeMap::new() };
+    insta::assert_json_snapshot!("run", views::run::build(&input));
     let portfolio = block_on(reader.portfolio(&sample::id_of(1), Some(&data))).unwrap();
     insta::assert_json_snapshot!("portfolio", views::portfolio::build(&portfolio));
 }
@@ -158,7 +192,7 @@ fn dead_links(files: &BTreeMap<String, String>) -> Vec<String> {
         files.iter().map(|(path, text)| (path, attribute(text, "id").into_iter().collect())).collect();
     let mut dead = Vec::new();
     for (path, text) in files.iter().filter(|(path, _)| path.ends_with(".html") && *path != "404.html") {
-        for link in attribute(text, "href").iter().filter(|link| !link.starts_with("data:")) {
+        for link in attribute(text, "href").iter().filter(|link| !link.starts_with("data:") && *link != RUNBOOK) {
             let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
             let mut parts: Vec<&str> = path.split('/').collect();
             parts.pop();
@@ -187,7 +221,7 @@ fn a_site_has_no_dead_links_and_asks_nobody_else() {
         let files = rebuilt(nights(), redacted);
         assert_eq!(dead_links(&files), Vec::<String>::new());
         for (path, text) in files.iter().filter(|(path, _)| path.ends_with(".html")) {
-            let text = text.replace("http://www.w3.org/2000/svg", "");
+            let text = text.replace("http://www.w3.org/2000/svg", "").replace(RUNBOOK, "");
             assert!(!text.contains("http:") && !text.contains("https:") && !text.contains("href=\"//"), "{path}");
             assert!(!text.contains("<script>alert"), "{path}");
             assert!(!text.contains('\u{202E}'), "{path}");
@@ -211,13 +245,14 @@ fn the_policy_names_what_the_page_carries() {
 fn published_run_by_run_it_is_the_site_that_a_rebuild_makes_and_never_has_a_dead_link() {
     let site = Arc::new(MemorySite::default());
     let store = store(Vec::new());
-    for mut night in nights() {
+    for night in nights() {
         let id = night.run.batch_run_id;
-        let published = std::mem::take(&mut night.run.publication);
-        night.run.pages = domain::run::PagesThere::Nothing;
-        store.0.lock().unwrap().push(night);
+        let mut pending = night.clone();
+        pending.run.publication = Publication::Pending;
+        pending.run.pages = domain::run::PagesThere::Nothing;
+        put(&store, pending);
         block_on(publisher(&store, &site, false).publish(id)).unwrap();
-        store.0.lock().unwrap().last_mut().unwrap().run.publication = published;
+        put(&store, night);
         let log = std::mem::take(&mut *site.log.lock().unwrap());
         let end: Vec<&str> = log.iter().rev().take(3).map(String::as_str).collect();
         assert_eq!(end, ["index.html", "flush", "status.json"]);
@@ -275,7 +310,7 @@ fn a_run_under_way_is_shown_with_what_is_in_hand() {
     entries.pop();
     let store = store(entries);
     block_on(publisher(&store, &site, false).rebuild()).unwrap();
-    store.0.lock().unwrap().push(entry(21, 24, &[Good, Working, Untouched]));
+    put(&store, entry(21, 24, &[Good, Working, Untouched]));
     block_on(publisher(&store, &site, false).refresh_index()).unwrap();
     let files = texts(&site);
     assert!(files["index.html"].contains("<td>position 15/75 AAPL</td>"));

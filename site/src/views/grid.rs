@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use domain::ids::RunId;
 use domain::record::JobRecord;
 use domain::words::{JobStatus, QualityFlag};
 use serde::Serialize;
 
+use crate::baseline::{Band, Pace};
+use crate::options::Card;
 use crate::text::duration;
 
 /// One cell.
@@ -27,6 +28,12 @@ pub(crate) struct CellView {
     pub(crate) retried: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) limited: bool,
+    #[serde(skip_serializing_if = "is_usual")]
+    pub(crate) pace: Pace,
+}
+
+fn is_usual(pace: &Pace) -> bool {
+    *pace == Pace::Usual
 }
 
 impl CellView {
@@ -50,7 +57,19 @@ impl CellView {
             title: None,
             retried: status == JobStatus::Success && attempt > 1,
             limited: matches!(quality, Some(QualityFlag::Limited | QualityFlag::Failed)),
+            pace: Pace::Usual,
         }
+    }
+
+    /// With the duration measured against this band.
+    pub(crate) fn against(mut self, band: Option<&Band>, seconds: Option<f64>) -> Self {
+        if let (JobStatus::Success, Some(band), Some(seconds)) = (self.status, band, seconds) {
+            self.pace = band.pace(seconds);
+            if self.pace != Pace::Usual && self.title.is_none() {
+                self.title = Some(format!("{}: usually {}", self.pace.words(), duration(band.median)));
+            }
+        }
+        self
     }
 
     /// The cell of a record.
@@ -72,8 +91,13 @@ impl CellView {
     }
 
     /// The classes of the cell; short, there are thousands of them.
-    pub(crate) const fn class(&self) -> &'static str {
+    pub(crate) fn class(&self) -> &'static str {
+        let odd = self.pace != Pace::Usual;
         match (self.status, self.retried, self.limited) {
+            (JobStatus::Success, false, false) if odd => "s o",
+            (JobStatus::Success, true, false) if odd => "s r o",
+            (JobStatus::Success, false, true) if odd => "s l o",
+            (JobStatus::Success, true, true) if odd => "s r l o",
             (JobStatus::Success, false, false) => "s",
             (JobStatus::Success, true, false) => "s r",
             (JobStatus::Success, false, true) => "s l",
@@ -83,6 +107,14 @@ impl CellView {
             (JobStatus::Missing, ..) => "m",
             (JobStatus::Running, ..) => "w",
             (JobStatus::Pending, ..) => "p",
+        }
+    }
+
+    /// Glyph, label and mark: all that is told without colour.
+    pub(crate) fn text(&self) -> String {
+        match self.pace {
+            Pace::Usual => format!("{} {}", self.glyph(), self.label),
+            pace => format!("{} {} {}", self.glyph(), self.label, pace.mark()),
         }
     }
 
@@ -119,7 +151,16 @@ pub(crate) struct GridRow {
     pub(crate) link: bool,
     /// Whether some cell is a problem.
     pub(crate) problem: bool,
+    /// Owner and tags: further words to find it by.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) words: String,
     pub(crate) cells: Vec<CellView>,
+}
+
+/// Owner and tags of a card, as the filter finds them.
+pub(crate) fn card_words(card: Option<&Card>) -> String {
+    let words = card.map(|card| card.owner.iter().chain(&card.tags).map(String::as_str).collect::<Vec<_>>());
+    words.unwrap_or_default().join(" ")
 }
 
 /// A grid with its columns.
@@ -166,11 +207,6 @@ impl Grid {
         rows.truncate(most);
         Self { jobs, rows, more, problems }
     }
-}
-
-/// The address of a cell on the page of its run, from the root.
-pub(crate) fn cell_link(run: RunId, portfolio: &str, job: &str) -> String {
-    format!("runs/{run}/index.html#{portfolio}-{job}")
 }
 
 fn shared<S: serde::Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {

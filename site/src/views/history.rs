@@ -1,10 +1,14 @@
-//! `history/index.html` and `history/<yyyy-mm>.html`: what ran when.
+//! `history/index.html` and `history/<yyyy-mm>.html`: what ran when, and how often it went well.
 
-use chrono::{Datelike as _, NaiveDate};
+use std::collections::BTreeMap;
+
+use chrono::{Datelike as _, NaiveDate, TimeDelta};
 use domain::words::RunStatus;
 use serde::Serialize;
 
-use super::{RunLine, Stamp, run_class, run_glyph};
+use super::strip::Strip;
+use super::{RunLine, Stamp, run_class, run_glyph, run_link};
+use crate::days::{TradingDay, days};
 use crate::gather::RunHead;
 
 /// A day of a calendar.
@@ -14,10 +18,33 @@ pub(crate) struct Day {
     pub(crate) day: u32,
     pub(crate) class: &'static str,
     pub(crate) glyph: &'static str,
+    /// What stands in the cell: the share of jobs, or a word.
+    pub(crate) text: String,
+    /// Marks of runs by hand and of reruns.
+    pub(crate) marks: String,
     /// What is said of it.
     pub(crate) title: String,
     /// The page of the newest run of this trading date, from the root.
     pub(crate) link: Option<String>,
+}
+
+/// How it went over some trading dates.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(crate) struct Record {
+    pub(crate) name: String,
+    pub(crate) dates: u64,
+    pub(crate) good: u64,
+    /// `98.4 %`, or a dash where there is no date.
+    pub(crate) rate: String,
+    pub(crate) missed: u64,
+    /// Trading dates in a row that did not go well.
+    pub(crate) longest_red: u64,
+    /// Stretches that did not go well.
+    pub(crate) incidents: u64,
+    /// Trading dates from the beginning of a stretch to the next good one, on average.
+    pub(crate) to_recover: String,
+    /// Good trading dates between two stretches, on average.
+    pub(crate) between: String,
 }
 
 /// A month.
@@ -28,7 +55,7 @@ pub(crate) struct MonthView {
     pub(crate) stamp: Option<Stamp>,
     pub(crate) weeks: Vec<Vec<Day>>,
     pub(crate) runs: Vec<RunLine>,
-    pub(crate) good: u64,
+    pub(crate) record: Record,
     pub(crate) previous: Option<String>,
     pub(crate) next: Option<String>,
 }
@@ -37,42 +64,96 @@ pub(crate) struct MonthView {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct HistoryView {
     pub(crate) stamp: Option<Stamp>,
-    pub(crate) months: Vec<String>,
+    /// Years, newest first, each with its months as number, name and address.
+    pub(crate) years: Vec<(String, Vec<(String, String)>)>,
+    pub(crate) records: Vec<Record>,
+    pub(crate) strip: Strip,
     pub(crate) recent: Vec<RunLine>,
+}
+
+fn mean(total: u64, of: u64, unit: &str) -> String {
+    if of == 0 { "–".to_owned() } else { format!("{:.1} {unit}", total as f64 / of as f64) }
+}
+
+/// How it went over these trading dates, newest first.
+fn record(name: String, days: &[&TradingDay]) -> Record {
+    let (mut longest, mut current, mut incidents, mut red, mut recovered, mut green) = (0, 0u64, 0, 0, 0, 0);
+    let ended = || days.iter().rev().filter(|day| day.status != RunStatus::Running);
+    for day in ended() {
+        if day.is_bad() {
+            incidents += u64::from(current == 0);
+            current += 1;
+            longest = longest.max(current);
+        } else {
+            if current > 0 {
+                recovered += 1;
+                red += current;
+            }
+            current = 0;
+            green += 1;
+        }
+    }
+    let dates = ended().count() as u64;
+    Record {
+        name,
+        dates,
+        good: green,
+        rate: if dates == 0 { "–".to_owned() } else { format!("{:.1} %", green as f64 * 100.0 / dates as f64) },
+        missed: ended().filter(|day| day.status == RunStatus::Missed).count() as u64,
+        longest_red: longest,
+        incidents,
+        to_recover: mean(red, recovered, "dates"),
+        between: mean(green, incidents, "dates"),
+    }
 }
 
 /// The page of a month, of its runs, newest first. `months` are those that have a page, newest first.
 pub(crate) fn month(month: &str, runs: &[RunHead], months: &[String]) -> MonthView {
     let first = NaiveDate::parse_from_str(&format!("{month}-01"), "%Y-%m-%d").unwrap_or_default();
     let at = months.iter().position(|other| other == month);
+    let days = days(runs);
     MonthView {
         month: month.to_owned(),
         title: first.format("%B %Y").to_string(),
         stamp: runs.iter().filter_map(|head| head.summary.closed_at).max().map(Stamp::of),
-        weeks: weeks(first, runs),
-        good: runs.iter().filter(|head| head.summary.status == RunStatus::Success).count() as u64,
+        weeks: weeks(first, &days),
+        record: record(first.format("%B %Y").to_string(), &days.iter().collect::<Vec<_>>()),
         runs: runs.iter().map(RunLine::of).collect(),
         previous: at.and_then(|at| months.get(at + 1)).cloned(),
         next: at.filter(|at| *at > 0).and_then(|at| months.get(at - 1)).cloned(),
     }
 }
 
-fn weeks(first: NaiveDate, runs: &[RunHead]) -> Vec<Vec<Day>> {
-    let blank = || Day { day: 0, class: "", glyph: "", title: String::new(), link: None };
+fn weeks(first: NaiveDate, known: &[TradingDay]) -> Vec<Vec<Day>> {
+    let blank = || Day {
+        day: 0,
+        class: "",
+        glyph: "",
+        text: String::new(),
+        marks: String::new(),
+        title: String::new(),
+        link: None,
+    };
+    let known: BTreeMap<NaiveDate, &TradingDay> = known.iter().map(|day| (day.as_of, day)).collect();
     let mut days: Vec<Day> = (0..first.weekday().num_days_from_monday()).map(|_| blank()).collect();
     let mut date = first;
     while date.month() == first.month() {
-        // The newest run of a trading date speaks for it.
-        let newest =
-            runs.iter().filter(|head| head.run.as_of == date).max_by_key(|head| crate::gather::age_key(&head.run));
-        days.push(match newest {
+        days.push(match known.get(&date) {
             None => Day { day: date.day(), title: format!("{date}: no run"), ..blank() },
-            Some(head) => Day {
+            Some(day) => Day {
                 day: date.day(),
-                class: run_class(head.summary.status),
-                glyph: run_glyph(head.summary.status),
-                title: format!("{date}: {}", head.summary.verdict()),
-                link: head.linkable.then(|| format!("runs/{}/index.html", head.run.batch_run_id)),
+                class: run_class(day.status),
+                glyph: run_glyph(day.status),
+                text: match day.status {
+                    RunStatus::Partial | RunStatus::Running => format!("{} %", day.share()),
+                    status => status.to_string(),
+                },
+                marks: [(day.rerun, "rerun"), (day.by_hand && !day.rerun, "by hand")]
+                    .into_iter()
+                    .filter_map(|(is, word)| is.then_some(word))
+                    .collect(),
+                title: day.title(),
+                link: day.link.then(|| run_link(day.run)),
             },
         });
         let Some(next) = date.succ_opt() else { break };
@@ -86,9 +167,28 @@ fn weeks(first: NaiveDate, runs: &[RunHead]) -> Vec<Vec<Day>> {
 
 /// The list of these months, newest first, and the newest runs.
 pub(crate) fn index(months: &[String], recent: &[RunHead]) -> HistoryView {
+    let mut years: Vec<(String, Vec<(String, String)>)> = Vec::new();
+    for month in months {
+        let first = NaiveDate::parse_from_str(&format!("{month}-01"), "%Y-%m-%d").unwrap_or_default();
+        let (year, name) = (first.format("%Y").to_string(), first.format("%B").to_string());
+        if years.last().is_none_or(|last| last.0 != year) {
+            years.push((year, Vec::new()));
+        }
+        if let Some(last) = years.last_mut() {
+            last.1.push((format!("{month}.html"), name));
+        }
+    }
+    let days = days(recent);
+    let newest = days.first().map(|day| day.as_of);
+    let span = |back: i64| {
+        let within = |day: &&TradingDay| newest.is_some_and(|newest| day.as_of > newest - TimeDelta::days(back));
+        record(format!("last {back} days"), &days.iter().filter(within).collect::<Vec<_>>())
+    };
     HistoryView {
         stamp: recent.iter().filter_map(|head| head.summary.closed_at).max().map(Stamp::of),
-        months: months.to_vec(),
+        years,
+        records: [7, 30, 90].map(span).into(),
+        strip: super::strip::build(&days),
         recent: recent.iter().take(30).map(RunLine::of).collect(),
     }
 }

@@ -7,17 +7,22 @@ use chrono::{DateTime, Utc};
 use domain::ids::{JobName, PortfolioId, RunId};
 use domain::record::JobRecord;
 use domain::words::{JobStatus, RunStatus};
-use domain::work_item::ItemState;
+use domain::work_item::{ItemState, Place};
 use serde::Serialize;
 
-use super::grid::{CellView, Column, Grid, GridRow, cell_link};
-use super::{ClusterView, RunLine, Stamp, clusters, run_class, run_glyph};
-use crate::gather::{RunData, RunHead, age_key};
-use crate::options::SiteOptions;
+use super::changes::{Changes, usual_longest};
+use super::grid::{CellView, Column, Grid, GridRow, card_words};
+use super::jobs::JobLine;
+use super::strip::Strip;
+use super::{
+    ClusterView, PAGE_ROWS, RunLine, Stamp, cell_link, clusters, portfolio_link, run_class, run_glyph, run_link,
+};
+use crate::baseline::{AT_LEAST, Band, PACE_RULE, Pace};
+use crate::days::days;
+use crate::gather::{JobData, Past, RunData, RunHead, age_key};
+use crate::options::{Card, SiteOptions};
 use crate::text::{count, duration, duration_or_dash};
 
-/// Rows of the grid, at most.
-pub(crate) const MOST_ROWS: usize = 500;
 /// Working items listed, at most.
 const MOST_WORKING: usize = 50;
 
@@ -33,8 +38,12 @@ pub(crate) struct IndexInput<'a> {
     pub(crate) open: &'a [RunData],
     /// Portfolios that have a page.
     pub(crate) with_page: &'a BTreeSet<PortfolioId>,
-    /// Last success of each job.
-    pub(crate) last_success: &'a [(JobName, Option<JobRecord>)],
+    /// The jobs of the newest trading date, in the order of the job list.
+    pub(crate) jobs: &'a [JobData],
+    /// What came before the newest run of `latest` that was closed.
+    pub(crate) past: &'a Past,
+    /// What the book says of portfolios.
+    pub(crate) cards: &'a BTreeMap<PortfolioId, Card>,
 }
 
 /// A number with its name.
@@ -44,19 +53,6 @@ pub(crate) struct Tile {
     pub(crate) value: String,
     pub(crate) note: String,
     pub(crate) class: &'static str,
-}
-
-/// When a job last succeeded.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct LastSuccess {
-    pub(crate) job: String,
-    /// None: never.
-    pub(crate) at: Option<Stamp>,
-    pub(crate) portfolio: String,
-    /// Address of its cell, from the root.
-    pub(crate) link: Option<String>,
-    /// Whether the page of the job is there.
-    pub(crate) page: bool,
 }
 
 /// A portfolio that is worked on.
@@ -90,15 +86,6 @@ pub(crate) struct RunningView {
     pub(crate) more: u64,
 }
 
-/// A bar of the strip.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Bar {
-    pub(crate) x: usize,
-    pub(crate) y: u64,
-    pub(crate) height: u64,
-    pub(crate) line: RunLine,
-}
-
 /// The index.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct IndexView {
@@ -123,10 +110,14 @@ pub(crate) struct IndexView {
     pub(crate) grid: Grid,
     pub(crate) grid_rest: Option<String>,
     pub(crate) clusters: Vec<ClusterView>,
-    pub(crate) last_success: Vec<LastSuccess>,
+    pub(crate) jobs: Vec<JobLine>,
+    pub(crate) changes: Option<Changes>,
+    /// The command that runs again what did not succeed.
+    pub(crate) rerun: Option<String>,
     pub(crate) recent: Vec<RunLine>,
-    pub(crate) strip: Vec<Bar>,
+    pub(crate) strip: Strip,
     pub(crate) newest: Option<RunId>,
+    pub(crate) pace_rule: &'static str,
 }
 
 /// A portfolio's name, and for each job its record and whether the page of the record's run is there.
@@ -137,7 +128,7 @@ pub(crate) type Resolved = (String, BTreeMap<JobName, (JobRecord, bool)>);
 pub(crate) fn resolve(latest: &[RunData]) -> BTreeMap<PortfolioId, Resolved> {
     let mut cells: BTreeMap<PortfolioId, Resolved> = BTreeMap::new();
     for data in latest {
-        for item in &data.items {
+        for item in data.items.iter() {
             let row = cells
                 .entry(item.key.portfolio.clone())
                 .or_insert_with(|| (item.portfolio_name.clone(), BTreeMap::new()));
@@ -171,26 +162,42 @@ pub(crate) fn job_columns(latest: &[RunData]) -> Vec<Column> {
 
 fn grid(input: &IndexInput<'_>) -> Grid {
     let columns = job_columns(input.latest);
+    let bands: Vec<Option<Band>> =
+        columns.iter().map(|column| usual_longest(input.past, &JobName::new(&*column.name).ok()?)).collect();
+    // Where a cell stands on the page of its run.
+    let sizes: BTreeMap<RunId, u32> = input
+        .latest
+        .iter()
+        .map(|data| (data.head.run.batch_run_id, data.head.run.plan.as_ref().map_or(0, |plan| plan.portfolios)))
+        .collect();
+    let mut places = BTreeMap::new();
+    for data in input.latest.iter().filter(|data| data.items.len() > PAGE_ROWS as usize) {
+        places.extend(data.items.iter().map(|item| ((item.key.run, item.key.portfolio.clone()), item.place)));
+    }
     let rows = resolve(input.latest)
         .into_iter()
         .map(|(id, (name, mut records))| {
-            let cells: Vec<CellView> = columns
-                .iter()
-                .filter_map(|column| {
-                    let name = JobName::new(&*column.name).ok()?;
-                    let (record, linkable) = records.remove(&name)?;
-                    let mut cell = CellView::of(&record, &column.name);
-                    if linkable && cell.is_problem() {
-                        cell.link = Some(cell_link(record.batch_run_id, id.as_str(), &column.name));
-                    }
-                    Some(cell)
-                })
-                .collect();
+            let mut cells = Vec::with_capacity(columns.len());
+            for (column, band) in columns.iter().zip(&bands) {
+                let Some((record, linkable)) = JobName::new(&*column.name).ok().and_then(|name| records.remove(&name))
+                else {
+                    continue;
+                };
+                let mut cell = CellView::of(&record, &column.name).against(band.as_ref(), record.duration_seconds);
+                if linkable && cell.is_problem() {
+                    let run = record.batch_run_id;
+                    let place = places.get(&(run, id.clone())).copied().unwrap_or(Place { bucket: 0, index: 0 });
+                    let size = sizes.get(&run).copied().unwrap_or(0);
+                    cell.link = Some(cell_link(run, size, place, id.as_str(), &column.name));
+                }
+                cells.push(cell);
+            }
             let problem = cells.iter().any(CellView::is_problem);
-            GridRow { link: input.with_page.contains(&id), id: id.to_string(), name, problem, cells }
+            let words = card_words(input.cards.get(&id));
+            GridRow { link: input.with_page.contains(&id), id: id.to_string(), name, problem, words, cells }
         })
         .collect();
-    Grid::new(columns, rows, MOST_ROWS)
+    Grid::new(columns, rows, PAGE_ROWS as usize)
 }
 
 fn running(data: &RunData, now: DateTime<Utc>) -> RunningView {
@@ -242,25 +249,42 @@ fn running(data: &RunData, now: DateTime<Utc>) -> RunningView {
     }
 }
 
-fn tiles(head: &RunHead, before: &[&RunHead]) -> Vec<Tile> {
+/// How long it took against what is usual, in words.
+fn took(seconds: f64, earlier: &[f64]) -> (String, &'static str) {
+    let Some(band) = Band::of(earlier.iter().copied()) else {
+        return (format!("usual time not known before {AT_LEAST} runs"), "");
+    };
+    let usual = duration(band.median);
+    let share = ((seconds / band.median - 1.0).abs() * 100.0).round();
+    match band.pace(seconds) {
+        Pace::Slow => (format!("▲ {share:.0} % slower than usual, {usual}"), "slow"),
+        Pace::Fast => (format!("▼ {share:.0} % faster than usual, {usual}: suspiciously fast"), "slow"),
+        Pace::Usual => (format!("usual: {usual}"), ""),
+    }
+}
+
+fn tiles(head: &RunHead, past: &Past) -> Vec<Tile> {
     let summary = &head.summary;
     let tile = |label, value: String, note: String, class| Tile { label, value, note, class };
-    let mut usual: Vec<f64> = before.iter().filter_map(|head| head.summary.wall_seconds).take(30).collect();
-    usual.sort_unstable_by(f64::total_cmp);
-    let usual = usual.get(usual.len() / 2).map_or_else(String::new, |median| format!("usually {}", duration(*median)));
     let retried: u64 = summary.job_summary.iter().map(|line| line.retried).sum();
     let unwell = |n: u64, class| if n > 0 { class } else { "" };
+    let quality = summary.data_quality;
+    let days = quality.average_data_days.map_or_else(String::new, |days| format!(", {days:.0} days on average"));
+    let poor = if quality.failed > 0 { format!(", {} without usable data", quality.failed) } else { String::new() };
+    let (note, class) = match summary.wall_seconds {
+        Some(seconds) => took(seconds, &past.wall),
+        None => ("not ended yet".to_owned(), ""),
+    };
     vec![
         tile(
-            "Portfolios",
-            format!("{} of {}", summary.portfolios_processed, summary.portfolios_expected),
-            "processed".into(),
-            "",
-        ),
-        tile(
-            "Succeeded",
+            "Jobs succeeded",
             format!("{} of {}", summary.successful_jobs, summary.total_jobs),
-            format!("jobs, {retried} after a retry"),
+            format!(
+                "{} of {} portfolios processed{}",
+                summary.portfolios_processed,
+                summary.portfolios_expected,
+                if retried > 0 { format!(", {retried} after a retry ↻") } else { String::new() }
+            ),
             "",
         ),
         tile(
@@ -269,7 +293,7 @@ fn tiles(head: &RunHead, before: &[&RunHead]) -> Vec<Tile> {
             count(summary.failures.len() as u64, "cause"),
             unwell(summary.failed_jobs, "bad"),
         ),
-        tile("Skipped", summary.skipped_jobs.to_string(), "because of others".into(), ""),
+        tile("Skipped", summary.skipped_jobs.to_string(), "because of a failed one".into(), ""),
         // While it runs, what has no record has not ended yet.
         match summary.status {
             RunStatus::Running => tile("Open", summary.missing_jobs.to_string(), "not ended yet".into(), ""),
@@ -278,27 +302,21 @@ fn tiles(head: &RunHead, before: &[&RunHead]) -> Vec<Tile> {
                 tile("Missing", summary.missing_jobs.to_string(), "without a record".into(), class)
             }
         },
-        tile("Took", duration_or_dash(summary.wall_seconds), usual, ""),
+        tile(
+            "On full data",
+            format!("{} of {}", quality.full, quality.full + quality.limited + quality.failed),
+            format!("portfolios{days}{poor}"),
+            unwell(quality.failed, "bad"),
+        ),
+        tile("Took", duration_or_dash(summary.wall_seconds), note, class),
     ]
-}
-
-fn strip(runs: &[RunHead]) -> Vec<Bar> {
-    runs.iter()
-        .rev()
-        .enumerate()
-        .map(|(at, head)| {
-            let line = RunLine::of(head);
-            let height = 6 + line.share() * 30 / 100;
-            Bar { x: at * 10, y: 36 - height, height, line }
-        })
-        .collect()
 }
 
 /// The index of this input.
 pub(crate) fn build(input: &IndexInput<'_>) -> IndexView {
     let newest = input.runs.first();
     let open = input.open.iter().max_by_key(|data| age_key(&data.head.run));
-    let closed = input.runs.iter().find(|head| head.summary.closed_at.is_some());
+    let closed = input.runs.iter().find(|head| head.summary.closed_at.is_some() && head.run.plan.is_some());
     // A run under way says how far it is; of one that has not been written down yet there is nothing to say.
     let head = match (open, newest) {
         (Some(open), Some(newest)) if open.head.run.batch_run_id == newest.run.batch_run_id => Some(&open.head),
@@ -306,71 +324,48 @@ pub(crate) fn build(input: &IndexInput<'_>) -> IndexView {
         (_, newest) => newest,
     };
     let status = head.map(|head| head.summary.status);
-    let link = |head: &RunHead| head.linkable.then(|| format!("runs/{}/index.html", head.run.batch_run_id));
     let since = |id: RunId| {
-        input
-            .runs
-            .iter()
-            .find(|head| head.run.batch_run_id == id)
-            .map(|head| (head.run.as_of.to_string(), head.linkable))
+        let found = input.runs.iter().find(|head| head.run.batch_run_id == id);
+        found.map(|head| (head.run.as_of.to_string(), head.linkable))
     };
-    let due = input
-        .options
-        .schedule
-        .as_ref()
+    let schedule = input.options.schedule.as_ref();
+    let due = schedule
         .and_then(|schedule| schedule.next_due.filter(|due| head.is_none_or(|head| *due > head.run.scheduled_for)));
-    let grace = input.options.schedule.as_ref().map_or(0, |schedule| schedule.grace_seconds);
-    let before: Vec<&RunHead> = input.runs.iter().skip(1).filter(|head| head.summary.closed_at.is_some()).collect();
+    let grace = schedule.map_or(0, |schedule| schedule.grace_seconds);
     let grid = grid(input);
     let page_of = input.latest.iter().find(|data| data.head.linkable);
+    let compared = input.latest.iter().find(|data| data.head.summary.closed_at.is_some());
+    let portfolio = |id: &PortfolioId, _: &str| input.with_page.contains(id).then(|| portfolio_link(id.as_str()));
+    // A missed slot says nothing of causes: those of the run before it would look like its own.
+    let told = head.filter(|head| matches!(head.summary.status, RunStatus::Partial | RunStatus::Failed));
     IndexView {
         verdict: head.map_or_else(|| "No run yet".to_owned(), |head| head.summary.verdict()),
         class: status.map_or("none", run_class),
         glyph: status.map_or("·", run_glyph),
         word: status.map_or_else(|| "empty".to_owned(), |status| status.to_string()),
-        link: head.and_then(link),
+        link: head.filter(|head| head.linkable).map(|head| run_link(head.run.batch_run_id)),
         generated: Stamp::of(input.now),
         data_through: closed.and_then(|head| head.summary.closed_at).map(Stamp::of),
         data_as_of: closed.map(|head| head.run.as_of.to_string()),
         due: due.map(Stamp::of),
         due_with_grace: due.map(|due| Stamp::of(due + chrono::TimeDelta::seconds(i64::try_from(grace).unwrap_or(0)))),
         grace_seconds: grace,
-        schedule: input
-            .options
-            .schedule
-            .as_ref()
-            .map(|schedule| format!("{}: {} in {}", schedule.name, schedule.cron, schedule.timezone)),
-        tiles: head.map_or_else(Vec::new, |head| tiles(head, &before)),
+        schedule: schedule.map(|schedule| format!("{}: {} in {}", schedule.name, schedule.cron, schedule.timezone)),
+        tiles: head
+            .filter(|head| head.summary.status != RunStatus::Missed)
+            .map_or_else(Vec::new, |head| tiles(head, input.past)),
         running: input.open.iter().map(|data| running(data, input.now)).collect(),
         as_of: input.latest.first().map(|data| data.head.run.as_of.to_string()),
         reruns: input.latest.len().saturating_sub(1) as u64,
-        grid_rest: (grid.more > 0)
-            .then(|| page_of.map(|data| format!("runs/{}/index.html", data.head.run.batch_run_id)))
-            .flatten(),
+        grid_rest: (grid.more > 0).then(|| page_of.map(|data| run_link(data.head.run.batch_run_id))).flatten(),
         grid,
-        clusters: head
-            .filter(|head| head.summary.status != RunStatus::Success)
-            .map_or_else(Vec::new, |head| clusters(&head.summary, since, 12)),
-        last_success: input
-            .last_success
-            .iter()
-            .map(|(job, record)| last_success(input, job, record.as_ref()))
-            .collect(),
+        clusters: told.map_or_else(Vec::new, |head| clusters(&head.summary, since, 12, portfolio)),
+        rerun: told.map(|head| super::rerun(head.run.batch_run_id)),
+        jobs: input.jobs.iter().map(|data| super::jobs::line(data, super::jobs::has_page(data))).collect(),
+        changes: compared.and_then(|data| super::changes::build(data, input.past, data.head.run.rerun_of.is_some())),
         recent: input.runs.iter().take(14).map(RunLine::of).collect(),
-        strip: strip(input.runs),
+        strip: super::strip::build(&days(input.runs)),
         newest: head.map(|head| head.run.batch_run_id),
-    }
-}
-
-fn last_success(input: &IndexInput<'_>, job: &JobName, record: Option<&JobRecord>) -> LastSuccess {
-    let page = input.latest.iter().any(|data| data.head.linkable && data.jobs().iter().any(|spec| &spec.name == job));
-    let linked = record
-        .filter(|record| input.runs.iter().any(|head| head.run.batch_run_id == record.batch_run_id && head.linkable));
-    LastSuccess {
-        job: job.to_string(),
-        at: record.and_then(|record| record.completed_at).map(Stamp::of),
-        portfolio: record.map_or_else(String::new, |record| record.portfolio_id.to_string()),
-        link: linked.map(|record| cell_link(record.batch_run_id, record.portfolio_id.as_str(), job.as_str())),
-        page,
+        pace_rule: PACE_RULE,
     }
 }

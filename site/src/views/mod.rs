@@ -1,19 +1,27 @@
 //! View models, one file a page: plain serializable data, made by pure functions of what was read.
 
+pub(crate) mod changes;
+pub(crate) mod figures;
 pub(crate) mod grid;
 pub(crate) mod history;
 pub(crate) mod index;
 pub(crate) mod job;
+pub(crate) mod jobs;
 pub(crate) mod machine;
 pub(crate) mod portfolio;
 pub(crate) mod quality;
 pub(crate) mod run;
+pub(crate) mod schemas;
+pub(crate) mod strip;
+pub(crate) mod timeline;
 
 use chrono::{DateTime, Utc};
 use domain::fold::JobCounts;
-use domain::ids::RunId;
+use domain::ids::{PortfolioId, RunId};
+use domain::run::BUCKET_SIZE;
 use domain::summary::{FailureCluster, RunSummary};
 use domain::words::RunStatus;
+use domain::work_item::Place;
 use serde::Serialize;
 
 use crate::gather::{RunData, RunHead};
@@ -61,6 +69,8 @@ pub(crate) const fn run_glyph(status: RunStatus) -> &'static str {
 pub(crate) struct RunLine {
     pub(crate) id: RunId,
     pub(crate) short: String,
+    /// What a reader's sorting goes by.
+    pub(crate) sort: String,
     /// Whether its pages are there.
     pub(crate) link: bool,
     pub(crate) status: RunStatus,
@@ -83,6 +93,7 @@ impl RunLine {
     pub(crate) fn of(head: &RunHead) -> Self {
         let summary = &head.summary;
         Self {
+            sort: machine(summary.scheduled_for),
             id: summary.batch_run_id,
             short: summary.batch_run_id.short(),
             link: head.linkable,
@@ -101,11 +112,39 @@ impl RunLine {
             total: summary.total_jobs,
         }
     }
+}
 
-    /// Tenths of the jobs that succeeded, for a bar.
-    pub(crate) fn share(&self) -> u64 {
-        (self.counts.success * 100).checked_div(self.total).unwrap_or(0)
-    }
+/// Portfolios up to which the page of a run carries all of them; above, the full list is split into pages of so many.
+pub(crate) const PAGE_ROWS: u32 = 500;
+
+/// The page of a run, from the root.
+pub(crate) fn run_link(run: RunId) -> String {
+    format!("runs/{run}/index.html")
+}
+
+/// The page of a portfolio, from the root.
+pub(crate) fn portfolio_link(id: &str) -> String {
+    format!("{}/index.html", crate::pages::portfolio_folder(id))
+}
+
+/// The page of a job, from the root.
+pub(crate) fn job_link(job: &str) -> String {
+    format!("jobs/{job}/index.html")
+}
+
+/// Which page of the split list a place stands on, from 1.
+pub(crate) const fn list_page(place: Place) -> u32 {
+    (place.bucket * BUCKET_SIZE + place.index) / PAGE_ROWS + 1
+}
+
+/// The page, below the folder of the run, on which a portfolio of a run with so many stands.
+pub(crate) fn page_of_cell(portfolios: u32, place: Place) -> String {
+    if portfolios <= PAGE_ROWS { "index.html".to_owned() } else { format!("portfolios-{}.html", list_page(place)) }
+}
+
+/// The address of a cell on the page of its run, from the root. `portfolios` is how many the run has.
+pub(crate) fn cell_link(run: RunId, portfolios: u32, place: Place, portfolio: &str, job: &str) -> String {
+    format!("runs/{run}/{}#{portfolio}-{job}", page_of_cell(portfolios, place))
 }
 
 /// One cause of failures.
@@ -119,16 +158,18 @@ pub(crate) struct ClusterView {
     pub(crate) skipped: u64,
     pub(crate) portfolios: u64,
     pub(crate) new: bool,
-    /// The run in which it was first seen.
+    /// The trading date on which it was first seen.
     pub(crate) since: String,
-    /// Its page, from the root, if it is there.
+    /// The page of that run, from the root, if it is there.
     pub(crate) since_link: Option<String>,
-    pub(crate) rerun: String,
     /// Affected cells.
     pub(crate) cells: Vec<CellRef>,
     /// How many more cells there are than are listed.
     pub(crate) more: u64,
-    /// Share of all failed and skipped jobs, in hundredths.
+    /// Failed and skipped jobs that it explains, and of how many.
+    pub(crate) explains: u64,
+    pub(crate) of: u64,
+    /// The same in hundredths.
     pub(crate) share: u64,
 }
 
@@ -137,19 +178,23 @@ pub(crate) struct ClusterView {
 pub(crate) struct CellRef {
     pub(crate) portfolio: String,
     pub(crate) job: String,
+    /// Where it is, from the root, or on the same page with a leading `#`.
+    pub(crate) link: Option<String>,
 }
 
 /// The causes of a run. `since` says when a run was, and whether its page is there; `most` is how many cells each
-/// lists.
+/// lists; `link` says where the cell of a portfolio is.
 pub(crate) fn clusters(
     summary: &RunSummary,
     since: impl Fn(RunId) -> Option<(String, bool)>,
     most: usize,
+    link: impl Fn(&PortfolioId, &str) -> Option<String>,
 ) -> Vec<ClusterView> {
-    let bad = (summary.failed_jobs + summary.skipped_jobs).max(1);
+    let bad = summary.failed_jobs + summary.skipped_jobs;
     let one = |cluster: &FailureCluster| {
         let first = since(cluster.first_seen_run);
         let linked = first.as_ref().is_some_and(|(_, link)| *link) && cluster.first_seen_run != summary.batch_run_id;
+        let explains = cluster.count + cluster.skipped;
         ClusterView {
             fingerprint: cluster.fingerprint.to_string(),
             job: cluster.job.to_string(),
@@ -159,17 +204,22 @@ pub(crate) fn clusters(
             skipped: cluster.skipped,
             portfolios: cluster.portfolios.len() as u64,
             new: cluster.new,
-            since: first.map_or_else(|| cluster.first_seen_run.short(), |(text, _)| text),
-            since_link: linked.then(|| format!("runs/{}/index.html", cluster.first_seen_run)),
-            rerun: rerun(summary.batch_run_id),
+            since: first.map_or_else(|| format!("run {}", cluster.first_seen_run.short()), |(text, _)| text),
+            since_link: linked.then(|| run_link(cluster.first_seen_run)),
             cells: cluster
                 .portfolios
                 .iter()
                 .take(most)
-                .map(|id| CellRef { portfolio: id.to_string(), job: cluster.job.to_string() })
+                .map(|id| CellRef {
+                    link: link(id, cluster.job.as_str()),
+                    portfolio: id.to_string(),
+                    job: cluster.job.to_string(),
+                })
                 .collect(),
             more: cluster.portfolios.len().saturating_sub(most) as u64,
-            share: (cluster.count + cluster.skipped) * 100 / bad,
+            explains,
+            of: bad,
+            share: (explains * 100).checked_div(bad).unwrap_or(0),
         }
     };
     summary.failures.iter().map(one).collect()

@@ -3,14 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::ids::PortfolioId;
+use domain::record::JobRecord;
+use domain::summary::QualitySummary;
 use domain::words::QualityFlag;
 use serde::Serialize;
 
 use super::Stamp;
+use crate::chart::{Spark, spark};
 use crate::gather::{RunData, RunHead};
+use crate::text::grouped;
 
 /// Lines of each list, at most.
-const MOST: usize = 200;
+const MOST: usize = 500;
 
 /// A symbol without data.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -49,6 +53,17 @@ pub(crate) struct QualityRun {
     pub(crate) average_days: String,
 }
 
+/// Something that should be so, and how it is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Expectation {
+    pub(crate) text: &'static str,
+    pub(crate) expected: String,
+    pub(crate) observed: String,
+    pub(crate) class: &'static str,
+    pub(crate) glyph: &'static str,
+    pub(crate) word: &'static str,
+}
+
 /// The page.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct QualityView {
@@ -61,7 +76,70 @@ pub(crate) struct QualityView {
     pub(crate) symbols: Vec<SymbolLine>,
     pub(crate) lines: Vec<QualityLine>,
     pub(crate) more: u64,
+    pub(crate) expectations: Vec<Expectation>,
+    /// When the prices were read, and for which trading date.
+    pub(crate) prices_read: Option<Stamp>,
+    pub(crate) full_trend: Option<Spark>,
+    pub(crate) days_trend: Option<Spark>,
     pub(crate) runs: Vec<QualityRun>,
+}
+
+/// What the records tell of their inputs, added up over the portfolios.
+#[derive(Default)]
+struct Sums {
+    symbols: f64,
+    symbols_without: f64,
+    without_price: f64,
+    stale: f64,
+    left_out: f64,
+    days: u64,
+    days_of: u64,
+    required: u32,
+}
+
+impl Sums {
+    fn add(&mut self, record: &JobRecord) {
+        let number = |name: &str| record.job_metadata.get(name).and_then(serde_json::Value::as_f64).unwrap_or(0.0);
+        // These are of the run, and the same in every portfolio's record.
+        self.symbols = self.symbols.max(number("run_symbols"));
+        self.symbols_without = self.symbols_without.max(number("run_symbols_without_prices"));
+        self.without_price += number("without_price");
+        self.stale += number("stale_prices");
+        self.left_out += number("positions_left_out");
+    }
+}
+
+fn expectation(text: &'static str, expected: String, observed: String, state: u8) -> Expectation {
+    let (class, glyph, word) = match state {
+        0 => ("ok", "✓", "as expected"),
+        1 => ("part", "▲", "warning"),
+        _ => ("bad", "✕", "not met"),
+    };
+    Expectation { text, expected, observed, class, glyph, word }
+}
+
+fn expectations(sums: &Sums, counts: [u64; 4]) -> Vec<Expectation> {
+    let [full, limited, failed, unknown] = counts;
+    let all = full + limited + failed + unknown;
+    let state = if failed + unknown > 0 { 2 } else { u8::from(limited > 0) };
+    let mut found = vec![expectation("Portfolios on full data", format!("{all}"), format!("{full}"), state)];
+    if sums.days_of > 0 {
+        let mean = sums.days as f64 / sums.days_of as f64;
+        let short = u8::from(mean + 0.05 < f64::from(sums.required));
+        let observed = format!("{mean:.1} on average");
+        found.push(expectation("Days of data under the results", format!("{}", sums.required), observed, short));
+    }
+    if sums.symbols > 0.0 {
+        let with = sums.symbols - sums.symbols_without;
+        let state = u8::from(sums.symbols_without > 0.0);
+        found.push(expectation("Symbols of the book with prices", grouped(sums.symbols), grouped(with), state));
+    }
+    let zero =
+        |text, value: f64, bad: u8| expectation(text, "0".into(), grouped(value), if value > 0.0 { bad } else { 0 });
+    found.push(zero("Positions without any price", sums.without_price, 2));
+    found.push(zero("Positions at a price of an earlier session", sums.stale, 1));
+    found.push(zero("Positions left out of the factors", sums.left_out, 1));
+    found
 }
 
 /// The page of the newest trading date, over the latest state of each portfolio. `runs` are newest first.
@@ -70,9 +148,18 @@ pub(crate) fn build(latest: &[RunData], runs: &[RunHead], with_page: &BTreeSet<P
     let mut lines = Vec::new();
     let (mut full, mut unknown) = (0, 0);
     let (mut limited, mut failed) = (0, 0);
+    let mut sums = Sums::default();
     for (id, (_, cells)) in super::index::resolve(latest) {
         let named = Named { id: id.to_string(), link: with_page.contains(&id) };
         let all: Vec<_> = cells.values().filter_map(|(record, _)| record.quality.as_ref()).collect();
+        cells.values().for_each(|(record, _)| sums.add(record));
+        if let Some(most) = all.iter().max_by_key(|quality| (quality.positions_processed, quality.required_days))
+            && most.required_days > 0
+        {
+            sums.days += u64::from(most.data_days);
+            sums.days_of += 1;
+            sums.required = sums.required.max(most.required_days);
+        }
         for symbol in all.iter().flat_map(|quality| &quality.symbols_missing) {
             symbols.entry(symbol.clone()).or_default().insert(named.clone());
         }
@@ -111,7 +198,12 @@ pub(crate) fn build(latest: &[RunData], runs: &[RunHead], with_page: &BTreeSet<P
         .collect();
     symbols.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.symbol.cmp(&b.symbol)));
     symbols.truncate(MOST);
-    let closed = runs.iter().filter(|head| head.summary.closed_at.is_some());
+    let closed: Vec<&RunHead> =
+        runs.iter().filter(|head| head.summary.closed_at.is_some() && head.run.plan.is_some()).take(30).collect();
+    let trend = |of: fn(&QualitySummary) -> Option<f64>| {
+        spark(&closed.iter().rev().map(|head| of(&head.summary.data_quality)).collect::<Vec<_>>())
+    };
+    let newest_plan = latest.first().and_then(|data| data.head.run.plan.as_ref());
     QualityView {
         as_of: latest.first().map(|data| data.head.run.as_of.to_string()),
         stamp: latest.iter().filter_map(|data| data.head.summary.closed_at).max().map(Stamp::of),
@@ -122,8 +214,19 @@ pub(crate) fn build(latest: &[RunData], runs: &[RunHead], with_page: &BTreeSet<P
         symbols,
         lines,
         more,
+        expectations: if latest.is_empty() {
+            Vec::new()
+        } else {
+            expectations(&sums, [full, limited, failed, unknown])
+        },
+        prices_read: newest_plan.map(|plan| Stamp::of(plan.market_data.completed_at)),
+        full_trend: trend(|quality| {
+            let all = quality.full + quality.limited + quality.failed;
+            (all > 0).then(|| quality.full as f64 / all as f64)
+        }),
+        days_trend: trend(|quality| quality.average_data_days),
         runs: closed
-            .take(30)
+            .iter()
             .map(|head| {
                 let quality = head.summary.data_quality;
                 QualityRun {

@@ -1,21 +1,26 @@
 //! `runs/<id>/index.html`: what happened in this run, and how it is known that nothing was left out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use domain::fold::JobCounts;
-use domain::ids::RunId;
+use domain::ids::{PortfolioId, RunId};
 use domain::summary::{JobSummary, QualitySummary};
 use domain::words::JobStatus;
+use domain::work_item::{Place, WorkItem};
 use serde::Serialize;
 
-use super::grid::{CellView, Column, Grid, GridRow};
-use super::{CellRef, ClusterView, Stamp, clusters, data_stamp, run_class, run_glyph};
-use crate::gather::{Facts, RunData};
-use crate::text::{duration_or_dash, stamp_seconds};
+use super::changes::{Changes, usual, usual_longest};
+use super::grid::{CellView, Column, Grid, GridRow, card_words};
+use super::timeline::Timeline;
+use super::{
+    CellRef, ClusterView, PAGE_ROWS, Stamp, clusters, data_stamp, page_of_cell, run_class, run_glyph, run_link,
+};
+use crate::baseline::{Band, PACE_RULE, Pace};
+use crate::gather::{Facts, Past, RunData};
+use crate::options::Card;
+use crate::text::{duration, duration_or_dash, stamp_seconds};
 
-/// Rows of the grid, at most.
-const MOST_ROWS: usize = 2_000;
 /// Lines of the lists of cells, at most.
 const MOST_CELLS: usize = 500;
 
@@ -30,20 +35,24 @@ pub(crate) struct Fact {
 
 /// One line of the table of jobs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct JobLine {
+pub(crate) struct SummaryLine {
     #[serde(flatten)]
     pub(crate) line: JobSummary,
     pub(crate) p50: String,
     pub(crate) p95: String,
     pub(crate) max: String,
+    pub(crate) usual: String,
+    pub(crate) pace: Pace,
 }
 
-impl JobLine {
-    pub(crate) fn of(line: &JobSummary) -> Self {
+impl SummaryLine {
+    pub(crate) fn of(line: &JobSummary, band: Option<&Band>) -> Self {
         Self {
             p50: duration_or_dash(line.p50_seconds),
             p95: duration_or_dash(line.p95_seconds),
             max: duration_or_dash(line.max_seconds),
+            usual: super::jobs::usual_text(band),
+            pace: band.zip(line.p50_seconds).map_or(Pace::Usual, |(band, seconds)| band.pace(seconds)),
             line: line.clone(),
         }
     }
@@ -51,7 +60,7 @@ impl JobLine {
 
 /// A cell that failed, with its message.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct FailedCell {
+pub(crate) struct FailedLine {
     #[serde(flatten)]
     pub(crate) cell: CellRef,
     pub(crate) category: &'static str,
@@ -63,11 +72,36 @@ pub(crate) struct FailedCell {
 
 /// A cell that was skipped, and the cell that caused it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct SkippedCell {
+pub(crate) struct SkippedLine {
     #[serde(flatten)]
     pub(crate) cell: CellRef,
     pub(crate) root: String,
+    pub(crate) root_link: Option<String>,
     pub(crate) reason: String,
+}
+
+/// A list with what was cut off.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Listed<T> {
+    pub(crate) lines: Vec<T>,
+    pub(crate) more: u64,
+}
+
+impl<T> Listed<T> {
+    fn of(mut lines: Vec<T>) -> Self {
+        let more = lines.len().saturating_sub(MOST_CELLS) as u64;
+        lines.truncate(MOST_CELLS);
+        Self { lines, more }
+    }
+}
+
+/// A page of the split list of portfolios.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct ListPage {
+    pub(crate) number: u32,
+    pub(crate) first: String,
+    pub(crate) last: String,
+    pub(crate) problems: u64,
 }
 
 /// The page of a run.
@@ -89,38 +123,80 @@ pub(crate) struct RunView {
     pub(crate) total: u64,
     pub(crate) sum: u64,
     pub(crate) records_kept: bool,
-    pub(crate) jobs: Vec<JobLine>,
+    pub(crate) jobs: Vec<SummaryLine>,
     pub(crate) quality: QualitySummary,
     pub(crate) average_days: Option<String>,
     pub(crate) clusters: Vec<ClusterView>,
     pub(crate) grid: Grid,
-    pub(crate) failed: Vec<FailedCell>,
-    pub(crate) failed_more: u64,
-    pub(crate) skipped: Vec<SkippedCell>,
-    pub(crate) skipped_more: u64,
-    pub(crate) missing: Vec<CellRef>,
-    pub(crate) missing_more: u64,
+    /// The pages of the full list, where it is split.
+    pub(crate) pages: Vec<ListPage>,
+    pub(crate) failed: Listed<FailedLine>,
+    pub(crate) skipped: Listed<SkippedLine>,
+    pub(crate) missing: Listed<CellRef>,
     pub(crate) rerun: Option<String>,
+    /// Portfolios that a rerun of what did not succeed holds.
+    pub(crate) rerun_portfolios: u64,
+    pub(crate) timeline: Option<Timeline>,
+    pub(crate) changes: Option<Changes>,
+    pub(crate) pace_rule: &'static str,
 }
 
-fn facts_of(data: &RunData, others: &Facts) -> Vec<Fact> {
-    let (run, summary) = (&data.head.run, &data.head.summary);
+/// One page of the full list of portfolios of a run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct RunListView {
+    pub(crate) id: RunId,
+    pub(crate) short: String,
+    pub(crate) as_of: String,
+    pub(crate) stamp: Option<Stamp>,
+    pub(crate) number: u32,
+    pub(crate) of: u32,
+    pub(crate) pages: Vec<ListPage>,
+    pub(crate) grid: Grid,
+}
+
+impl RunListView {
+    fn here(&self) -> Option<&ListPage> {
+        self.pages.iter().find(|page| page.number == self.number)
+    }
+
+    /// The first portfolio of this page.
+    pub(crate) fn first(&self) -> &str {
+        self.here().map_or("", |page| &page.first)
+    }
+
+    /// The last portfolio of this page.
+    pub(crate) fn last(&self) -> &str {
+        self.here().map_or("", |page| &page.last)
+    }
+}
+
+/// What the pages of a run are made of.
+pub(crate) struct RunInput<'a> {
+    pub(crate) data: &'a RunData,
+    /// Which of the runs that it mentions have a page.
+    pub(crate) others: &'a Facts,
+    pub(crate) past: &'a Past,
+    pub(crate) cards: &'a BTreeMap<PortfolioId, Card>,
+}
+
+fn facts_of(input: &RunInput<'_>) -> Vec<Fact> {
+    let (run, summary) = (&input.data.head.run, &input.data.head.summary);
     let fact = |name, value: String| Fact { name, value, link: None };
+    let late = domain::run::seconds_between(run.scheduled_for, run.started_at);
     let mut facts = vec![
         fact("Run", run.batch_run_id.to_string()),
         fact("Schedule", run.schedule.to_string()),
         fact("Trigger", run.trigger.clone()),
         fact("Trading date", run.as_of.to_string()),
         fact("Slot", stamp_seconds(run.scheduled_for)),
-        fact("Started", stamp_seconds(run.started_at)),
+        fact("Started", format!("{}, {} after its slot", stamp_seconds(run.started_at), duration(late))),
         fact("Closed", summary.closed_at.map_or_else(|| "not yet".to_owned(), stamp_seconds)),
         fact("Took", duration_or_dash(summary.wall_seconds)),
         fact("Work", format!("{} over all jobs", duration_or_dash(Some(summary.total_duration)))),
     ];
     if let Some(of) = run.rerun_of {
-        let linked = others.get(&of).is_some_and(|fact| fact.linkable);
-        let link = linked.then(|| format!("runs/{of}/index.html"));
-        facts.push(Fact { name: "Repeats run", value: of.to_string(), link });
+        let linked = input.others.get(&of).is_some_and(|fact| fact.linkable);
+        facts.push(Fact { name: "Repeats run", value: of.to_string(), link: linked.then(|| run_link(of)) });
     }
     if !run.filter.is_empty() {
         let named: Vec<String> = run.filter.iter().take(20).map(ToString::to_string).collect();
@@ -132,30 +208,47 @@ fn facts_of(data: &RunData, others: &Facts) -> Vec<Fact> {
         facts.push(fact("Cancelled", stamp_seconds(at)));
     }
     if let Some(plan) = &run.plan {
+        facts.push(fact("Sealed", stamp_seconds(plan.sealed_at)));
+        facts.push(fact("Deadline", stamp_seconds(plan.deadline)));
         facts.push(fact("Book (SHA-256)", plan.book.to_string()));
         facts.push(fact("Pinned inputs (SHA-256)", plan.snapshot.to_string()));
     }
-    facts.push(fact("Publication", "published: this page is written after the records".to_owned()));
     facts
 }
 
-/// The page of this run. `others` says which of the runs that it mentions have a page.
-pub(crate) fn build(data: &RunData, others: &Facts) -> RunView {
-    let summary = &data.head.summary;
-    let columns: Vec<Column> =
-        data.jobs().iter().map(|job| Column { name: Arc::from(job.name.as_str()), link: data.head.linkable }).collect();
-    let (mut failed, mut skipped, mut missing) = (Vec::new(), Vec::new(), Vec::new());
-    let mut rows = Vec::with_capacity(data.items.len());
-    for item in &data.items {
+/// The rows of these items, and what is wrong in them.
+#[derive(Default)]
+struct Told {
+    rows: Vec<(Place, GridRow)>,
+    failed: Vec<FailedLine>,
+    skipped: Vec<SkippedLine>,
+    missing: Vec<CellRef>,
+}
+
+/// Reads the items once. `on_page` says which page, below the folder of the run, the reader is on.
+fn tell(
+    input: &RunInput<'_>,
+    columns: &[Column],
+    bands: &[Option<Band>],
+    on_page: &str,
+    only: impl Fn(Place) -> bool,
+) -> Told {
+    let data = input.data;
+    let total = u32::try_from(data.head.summary.portfolios_expected).unwrap_or(u32::MAX);
+    let mut told = Told::default();
+    for item in data.items.iter().filter(|item| only(item.place)) {
         let id = item.key.portfolio.to_string();
+        let page = page_of_cell(total, item.place);
+        let at = |job: &str| if page == on_page { format!("#{id}-{job}") } else { format!("{page}#{id}-{job}") };
         let mut cells = Vec::with_capacity(columns.len());
-        for (record, column) in data.records(item).iter().zip(&columns) {
-            let mut cell = CellView::of(record, &column.name);
-            let here = || CellRef { portfolio: id.clone(), job: column.name.to_string() };
+        for ((record, column), band) in data.records(item).iter().zip(columns).zip(bands) {
+            let mut cell = CellView::of(record, &column.name).against(band.as_ref(), record.duration_seconds);
+            let here = || CellRef { portfolio: id.clone(), job: column.name.to_string(), link: Some(at(&column.name)) };
             match (record.status, &record.error, &record.skipped_because) {
                 (JobStatus::Failed, Some(error), _) => {
-                    cell.link = Some(format!("#cause-{}", error.fingerprint));
-                    failed.push(FailedCell {
+                    let main = if on_page == "index.html" { "" } else { "index.html" };
+                    cell.link = Some(format!("{main}#cause-{}", error.fingerprint));
+                    told.failed.push(FailedLine {
                         cell: here(),
                         category: error.category.as_str(),
                         message: error.message.clone(),
@@ -165,38 +258,80 @@ pub(crate) fn build(data: &RunData, others: &Facts) -> RunView {
                     });
                 }
                 (JobStatus::Skipped, _, Some(because)) => {
-                    cell.link = Some(format!("#{id}-{}", because.job));
-                    skipped.push(SkippedCell {
+                    let root = at(because.job.as_str());
+                    cell.link = Some(root.clone());
+                    told.skipped.push(SkippedLine {
                         cell: here(),
                         root: because.job.to_string(),
+                        root_link: Some(root),
                         reason: because.reason.clone(),
                     });
                 }
-                (JobStatus::Missing, ..) => missing.push(here()),
+                (JobStatus::Missing, ..) => told.missing.push(here()),
                 _ => {}
             }
             cells.push(cell);
         }
         let problem = cells.iter().any(CellView::is_problem);
-        rows.push(GridRow { id, name: item.portfolio_name.clone(), link: data.head.portfolio_pages, problem, cells });
+        let words = card_words(input.cards.get(&item.key.portfolio));
+        let row =
+            GridRow { id, name: item.portfolio_name.clone(), link: data.head.portfolio_pages, problem, words, cells };
+        told.rows.push((item.place, row));
     }
-    let grid = Grid::new(columns, rows, MOST_ROWS);
-    // What does not stand in the grid has no anchor.
+    told
+}
+
+fn columns(data: &RunData) -> Vec<Column> {
+    data.jobs().iter().map(|job| Column { name: Arc::from(job.name.as_str()), link: data.head.linkable }).collect()
+}
+
+fn bands(input: &RunInput<'_>) -> Vec<Option<Band>> {
+    input.data.jobs().iter().map(|job| usual_longest(input.past, &job.name)).collect()
+}
+
+/// The pages of the full list of this run; none where it is not split.
+fn list_pages(data: &RunData) -> Vec<ListPage> {
+    if data.items.len() <= PAGE_ROWS as usize {
+        return Vec::new();
+    }
+    let unwell = |item: &&WorkItem| {
+        item.records.len() < data.jobs().len() || item.records.iter().any(|record| record.status != JobStatus::Success)
+    };
+    data.items
+        .chunks(PAGE_ROWS as usize)
+        .zip(1..)
+        .map(|(items, number)| ListPage {
+            number,
+            first: items.first().map_or_else(String::new, |item| item.key.portfolio.to_string()),
+            last: items.last().map_or_else(String::new, |item| item.key.portfolio.to_string()),
+            problems: items.iter().filter(unwell).count() as u64,
+        })
+        .collect()
+}
+
+/// The page of a run.
+pub(crate) fn build(input: &RunInput<'_>) -> RunView {
+    let (data, others) = (input.data, input.others);
+    let summary = &data.head.summary;
+    let pages = list_pages(data);
+    let told = tell(input, &columns(data), &bands(input), "index.html", |_| true);
+    let places: BTreeMap<&PortfolioId, Place> =
+        data.items.iter().map(|item| (&item.key.portfolio, item.place)).collect();
+    let total = u32::try_from(summary.portfolios_expected).unwrap_or(u32::MAX);
+    let grid = Grid::new(columns(data), told.rows.into_iter().map(|(_, row)| row).collect(), PAGE_ROWS as usize);
+    // What is not in the grid here is on its page of the split list.
     let shown: BTreeSet<&str> = grid.rows.iter().map(|row| row.id.as_str()).collect();
-    failed.retain(|cell| shown.contains(cell.cell.portfolio.as_str()));
-    skipped.retain(|cell| shown.contains(cell.cell.portfolio.as_str()));
-    missing.retain(|cell: &CellRef| shown.contains(cell.portfolio.as_str()));
-    let mut clusters = clusters(summary, |id| others.get(&id).map(|fact| (id.short(), fact.linkable)), usize::MAX);
-    for cluster in &mut clusters {
-        let all = cluster.cells.len() as u64;
-        cluster.cells.retain(|cell| shown.contains(cell.portfolio.as_str()));
-        cluster.more = all - cluster.cells.len() as u64;
-    }
-    let over = |len: usize| len.saturating_sub(MOST_CELLS) as u64;
-    let (failed_more, skipped_more, missing_more) = (over(failed.len()), over(skipped.len()), over(missing.len()));
-    failed.truncate(MOST_CELLS);
-    skipped.truncate(MOST_CELLS);
-    missing.truncate(MOST_CELLS);
+    let link = |id: &PortfolioId, job: &str| {
+        let place = places.get(id)?;
+        let page = page_of_cell(total, *place);
+        Some(if page == "index.html" || shown.contains(id.as_str()) {
+            format!("#{id}-{job}")
+        } else {
+            format!("{page}#{id}-{job}")
+        })
+    };
+    let since = |id: RunId| others.get(&id).map(|fact| (fact.as_of.to_string(), fact.linkable));
+    let clusters = clusters(summary, since, MOST_CELLS, link);
     let counts = summary.counts();
     RunView {
         id: summary.batch_run_id,
@@ -207,24 +342,67 @@ pub(crate) fn build(data: &RunData, others: &Facts) -> RunView {
         glyph: run_glyph(summary.status),
         word: summary.status.as_str(),
         stamp: data_stamp(data),
-        facts: facts_of(data, others),
+        facts: facts_of(input),
         portfolios: summary.portfolios_expected,
         jobs_of_run: data.jobs().len() as u64,
         counts,
         total: summary.total_jobs,
         sum: counts.total(),
         records_kept: data.records_kept(),
-        jobs: summary.job_summary.iter().map(JobLine::of).collect(),
+        jobs: summary
+            .job_summary
+            .iter()
+            .map(|line| SummaryLine::of(line, usual(input.past, &line.job).as_ref()))
+            .collect(),
         quality: summary.data_quality,
         average_days: summary.data_quality.average_data_days.map(|days| format!("{days:.1}")),
         clusters,
+        rerun_portfolios: grid.problems,
         grid,
-        failed,
-        failed_more,
-        skipped,
-        skipped_more,
-        missing,
-        missing_more,
+        pages,
+        failed: Listed::of(told.failed),
+        skipped: Listed::of(told.skipped),
+        missing: Listed::of(told.missing),
         rerun: (counts.total() > counts.success).then(|| super::rerun(summary.batch_run_id)),
+        timeline: super::timeline::build(data, input.past),
+        changes: super::changes::build(data, input.past, data.head.run.rerun_of.is_some()),
+        pace_rule: PACE_RULE,
     }
+}
+
+/// Where the pages of [`lists`] are, in their order.
+pub(crate) fn list_paths(data: &RunData) -> Vec<String> {
+    let path = |page: &ListPage| format!("runs/{}/portfolios-{}.html", data.head.run.batch_run_id, page.number);
+    list_pages(data).iter().map(path).collect()
+}
+
+/// The pages of the full list of portfolios of a run, in the order of their ids; none where the page of the run has
+/// them all.
+pub(crate) fn lists(input: &RunInput<'_>) -> impl Iterator<Item = RunListView> {
+    let data = input.data;
+    let summary = &data.head.summary;
+    let pages = list_pages(data);
+    let (columns, bands) = (columns(data), bands(input));
+    let of = u32::try_from(pages.len()).unwrap_or(u32::MAX);
+    (1..=of).map(move |number| {
+        let on_page = format!("portfolios-{number}.html");
+        let told = tell(input, &columns, &bands, &on_page, |place| super::list_page(place) == number);
+        let rows = told.rows.into_iter().map(|(_, row)| row).collect();
+        RunListView {
+            id: summary.batch_run_id,
+            short: summary.batch_run_id.short(),
+            as_of: summary.as_of.to_string(),
+            stamp: data_stamp(data),
+            number,
+            of,
+            pages: pages.clone(),
+            grid: Grid::new(columns.clone(), rows, usize::MAX),
+        }
+    })
+}
+
+/// `runs/<id>/retry-failed.txt`: the portfolios with a job that did not succeed, one a line.
+pub(crate) fn retry_list(data: &RunData) -> String {
+    let unwell = |item: &&WorkItem| data.records(item).iter().any(|record| record.status != JobStatus::Success);
+    data.items.iter().filter(unwell).map(|item| format!("{}\n", item.key.portfolio)).collect()
 }

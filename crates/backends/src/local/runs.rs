@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use domain::alert::{AlertEvent, AlertRefusal, AlertState, is_delivered};
 use domain::fold::{Fold, FoldEntry};
 use domain::ids::{ContentHash, Fingerprint, JobName, PortfolioId, RunId};
@@ -209,17 +209,6 @@ fn load_item(connection: &Connection, key: &ItemKey) -> Result<Option<WorkItem>,
     }
 }
 
-fn cell_of(record: &JobRecord) -> Cell {
-    Cell {
-        job: record.job_name.clone(),
-        status: record.status,
-        attempt: record.attempt,
-        duration_seconds: record.duration_seconds,
-        quality: record.quality.as_ref().map(|quality| quality.flag),
-        fingerprint: record.error.as_ref().map(|error| error.fingerprint.clone()),
-    }
-}
-
 fn save_item(connection: &Connection, item: &WorkItem) -> Result<(), OpError> {
     let run = item.key.run.to_string();
     let (scheduled_for, started_at, as_of): (String, String, String) = connection
@@ -227,7 +216,7 @@ fn save_item(connection: &Connection, item: &WorkItem) -> Result<(), OpError> {
         .query_row(params![run], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?
         .ok_or_else(|| StoreError::NotFound { what: format!("run {run}") })?;
-    let cells = serde_json::to_string(&item.records.iter().map(cell_of).collect::<Vec<_>>())?;
+    let cells = serde_json::to_string(&item.records.iter().map(Cell::of).collect::<Vec<_>>())?;
     let ended = item.state.is_terminal();
     let json = if ended {
         serde_json::to_string(&WorkItem { records: Vec::new(), ..item.clone() })?
@@ -717,7 +706,8 @@ impl RunStore for LocalStore {
     async fn portfolio_runs(&self, portfolio: &PortfolioId, limit: usize) -> Result<Vec<PortfolioRun>, StoreError> {
         self.read("read the runs of a portfolio", |connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT w.batch_run_id, w.cells, w.item, w.content_hash, r.as_of FROM work_items w JOIN runs r USING (batch_run_id)
+                "SELECT w.batch_run_id, w.cells, w.item, w.content_hash, r.as_of, r.scheduled_for, r.started_at
+                 FROM work_items w JOIN runs r USING (batch_run_id)
                  WHERE w.portfolio_id = ?1 ORDER BY w.scheduled_for DESC, w.started_at DESC, w.batch_run_id DESC LIMIT ?2",
             )?;
             let mut rows = statement.query(params![portfolio.as_str(), limit as i64])?;
@@ -730,14 +720,13 @@ impl RunStore for LocalStore {
                     return Err(damaged(what(), "its content does not fit its hash"));
                 }
                 let item: WorkItem = serde_json::from_str(&item).map_err(|error| damaged(what(), error))?;
-                let run = need_run(connection, item.key.run)?.run;
-                let as_of: NaiveDate = parsed(&row.get::<_, String>(4)?, what)?;
                 runs.push(PortfolioRun {
-                    batch_run_id: run.batch_run_id,
-                    as_of,
-                    scheduled_for: run.scheduled_for,
-                    started_at: run.started_at,
+                    batch_run_id: item.key.run,
+                    as_of: parsed(&row.get::<_, String>(4)?, what)?,
+                    scheduled_for: parsed(&row.get::<_, String>(5)?, what)?,
+                    started_at: parsed(&row.get::<_, String>(6)?, what)?,
                     portfolio_name: item.portfolio_name,
+                    place: item.place,
                     cells: serde_json::from_str(&cells).map_err(|error| damaged(what(), error))?,
                 });
             }
