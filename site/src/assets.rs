@@ -6,16 +6,22 @@ use base64::Engine as _;
 use sha2::{Digest, Sha256};
 
 /// The style sheet.
-pub(crate) const STYLE: &str = include_str!("../../templates/style.css");
+pub(crate) static STYLE: LazyLock<String> = LazyLock::new(|| packed(include_str!("../../templates/style.css")));
 /// The script: ages, local times, "overdue", filter, theme. Every page is complete without it.
-pub(crate) const SCRIPT: &str = include_str!("../../templates/script.js");
+pub(crate) static SCRIPT: LazyLock<String> = LazyLock::new(|| packed(include_str!("../../templates/script.js")));
+
+/// Without indentation, and without the lines that are comments.
+fn packed(text: &str) -> String {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//"));
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
 
 /// The Content-Security-Policy of every page.
 pub(crate) static POLICY: LazyLock<String> = LazyLock::new(|| {
     format!(
         "default-src 'none'; style-src '{}'; script-src '{}'; img-src data:; base-uri 'none'; form-action 'none'",
-        source_hash(STYLE),
-        source_hash(SCRIPT)
+        source_hash(&STYLE),
+        source_hash(&SCRIPT)
     )
 });
 

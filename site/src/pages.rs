@@ -46,8 +46,8 @@ impl Frame {
             nav,
             retention: visible(&options.retention_note),
             redacted: options.redacted,
-            style: STYLE,
-            script: SCRIPT,
+            style: &STYLE,
+            script: &SCRIPT,
             policy: &POLICY,
         }
     }

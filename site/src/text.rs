@@ -31,10 +31,11 @@ pub(crate) fn machine(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// A duration in two figures: `12ms`, `3.1s`, `2m 10s`, `1h 05m`.
+/// A duration in two figures: `0.4ms`, `12ms`, `3.1s`, `2m 10s`, `1h 05m`.
 pub(crate) fn duration(seconds: f64) -> String {
     let whole = seconds.round().max(0.0) as u64;
     match seconds {
+        s if s < 0.00995 => format!("{:.1}ms", s.max(0.0) * 1e3),
         s if s < 0.0995 => format!("{:.0}ms", s.max(0.0) * 1e3),
         s if s < 9.95 => format!("{s:.1}s"),
         s if s < 59.5 => format!("{s:.0}s"),
@@ -102,6 +103,6 @@ mod tests {
     #[test]
     fn durations_are_short() {
         let shown: Vec<String> = [0.0, 0.0123, 3.12, 9.96, 59.6, 130.0, 3_599.9, 3_900.0].map(duration).into();
-        assert_eq!(shown, ["0ms", "12ms", "3.1s", "10s", "1m 00s", "2m 10s", "1h 00m", "1h 05m"]);
+        assert_eq!(shown, ["0.0ms", "12ms", "3.1s", "10s", "1m 00s", "2m 10s", "1h 00m", "1h 05m"]);
     }
 }
