@@ -268,6 +268,7 @@ fn the_site_is_ours(site: &Path, plain_site: &Path, names: &[String]) {
             }
             Some("xml") => assert!(elements_of_xml(&path).is_subset(&elements_of_xml(&plain_site.join("feed.xml")))),
             Some("svg") => assert_eq!(elements_of_xml(&path), elements_of_xml(&plain_site.join("badge.svg"))),
+            Some("txt") => assert_printable(&path.display().to_string(), &std::fs::read(&path).unwrap()),
             Some("html") => {}
             other => panic!("{} is none of ours: {other:?}", path.display()),
         }
