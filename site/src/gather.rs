@@ -157,6 +157,9 @@ pub(crate) struct Past {
     pub(crate) before: Option<Before>,
 }
 
+/// Causes since an instant, newest run first.
+type Sightings = (DateTime<Utc>, Arc<Vec<FailureSighting>>);
+
 /// Reads from the store through the mask, and remembers which pages are there.
 pub(crate) struct Reader {
     store: Arc<dyn RunStore>,
@@ -166,7 +169,7 @@ pub(crate) struct Reader {
     facts: Mutex<Facts>,
     ended: Arc<EndedItems>,
     job_runs: Mutex<BTreeMap<JobName, Arc<Vec<JobRun>>>>,
-    sightings: Mutex<Option<(DateTime<Utc>, Arc<Vec<FailureSighting>>)>>,
+    sightings: Mutex<Option<Sightings>>,
 }
 
 /// The items of runs that have ended and so never change, shared by the readers of a publication: of the run that is

@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use backends::system::SystemRandomness;
 use book::{Book, Detail, Portfolio, Settings, next_due_slot};
 use chrono::{DateTime, Utc};
 use domain::ids::PortfolioId;
+use domain::ports::Randomness as _;
 use serde::{Deserialize, Serialize};
 use site::{Card, ScheduleView, SiteOptions};
-use uuid::Uuid;
 
 use crate::notify::CommandNotifier;
 
@@ -23,7 +24,7 @@ const KEY_FILE: &str = "redaction-key";
 fn redaction_key(data: &Path) -> std::io::Result<String> {
     match std::fs::read_to_string(data.join(KEY_FILE)) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let key = Uuid::new_v4().simple().to_string();
+            let key = SystemRandomness.owner().0.simple().to_string();
             let mut file = tempfile::NamedTempFile::new_in(data)?;
             std::io::Write::write_all(&mut file, key.as_bytes())?;
             match file.persist_noclobber(data.join(KEY_FILE)) {

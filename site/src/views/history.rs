@@ -55,7 +55,9 @@ pub(crate) struct MonthView {
     pub(crate) stamp: Option<Stamp>,
     pub(crate) weeks: Vec<Vec<Day>>,
     pub(crate) runs: Vec<RunLine>,
-    pub(crate) record: Record,
+    pub(crate) good: u64,
+    pub(crate) dates: u64,
+    pub(crate) records: Vec<Record>,
     pub(crate) previous: Option<String>,
     pub(crate) next: Option<String>,
 }
@@ -112,12 +114,15 @@ pub(crate) fn month(month: &str, runs: &[RunHead], months: &[String]) -> MonthVi
     let first = NaiveDate::parse_from_str(&format!("{month}-01"), "%Y-%m-%d").unwrap_or_default();
     let at = months.iter().position(|other| other == month);
     let days = days(runs);
+    let record = record(first.format("%B %Y").to_string(), &days.iter().collect::<Vec<_>>());
     MonthView {
         month: month.to_owned(),
         title: first.format("%B %Y").to_string(),
         stamp: runs.iter().filter_map(|head| head.summary.closed_at).max().map(Stamp::of),
         weeks: weeks(first, &days),
-        record: record(first.format("%B %Y").to_string(), &days.iter().collect::<Vec<_>>()),
+        good: record.good,
+        dates: record.dates,
+        records: vec![record],
         runs: runs.iter().map(RunLine::of).collect(),
         previous: at.and_then(|at| months.get(at + 1)).cloned(),
         next: at.filter(|at| *at > 0).and_then(|at| months.get(at - 1)).cloned(),
