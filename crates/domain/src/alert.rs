@@ -29,9 +29,9 @@ pub struct RunAlert {
     pub verdict: String,
     /// The largest causes.
     pub top_causes: Vec<FailureCluster>,
-    /// Address of the run's page.
+    /// Address of the run's page; of the index where the run did not take place.
     pub page: String,
-    /// The command that runs again what did not succeed.
+    /// The command that runs again what did not succeed, or what did not take place.
     pub rerun: String,
 }
 
@@ -57,7 +57,7 @@ impl RunAlert {
                 _ => format!("{}/runs/{run}/index.html", base.trim_end_matches('/')),
             },
             rerun: match summary.status {
-                RunStatus::Missed => format!("nightbook run --as-of {}", summary.as_of),
+                RunStatus::Missed => format!("nightbook run --book DIR --as-of {}", summary.as_of),
                 _ => format!("nightbook rerun {run} --failed"),
             },
         })

@@ -193,11 +193,22 @@ async fn record(ports: &Ports, id: RunId, outcome: Result<u64, PublishError>) ->
     Ok(publication)
 }
 
+/// What became of an alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// It is out of the way now: it was delivered, or there was nothing to tell.
+    Told,
+    /// Somebody else delivers it, or has.
+    Elsewhere,
+    /// It could not be delivered, and stays open.
+    NotDelivered,
+}
+
 /// Tells people about a run that did not go well, once.
 ///
 /// # Errors
 /// The store. A failed delivery is logged, and the alert stays open for the next try.
-pub async fn tell(ports: &Ports, notifier: &dyn Notifier, summary: &RunSummary) -> Result<(), StoreError> {
+pub async fn tell(ports: &Ports, notifier: &dyn Notifier, summary: &RunSummary) -> Result<Told, StoreError> {
     let owner = ports.randomness.owner();
     let now = ports.clock.now();
     let about = AlertAbout::of(summary.status);
@@ -206,15 +217,15 @@ pub async fn tell(ports: &Ports, notifier: &dyn Notifier, summary: &RunSummary) 
     if let Change::Refused(..) = ports.store.apply_alert(id, &claim).await?
         && guards::on(Guard::AlertClaim)
     {
-        return Ok(());
+        return Ok(Told::Elsewhere);
     }
     if let Some(alert) = RunAlert::of(summary, &notifier.site_base())
         && let Err(error) = notifier.notify(&alert).await
     {
         tracing::error!(batch_run_id = %id, alert_id = %alert.alert_id, error = %redact(&error.message), event = "alert.failed", "the alert of a run could not be delivered and stays open");
         ports.store.apply_alert(id, &AlertEvent::GiveBack { owner }).await?;
-        return Ok(());
+        return Ok(Told::NotDelivered);
     }
     ports.store.apply_alert(id, &AlertEvent::Sent { owner, now: ports.clock.now() }).await?;
-    Ok(())
+    Ok(Told::Told)
 }

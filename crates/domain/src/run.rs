@@ -320,6 +320,8 @@ impl Run {
                 // Never earlier than it was noticed: clocks differ, and pages order runs by when they began.
                 run.started_at = self.started_at.max(*now);
                 run.closed_at = None;
+                // What was published tells of the slot, not of this run.
+                run.publication = Publication::Pending;
             }
             (RunPhase::Planning { .. }, RunEvent::Seal { plan }) => {
                 if plan.epoch != self.plan_epoch && guards::on(Guard::Epoch) {
@@ -596,8 +598,11 @@ mod tests {
         ] {
             assert_eq!(missed.next(&event), Err(RunRefusal::WrongPhase), "{event:?}");
         }
+        let published = Publication::Published { at: at(60), files_written: 2 };
+        let missed = missed.next(&RunEvent::Publish { publication: published }).unwrap();
         let late =
             missed.next(&RunEvent::TakeOverPlan { owner: owner(2), now: at(900), lease_until: at(960) }).unwrap();
+        assert_eq!(late.publication, Publication::Pending, "what was published tells of the slot");
         assert_eq!((late.started_at, late.closed_at, late.plan_epoch), (at(900), None, 2));
         assert!(late.next(&RunEvent::Seal { plan: Box::new(plan(2, 3)) }).is_ok());
     }

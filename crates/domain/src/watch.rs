@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::close_run::{publish, tell};
+use crate::close_run::{Told, publish, tell};
 use crate::guards::{self, Guard};
 use crate::ids::RunId;
 use crate::ports::{Change, Creation, Notifier, Ports, Publisher, StoreError, StoredRun, WorkMessage};
 use crate::run::{PagesThere, Publication, Run, RunPhase};
 use crate::start_run::StartRun;
-use crate::summary::summarise;
+use crate::summary::{RunSummary, summarise};
 use crate::tail::run_tail;
 use crate::work_item::{GiveUp, ItemEvent, ItemKey, ItemState, MAX_ATTEMPTS, Place, WorkItem};
 
@@ -28,7 +28,8 @@ pub struct Mended {
 /// Mends a sealed run.
 ///
 /// Sends the message again for every portfolio that nobody works on, settles what is past the
-/// deadline or was claimed too often, counts what had ended, and asks for the close when all is done.
+/// deadline or was claimed too often, counts what had ended, and asks for the close when all is done. A run that is being
+/// closed is left to its closer until the lease has passed.
 ///
 /// # Errors
 /// The store or the queue; the next sweep goes on where this one stopped.
@@ -40,14 +41,20 @@ pub async fn mend(ports: &Ports, run: &Run) -> Result<Mended, StoreError> {
     {
         return Ok(mended);
     }
+    if let RunPhase::Closing { lease_until, .. } = run.phase
+        && lease_until >= ports.clock.now()
+    {
+        return Ok(mended);
+    }
     let id = run.batch_run_id;
     let folds = ports.store.folds(id).await?;
+    // Of all buckets, as the store counts them: one that was full before may not have been marked yet, and the last
+    // one may become full here.
     let mut full = 0;
     for bucket in 0..plan.buckets() {
         let done = folds.iter().find(|fold| fold.bucket == bucket).map(|fold| &fold.done);
         if done.is_some_and(|done| done.len() == plan.bucket_len(bucket) as usize) {
-            ports.store.mark_full(id, bucket).await?;
-            full += 1;
+            full = ports.store.mark_full(id, bucket).await?;
             continue;
         }
         let manifest = ports.store.manifest(id, plan.epoch, bucket).await?;
@@ -82,7 +89,7 @@ pub async fn mend(ports: &Ports, run: &Run) -> Result<Mended, StoreError> {
             ports.queue.send_work(again).await?;
         }
     }
-    if full == plan.buckets() {
+    if full == plan.buckets() && !mended.close_asked {
         ports.queue.send_close(id).await?;
         mended.close_asked = true;
     }
@@ -155,10 +162,49 @@ pub struct Sweep {
     pub unplanned: Vec<RunId>,
     /// Slots that were recorded as missed.
     pub missed: Vec<RunId>,
-    /// Publications that were tried again.
+    /// Publications that were made up for.
     pub published: usize,
-    /// Alerts that were looked after.
+    /// Publications that failed again.
+    pub not_published: usize,
+    /// Alerts that are out of the way now.
     pub told: usize,
+    /// Alerts that could not be delivered again.
+    pub not_told: usize,
+}
+
+/// What was delivered late, or could not be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Delivered {
+    /// Publications that were made up for.
+    pub published: usize,
+    /// Publications that failed again.
+    pub not_published: usize,
+    /// Alerts that are out of the way now.
+    pub told: usize,
+    /// Alerts that could not be delivered again.
+    pub not_told: usize,
+}
+
+impl Sweep {
+    /// Says in one line what was done, where anything was.
+    fn log(&self) {
+        if *self == Self::default() {
+            return;
+        }
+        tracing::info!(
+            sent = self.mended.sent,
+            settled = self.mended.settled,
+            folded = self.mended.folded,
+            unplanned = self.unplanned.len(),
+            missed = self.missed.len(),
+            published = self.published,
+            not_published = self.not_published,
+            told = self.told,
+            not_told = self.not_told,
+            event = "watch.swept",
+            "the watch found something that was left lying"
+        );
+    }
 }
 
 /// Looks for everything that was left lying, and mends or reports it: open runs, slots that passed without a run,
@@ -197,11 +243,13 @@ pub async fn watch(
             Err(error) => keep_first(&mut first_error, error),
         }
     }
-    for stored in ports.store.undelivered().await? {
-        if let Err(error) = deliver(ports, publisher, notifier, &stored, &mut sweep).await {
-            keep_first(&mut first_error, error);
+    match deliver(ports, publisher, notifier).await {
+        Ok(Delivered { published, not_published, told, not_told }) => {
+            sweep = Sweep { published, not_published, told, not_told, ..sweep };
         }
+        Err(error) => keep_first(&mut first_error, error),
     }
+    sweep.log();
     first_error.map_or(Ok(sweep), Err)
 }
 
@@ -246,19 +294,56 @@ async fn record_missed(ports: &Ports, start: &StartRun) -> Result<bool, StoreErr
     Ok(recorded)
 }
 
-async fn deliver(
+/// Failed deliveries of alerts in one round, after which the others wait for the next: each may take a minute, and what
+/// fails for three runs fails for all.
+const MOST_FAILED_ALERTS: usize = 3;
+
+/// Delivers what is not delivered yet of the runs that have ended: pages, and alerts.
+///
+/// Pages come in the order of their last try, and end with the first that fails: what fails, fails for all as a rule,
+/// and one run whose pages always fail is behind all others in the next round. Alerts of the newest runs come first.
+///
+/// # Errors
+/// The first error of the store, after everything else was tried.
+pub async fn deliver(
     ports: &Ports,
     publisher: &dyn Publisher,
     notifier: &dyn Notifier,
-    stored: &StoredRun,
-    sweep: &mut Sweep,
-) -> Result<(), StoreError> {
-    let run = &stored.run;
-    if !matches!(run.publication, Publication::Published { .. }) {
-        sweep.published += 1;
-        publish(ports, publisher, run.batch_run_id).await?;
+) -> Result<Delivered, StoreError> {
+    let mut delivered = Delivered::default();
+    let mut first_error = None;
+    let waiting = ports.store.undelivered().await?;
+    let mut pages: Vec<&Run> = waiting.iter().map(|stored| &stored.run).collect();
+    pages.retain(|run| !matches!(run.publication, Publication::Published { .. }));
+    pages.sort_by_key(|run| match run.publication {
+        Publication::Failed { at, .. } => Some(at),
+        Publication::Pending | Publication::Published { .. } => None,
+    });
+    for run in pages {
+        match publish(ports, publisher, run.batch_run_id).await {
+            Ok(Publication::Failed { .. }) => {
+                delivered.not_published += 1;
+                break;
+            }
+            Ok(_) => delivered.published += 1,
+            Err(error) => keep_first(&mut first_error, error),
+        }
     }
-    let summary = stored.summary.clone().unwrap_or_else(|| summarise(run, &[], &BTreeMap::new()));
-    sweep.told += 1;
-    tell(ports, notifier, &summary).await
+    for stored in waiting.iter().rev() {
+        match tell(ports, notifier, &summary_of(stored)).await {
+            Ok(Told::Told) => delivered.told += 1,
+            Ok(Told::Elsewhere) => {}
+            Ok(Told::NotDelivered) => delivered.not_told += 1,
+            Err(error) => keep_first(&mut first_error, error),
+        }
+        if delivered.not_told == MOST_FAILED_ALERTS {
+            break;
+        }
+    }
+    first_error.map_or(Ok(delivered), Err)
+}
+
+/// The summary of a run that has ended: a missed one has none on record.
+fn summary_of(stored: &StoredRun) -> RunSummary {
+    stored.summary.clone().unwrap_or_else(|| summarise(&stored.run, &[], &BTreeMap::new()))
 }
