@@ -352,19 +352,25 @@ impl SitePublisher {
 
     async fn write_job(&self, job: &JobName) -> Result<u64, PublishError> {
         let path = pages::job_path(job.as_str());
+        let folder = format!("jobs/{job}");
         for _ in 0..MOST_TRIES {
-            let tag = self.tag(&path).await?;
+            // The badges first: the page leads to them.
+            let mut tags = Vec::new();
+            for file in [&format!("{folder}/badge.svg"), &format!("{folder}/badge.json"), &path] {
+                tags.push(self.tag(file).await?);
+            }
             let data = self.reader().job(job).await?;
+            let [drawn, told] = badges(&folder, &Badge::of_job(&data))?;
             let page = pages::job(&views::job::build(&data), &self.options)?;
-            let mut written = 0;
-            match self.write_over(&page, tag).await? {
-                Written::Refused => continue,
-                one => written += count(one),
+            let (mut written, mut refused) = (0, false);
+            for (file, tag) in [drawn, told, page].iter().zip(tags) {
+                let one = self.write_over(file, tag).await?;
+                written += count(one);
+                refused |= one == Written::Refused;
             }
-            for file in badges(&format!("jobs/{job}"), &Badge::of_job(&data))? {
-                written += self.write_always(&file).await?;
+            if !refused {
+                return Ok(written);
             }
-            return Ok(written);
         }
         Err(busy(&path))
     }

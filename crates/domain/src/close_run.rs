@@ -140,7 +140,7 @@ async fn publish_and_tell(
     summary: &RunSummary,
 ) -> Result<Option<Publication>, StoreError> {
     let id = run.batch_run_id;
-    let mut publishing = pin!(publish(ports, publisher, id));
+    let mut publishing = pin!(publish(ports, publisher, run));
     let (mut waited, mut told) = (Duration::ZERO, false);
     let publication = loop {
         match select(publishing.as_mut(), ports.sleeper.sleep(KEEP_CLOSE)).await {
@@ -153,7 +153,7 @@ async fn publish_and_tell(
                 }
                 waited += KEEP_CLOSE;
                 if waited >= PUBLISH_LIMIT {
-                    break record(ports, id, Err(PublishError::TooSlow { minutes: PUBLISH_LIMIT.as_secs() / 60 }))
+                    break record(ports, run, Err(PublishError::TooSlow { minutes: PUBLISH_LIMIT.as_secs() / 60 }))
                         .await?;
                 }
                 if waited >= ALERT_WAIT && !told {
@@ -173,12 +173,13 @@ async fn publish_and_tell(
 ///
 /// # Errors
 /// Only where the outcome could not be recorded.
-pub async fn publish(ports: &Ports, publisher: &dyn Publisher, id: RunId) -> Result<Publication, StoreError> {
-    record(ports, id, publisher.publish(id).await).await
+pub async fn publish(ports: &Ports, publisher: &dyn Publisher, run: &Run) -> Result<Publication, StoreError> {
+    record(ports, run, publisher.publish(run.batch_run_id).await).await
 }
 
 /// Records how a publication went.
-async fn record(ports: &Ports, id: RunId, outcome: Result<u64, PublishError>) -> Result<Publication, StoreError> {
+async fn record(ports: &Ports, run: &Run, outcome: Result<u64, PublishError>) -> Result<Publication, StoreError> {
+    let id = run.batch_run_id;
     let at = ports.clock.now();
     let publication = match outcome {
         Ok(files_written) => Publication::Published { at, files_written },
@@ -189,7 +190,10 @@ async fn record(ports: &Ports, id: RunId, outcome: Result<u64, PublishError>) ->
             Publication::Failed { at, error: text }
         }
     };
-    ports.store.apply_run(id, &RunEvent::Publish { publication: publication.clone() }).await?;
+    let event = RunEvent::Publish { publication: publication.clone(), plan_epoch: run.plan_epoch };
+    if let Change::Refused(..) = ports.store.apply_run(id, &event).await? {
+        tracing::debug!(batch_run_id = %id, "what was published is of a slot that is run late by now");
+    }
     Ok(publication)
 }
 

@@ -484,7 +484,7 @@ pub async fn a_summary_is_written_once(store: &dyn RunStore, seed: u128) {
     assert_eq!(store.put_summary(&other).await.unwrap(), Creation::Existing(summary.clone()), "the first must stay");
     assert_eq!(store.run(id).await.unwrap().unwrap().summary, Some(summary.clone()));
     let publication = Publication::Published { at: at(200), files_written: 12 };
-    step(store, id, &RunEvent::Publish { publication: publication.clone() }).await;
+    step(store, id, &RunEvent::Publish { publication: publication.clone(), plan_epoch: run.plan_epoch }).await;
     let published = RunSummary { publication, ..summary.clone() };
     assert_eq!(store.run(id).await.unwrap().unwrap().summary.as_ref(), Some(&published));
     assert_eq!(store.put_summary(&summary).await.unwrap(), Creation::Existing(published.clone()));
@@ -828,18 +828,22 @@ pub async fn what_is_not_delivered_is_found_until_it_is(store: &dyn RunStore, se
         let all = store.undelivered().await.unwrap().into_iter().map(|stored| stored.run.batch_run_id);
         all.filter(|id| [open, missed, closed].contains(id)).collect()
     };
-    let published = RunEvent::Publish { publication: Publication::Published { at: at(90), files_written: 3 } };
-    let failed = RunEvent::Publish { publication: Publication::Failed { at: at(91), error: "disk full".into() } };
+    let published = |plan_epoch| RunEvent::Publish {
+        publication: Publication::Published { at: at(90), files_written: 3 },
+        plan_epoch,
+    };
+    let failed =
+        RunEvent::Publish { publication: Publication::Failed { at: at(91), error: "disk full".into() }, plan_epoch: 1 };
     let tell = async |id, about| {
         let claim = AlertEvent::Claim { owner: owner(1), now: at(95), lease_until: at(155), about };
         store.apply_alert(id, &claim).await.unwrap();
         store.apply_alert(id, &AlertEvent::Sent { owner: owner(1), now: at(96) }).await.unwrap();
     };
     assert_eq!(waiting().await, [closed, missed], "oldest first");
-    step(store, missed, &published).await;
+    step(store, missed, &published(1)).await;
     tell(closed, AlertAbout::Run).await;
     assert_eq!(waiting().await, [closed, missed], "half of it is not enough");
-    step(store, closed, &published).await;
+    step(store, closed, &published(1)).await;
     tell(missed, AlertAbout::Missed).await;
     assert!(waiting().await.is_empty());
     step(store, closed, &failed).await;

@@ -252,6 +252,9 @@ pub enum RunEvent {
     Publish {
         /// The outcome.
         publication: Publication,
+        /// The planner's epoch as the publisher read it: what was published of a missed slot says nothing of its late
+        /// run.
+        plan_epoch: u32,
     },
     /// Pages of the run are there from now on. Allowed in every phase.
     PagesWritten {
@@ -301,7 +304,12 @@ impl Run {
     pub fn next(&self, event: &RunEvent) -> Result<Self, RunRefusal> {
         let mut run = self.clone();
         match (&self.phase, event) {
-            (_, RunEvent::Publish { publication }) => run.publication = publication.clone(),
+            (_, RunEvent::Publish { publication, plan_epoch }) => {
+                if *plan_epoch != self.plan_epoch {
+                    return Err(RunRefusal::Superseded);
+                }
+                run.publication = publication.clone();
+            }
             (_, RunEvent::PagesWritten { pages, now }) => {
                 run.pages = self.pages.max(*pages);
                 run.pages_at = Some(self.pages_at.unwrap_or(*now));
@@ -526,7 +534,10 @@ mod tests {
             prop_oneof![Just(PagesThere::Nothing), Just(PagesThere::Run), Just(PagesThere::Portfolios)]
                 .prop_map(|pages| RunEvent::PagesWritten { pages, now: at(7) }),
             when.clone().prop_map(|n| RunEvent::VoidLease { now: at(n) }),
-            Just(RunEvent::Publish { publication: Publication::Failed { at: at(9), error: "disk".into() } }),
+            (0u32..3).prop_map(|plan_epoch| RunEvent::Publish {
+                publication: Publication::Failed { at: at(9), error: "disk".into() },
+                plan_epoch,
+            }),
         ]
     }
 
@@ -599,10 +610,12 @@ mod tests {
             assert_eq!(missed.next(&event), Err(RunRefusal::WrongPhase), "{event:?}");
         }
         let published = Publication::Published { at: at(60), files_written: 2 };
-        let missed = missed.next(&RunEvent::Publish { publication: published }).unwrap();
+        let told = RunEvent::Publish { publication: published, plan_epoch: missed.plan_epoch };
+        let missed = missed.next(&told).unwrap();
         let late =
             missed.next(&RunEvent::TakeOverPlan { owner: owner(2), now: at(900), lease_until: at(960) }).unwrap();
         assert_eq!(late.publication, Publication::Pending, "what was published tells of the slot");
+        assert_eq!(late.next(&told), Err(RunRefusal::Superseded), "also where that is heard of late");
         assert_eq!((late.started_at, late.closed_at, late.plan_epoch), (at(900), None, 2));
         assert!(late.next(&RunEvent::Seal { plan: Box::new(plan(2, 3)) }).is_ok());
     }

@@ -320,7 +320,7 @@ pub async fn deliver(
         Publication::Pending | Publication::Published { .. } => None,
     });
     for run in pages {
-        match publish(ports, publisher, run.batch_run_id).await {
+        match publish(ports, publisher, run).await {
             Ok(Publication::Failed { .. }) => {
                 delivered.not_published += 1;
                 break;

@@ -90,7 +90,7 @@ impl Handle {
                 self.hit(Row::SecondCloser);
             }
             RunEvent::Close { .. } => self.closed(after),
-            RunEvent::Publish { publication } => match publication {
+            RunEvent::Publish { publication, .. } => match publication {
                 Publication::Failed { .. } => self.hit(Row::PublicationFailed),
                 Publication::Published { .. } if before.publication != Publication::Pending => {
                     self.hit(Row::PublishedAgain);

@@ -72,7 +72,7 @@ impl Model {
             }
             if row.has_ended() {
                 let published = Publication::Published { at: at(200), files_written: 3 };
-                apt.push(Operation::Run(run, RunEvent::Publish { publication: published }));
+                apt.push(Operation::Run(run, RunEvent::Publish { publication: published, plan_epoch: row.plan_epoch }));
                 let about = if row.phase == RunPhase::Missed { AlertAbout::Missed } else { AlertAbout::Run };
                 apt.push(Operation::Alert(
                     run,

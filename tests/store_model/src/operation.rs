@@ -181,8 +181,8 @@ fn run_event() -> impl Strategy<Value = RunEvent> {
         2 => (1u32..3).prop_map(|epoch| RunEvent::Close { epoch }),
         1 => when.clone().prop_map(|n| RunEvent::VoidLease { now: at(n) }),
         1 => when.clone().prop_map(|n| RunEvent::PagesWritten { pages: PagesThere::Run, now: at(n) }),
-        1 => when.clone().prop_map(|n| RunEvent::Publish { publication: Publication::Failed { at: at(n), error: "disk".into() } }),
-        2 => when.prop_map(|n| RunEvent::Publish { publication: Publication::Published { at: at(n), files_written: 3 } }),
+        1 => when.clone().prop_map(|n| RunEvent::Publish { publication: Publication::Failed { at: at(n), error: "disk".into() }, plan_epoch: 1 }),
+        2 => when.prop_map(|n| RunEvent::Publish { publication: Publication::Published { at: at(n), files_written: 3 }, plan_epoch: 1 }),
     ]
 }
 

@@ -41,7 +41,7 @@ pub(crate) async fn run(
             .enumerate()
             .filter(|(at, stored)| *at == 0 || !matches!(stored.run.publication, Publication::Published { .. }));
         for (_, stored) in again {
-            match publish(&engine.ports, &engine.publisher(), stored.run.batch_run_id).await? {
+            match publish(&engine.ports, &engine.publisher(), &stored.run).await? {
                 Publication::Published { files_written, .. } => written += files_written,
                 Publication::Failed { error, .. } => {
                     output.line(&format!("not published: {error}"));
