@@ -1,6 +1,6 @@
 //! Random operations on a store, against a plain model of it, by `proptest-state-machine`.
 //!
-//! A backend implements [`Backend`] and calls [`check!`]; a sequence that disagrees is shrunk to the shortest one.
+//! A backend implements [`Backend`] and runs [`harness::StoreTest`]; a sequence that disagrees is shrunk to the shortest.
 
 pub mod harness;
 pub mod model;
