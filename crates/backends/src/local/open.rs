@@ -171,9 +171,22 @@ impl LocalStore {
     }
 }
 
+/// Whether the folder is on a file system that cannot be written, and was closed in good order.
+fn lies_still(folder: &Path) -> bool {
+    let writable = rustix::fs::access(folder, rustix::fs::Access::WRITE_OK);
+    writable == Err(rustix::io::Errno::ROFS) && !folder.join("records.sqlite-wal").exists()
+}
+
 fn connect(folder: &Path, flags: OpenFlags) -> Result<Connection, OpenError> {
-    let connection =
-        Connection::open_with_flags(folder.join("records.sqlite"), flags | OpenFlags::SQLITE_OPEN_NO_MUTEX);
+    let file = folder.join("records.sqlite");
+    let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = if lies_still(folder) {
+        // SQLite would make files beside it; nobody can change what is here, so it needs none.
+        let path = file.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+        Connection::open_with_flags(format!("file:{path}?immutable=1"), flags | OpenFlags::SQLITE_OPEN_URI)
+    } else {
+        Connection::open_with_flags(file, flags)
+    };
     let connection = connection.and_then(|connection| {
         connection.busy_timeout(BUSY)?;
         connection.set_prepared_statement_cache_capacity(128);
