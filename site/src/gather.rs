@@ -483,15 +483,7 @@ impl Reader {
             let earlier = all.iter().filter(|other| other.started_at < run.started_at).take(RING);
             jobs.insert(job.name.clone(), earlier.cloned().collect());
         }
-        let earlier: Vec<&RunHead> = heads
-            .iter()
-            .filter(|other| {
-                other.run.plan.is_some()
-                    && other.summary.closed_at.is_some()
-                    && other.run.started_at < run.started_at
-                    && other.run.schedule == run.schedule
-            })
-            .collect();
+        let earlier: Vec<&RunHead> = heads.iter().filter(|other| is_past_of(other, head)).collect();
         let whole = |head: &RunHead| head.run.filter.is_empty();
         let wall = earlier
             .iter()
@@ -499,10 +491,7 @@ impl Reader {
             .filter_map(|other| other.summary.wall_seconds)
             .take(crate::baseline::LOOK_BACK)
             .collect();
-        let before = match run.rerun_of {
-            Some(of) => earlier.iter().find(|other| other.run.batch_run_id == of),
-            None => earlier.iter().find(|other| other.run.as_of < run.as_of && other.run.rerun_of.is_none()),
-        };
+        let before = before_of(&heads, head);
         let before = match before {
             Some(before) => Some(self.before(before).await?),
             None => None,
@@ -541,6 +530,22 @@ impl Reader {
         }
         Ok(all)
     }
+}
+
+/// Whether the page of `head` may compare itself with `other`.
+fn is_past_of(other: &RunHead, head: &RunHead) -> bool {
+    other.run.plan.is_some()
+        && other.summary.closed_at.is_some()
+        && other.run.started_at < head.run.started_at
+        && other.run.schedule == head.run.schedule
+}
+
+/// The run before `head` among `heads`, newest first; of a rerun the run that it repeats.
+pub(crate) fn before_of<'a>(heads: &'a [RunHead], head: &RunHead) -> Option<&'a RunHead> {
+    heads.iter().filter(|other| is_past_of(other, head)).find(|other| match head.run.rerun_of {
+        Some(of) => other.run.batch_run_id == of,
+        None => other.run.as_of < head.run.as_of && other.run.rerun_of.is_none(),
+    })
 }
 
 /// Which of two runs is newer: by slot, start, id.

@@ -10,11 +10,11 @@ use domain::ids::{ContentHash, JobName, PortfolioId, RunId};
 use domain::ports::{
     Clock, PublishError, Publisher, RunQuery, RunStore, SiteFile, SiteStore, StoreError, WriteIf, Written,
 };
-use domain::run::{BUCKET_SIZE, PagesThere, RunEvent};
+use domain::run::{BUCKET_SIZE, PagesThere, Publication, RunEvent};
 use futures::StreamExt as _;
 
 use crate::days::days;
-use crate::gather::{AT_ONCE, EndedItems, JobData, Past, Reader, RunData, RunHead};
+use crate::gather::{AT_ONCE, EndedItems, JobData, Past, Reader, RunData, RunHead, age_key, before_of};
 use crate::mask::Mask;
 use crate::options::SiteOptions;
 use crate::pages;
@@ -123,6 +123,12 @@ impl SitePublisher {
             // The items of an ended run stay, so that of a single run is read once.
             known = (runs.len() == 1).then_some(data);
         }
+        let mut runs = runs.to_vec();
+        if let [run] = &*runs {
+            let waiting = self.waiting_for(*run).await?;
+            runs.extend(waiting);
+        }
+        known = known.filter(|_| runs.len() == 1);
         for _ in 0..MOST_TRIES {
             let marks = self.marks().await?;
             let (mut jobs, mut months) = (BTreeSet::new(), BTreeSet::new());
@@ -130,12 +136,12 @@ impl SitePublisher {
                 written += self.write_portfolios(&data.ids, Some(data)).await?;
             } else {
                 let mut portfolios: BTreeSet<PortfolioId> = BTreeSet::new();
-                for &run in runs {
+                for &run in &runs {
                     portfolios.extend(self.reader().run(run).await?.ids.iter().cloned());
                 }
                 written += self.write_portfolios(&portfolios.into_iter().collect::<Vec<_>>(), None).await?;
             }
-            for &run in runs {
+            for &run in &runs {
                 let mut data = match known.take() {
                     Some(data) => data,
                     None => self.reader().run(run).await?,
@@ -163,6 +169,28 @@ impl SitePublisher {
             tracing::debug!("another publication came in between, the pages that both write are written again");
         }
         Err(busy("index.html"))
+    }
+
+    /// Newer runs whose pages speak of this one and could not lead to it, since its pages come only now: they are
+    /// published with it. As a rule there are none, for runs are published as they end. To be asked once this run may
+    /// be led to: a page that is written later knows of it.
+    async fn waiting_for(&self, run: RunId) -> Result<Vec<RunId>, PublishError> {
+        let reader = self.reader();
+        let late = match self.store.run(run).await? {
+            Some(stored) if !matches!(stored.run.publication, Publication::Published { .. }) => stored.run,
+            _ => return Ok(Vec::new()),
+        };
+        let mut heads = reader.heads(&RunQuery::default(), LOOK_BACK).await?;
+        heads.sort_by_key(|head| std::cmp::Reverse(age_key(&head.run)));
+        let is_late = |id: RunId| id == late.batch_run_id;
+        let speaks = |head: &&RunHead| {
+            head.linkable
+                && !is_late(head.run.batch_run_id)
+                && (head.summary.failures.iter().any(|cluster| is_late(cluster.first_seen_run))
+                    || head.run.rerun_of.is_some_and(is_late)
+                    || before_of(&heads, head).is_some_and(|before| is_late(before.run.batch_run_id)))
+        };
+        Ok(heads.iter().filter(speaks).map(|head| head.run.batch_run_id).collect())
     }
 
     /// Which pages the store says are there, and which runs have ended: what pages depend on beyond their own records.

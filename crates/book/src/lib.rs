@@ -32,4 +32,4 @@ pub use settings::{
     RateSettings, RetentionSettings, RunSettings, Scenario, ScheduleSettings, Settings, Shock, SiteSettings,
     SnapshotSettings,
 };
-pub use source::{BookError, BookSource, FolderSource, MemorySource};
+pub use source::{BookError, BookSource, FolderSource, FolderStamp, MemorySource};

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// Why a book could not be read at all; what is wrong inside its files is an [`crate::Issue`] instead.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +58,23 @@ impl FolderSource {
         Self(folder.to_owned())
     }
 
+    /// What tells one state of the folder from another without reading it: name, length and time of the last change
+    /// of each file. Two equal stamps mean that nothing was written in between.
+    ///
+    /// # Errors
+    /// [`BookError`] if the folder or a file in it cannot be looked at.
+    pub fn stamp(&self) -> Result<FolderStamp, BookError> {
+        let mut files = Vec::new();
+        for name in self.names()? {
+            let path = self.0.join(&name);
+            let unreadable = |source| BookError::unreadable(path.display().to_string(), source);
+            let meta = std::fs::metadata(&path).map_err(unreadable)?;
+            files.push((name, meta.len(), meta.modified().map_err(unreadable)?));
+        }
+        files.sort();
+        Ok(FolderStamp(files))
+    }
+
     fn list(&self, below: &str, names: &mut Vec<String>) -> Result<(), BookError> {
         let folder = self.0.join(below);
         let unreadable = |source| BookError::unreadable(folder.display().to_string(), source);
@@ -103,6 +121,10 @@ impl BookSource for FolderSource {
         }
     }
 }
+
+/// A state of a folder, from [`FolderSource::stamp`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FolderStamp(Vec<(String, u64, SystemTime)>);
 
 /// A book in memory, for tests and the demo.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

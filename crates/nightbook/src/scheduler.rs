@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use book::{Book, as_of_of_slot, next_due_slot};
+use book::{Book, FolderSource, FolderStamp, as_of_of_slot, next_due_slot};
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::identity;
 use domain::ids::RunId;
@@ -27,6 +27,8 @@ pub(crate) struct Scheduler {
     book_dir: PathBuf,
     /// The book as it last could be read: its schedule holds while it cannot be.
     book: Arc<Book>,
+    /// The folder as it was when `book` was read; none where it is to be read in any case.
+    stamp: Option<FolderStamp>,
     /// Slots up to here have been looked at.
     seen: DateTime<Utc>,
     /// Due, and not yet run or given up; oldest first.
@@ -35,71 +37,118 @@ pub(crate) struct Scheduler {
     book_error: Option<String>,
 }
 
+/// What is to be done about a slot that is due.
+enum Due {
+    /// It has its run, or is recorded as missed and stays so.
+    Settled,
+    /// It is run now.
+    Run(StartRun),
+    /// It is looked at again in the next round; one that is past is recorded as missed until then.
+    Waits(Option<StartRun>),
+}
+
 impl Scheduler {
     /// Begins where the records of the schedule end, or where the store does: no slot before that is ever missed.
+    /// Slots that were recorded as missed since the last one that was run are waited for again: what kept them from
+    /// being run may be mended by now.
     ///
     /// # Errors
     /// The store.
     pub(crate) async fn new(engine: &Engine, book_dir: &Path, book: Book) -> anyhow::Result<Self> {
-        let newest = newest_slot(engine, &book).await?;
+        let (newest, missed) = newest_slots(engine, &book).await?;
         let seen = engine.store.created_at().await?.max(newest.unwrap_or_default());
-        Ok(Self { book_dir: book_dir.to_owned(), book: Arc::new(book), seen, waiting: Vec::new(), book_error: None })
+        let waiting = if book.settings.schedule.catch_up { missed } else { Vec::new() };
+        let book_dir = book_dir.to_owned();
+        Ok(Self { book_dir, book: Arc::new(book), stamp: None, seen, waiting, book_error: None })
     }
 
     /// One round: go on with what is open, run what is due, mend or report what was left lying, retire what is old.
+    /// What fails for one run keeps no other from being looked at.
     ///
     /// # Errors
-    /// The store, or an interruption; the next round goes on where this one stopped.
+    /// The first error, after everything else was done, or an interruption at once; the next round goes on where this
+    /// one stopped.
     pub(crate) async fn round(&mut self, engine: &Engine) -> anyhow::Result<()> {
-        for open in engine.ports.store.open_runs().await? {
-            self.go_on(engine, &open).await?;
-        }
+        let mut first_error = None;
         self.read_book();
-        self.note_due(engine.ports.clock.now());
-        let mut passed = Vec::new();
-        for slot in std::mem::take(&mut self.waiting) {
-            let start = scheduled(&self.book, slot);
-            let there = engine.store.run(start.id).await?;
-            if there.as_ref().is_some_and(|stored| stored.run.phase != RunPhase::Missed) {
-                continue;
-            }
-            let grace = TimeDelta::minutes(i64::from(self.book.settings.schedule.grace_minutes));
-            let past = engine.ports.clock.now() > slot + grace;
-            let readable = self.book_error.is_none();
-            if readable && (!past || self.book.settings.schedule.catch_up) {
-                if let Err(error) = one(engine, &self.book, &start, Arc::new(NoGate)).await {
-                    // Interrupted, or a store that cannot be written: the slot is still due.
-                    self.waiting.push(slot);
-                    return Err(error);
-                }
-                continue;
-            }
-            if past && there.is_none() {
-                passed.push(start);
-            }
-            if !readable && (!past || self.book.settings.schedule.catch_up) {
-                self.waiting.push(slot);
-            }
+        for open in engine.ports.store.open_runs().await? {
+            keep(&mut first_error, self.go_on(engine, &open).await)?;
         }
-        let sweep = watch(&engine.ports, &engine.publisher(), &engine.notifier(), &passed).await?;
-        for run in sweep.unplanned {
+        let passed = keep(&mut first_error, self.run_due(engine).await)?.unwrap_or_default();
+        let swept = watch(&engine.ports, &engine.publisher(), &engine.notifier(), &passed).await;
+        let unplanned = keep(&mut first_error, swept.map_err(Into::into))?.unwrap_or_default().unplanned;
+        for run in unplanned {
             if let Some(stored) = engine.store.run(run).await? {
-                self.go_on(engine, &stored.run).await?;
+                keep(&mut first_error, self.go_on(engine, &stored.run).await)?;
             }
         }
-        engine.retire(&self.book.settings).await
+        keep(&mut first_error, engine.retire(&self.book.settings).await)?;
+        first_error.map_or(Ok(()), Err)
     }
 
-    /// Reads the book as it is now, and tells once for each cause if it cannot be.
+    /// Runs the slots that are due, oldest first; gives those that passed without a run.
+    async fn run_due(&mut self, engine: &Engine) -> anyhow::Result<Vec<StartRun>> {
+        self.note_due(engine.ports.clock.now());
+        let (mut passed, mut later) = (Vec::new(), Vec::new());
+        let mut waiting = std::mem::take(&mut self.waiting).into_iter();
+        let mut outcome = Ok(());
+        for slot in waiting.by_ref() {
+            outcome = match self.due(engine, slot).await {
+                Ok(Due::Settled) => Ok(()),
+                Ok(Due::Waits(missed)) => {
+                    later.push(slot);
+                    passed.extend(missed);
+                    Ok(())
+                }
+                Ok(Due::Run(start)) => one(engine, &self.book, &start, Arc::new(NoGate)).await.map(|_| ()),
+                Err(error) => Err(error),
+            };
+            if outcome.is_err() {
+                // Interrupted, or a store that cannot be read or written: the slot is still due, and those behind it.
+                later.push(slot);
+                break;
+            }
+        }
+        later.extend(waiting);
+        self.waiting = later;
+        outcome.map(|()| passed)
+    }
+
+    async fn due(&self, engine: &Engine, slot: DateTime<Utc>) -> anyhow::Result<Due> {
+        let start = scheduled(&self.book, slot);
+        let there = engine.store.run(start.id).await?;
+        if there.as_ref().is_some_and(|stored| stored.run.phase != RunPhase::Missed) {
+            return Ok(Due::Settled);
+        }
+        let schedule = &self.book.settings.schedule;
+        let past = engine.ports.clock.now() > slot + TimeDelta::minutes(i64::from(schedule.grace_minutes));
+        let wanted = !past || schedule.catch_up;
+        Ok(match (wanted, self.book_error.is_none()) {
+            (true, true) => Due::Run(start),
+            _ if past && there.is_none() => Due::Waits(Some(start)),
+            (true, false) => Due::Waits(None),
+            (false, _) => Due::Settled,
+        })
+    }
+
+    /// Reads the book as it is now, if it changed since it was last read, and tells once for each cause if it cannot
+    /// be.
     fn read_book(&mut self) {
+        // Before the reading: what is written meanwhile makes another stamp.
+        let stamp = FolderSource::new(&self.book_dir).stamp().ok();
+        if stamp.is_some() && stamp == self.stamp {
+            return;
+        }
         match read_usable(&self.book_dir) {
             Ok(book) => {
                 if self.book_error.take().is_some() {
                     tracing::info!(event = "book.usable", "the book can be read again");
                 }
                 self.book = Arc::new(book);
+                self.stamp = stamp;
             }
             Err(error) => {
+                self.stamp = None;
                 let error = format!("{error:#}");
                 if self.book_error.as_ref() != Some(&error) {
                     tracing::error!(
@@ -139,23 +188,33 @@ impl Scheduler {
             repeat: open.repeat,
             filter: open.filter.clone(),
         };
-        match open.rerun_of {
-            Some(of) => {
-                let original = original(engine, of).await?;
-                let inputs = SnapshotInputs::new(Arc::clone(&engine.ports.documents), original, open.filter.clone());
-                engine.run(&start, &inputs).await?;
-            }
+        if let Some(of) = open.rerun_of {
+            let original = original(engine, of).await?;
+            let inputs = SnapshotInputs::new(Arc::clone(&engine.ports.documents), original, open.filter.clone());
+            engine.run(&start, &inputs).await?;
+        } else if let Some(error) = &self.book_error {
             // A run that waits for its planner waits for a book that can be read.
-            None => match read_usable(&self.book_dir) {
-                Ok(book) => {
-                    one(engine, &Arc::new(book), &start, Arc::new(NoGate)).await?;
-                }
-                Err(error) => {
-                    tracing::debug!(batch_run_id = %open.batch_run_id, error = format!("{error:#}"), "a run waits for a book that can be read");
-                }
-            },
+            tracing::debug!(batch_run_id = %open.batch_run_id, error, "a run waits for a book that can be read");
+        } else {
+            one(engine, &self.book, &start, Arc::new(NoGate)).await?;
         }
         Ok(())
+    }
+}
+
+/// The outcome, where there is one; keeps the first error and tells the others. An interruption ends the round.
+fn keep<T>(first: &mut Option<anyhow::Error>, outcome: anyhow::Result<T>) -> anyhow::Result<Option<T>> {
+    match outcome {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if is_interruption(&error) => Err(error),
+        Err(error) if first.is_none() => {
+            *first = Some(error);
+            Ok(None)
+        }
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), event = "watch.failed", "a further run could not be mended");
+            Ok(None)
+        }
     }
 }
 
@@ -183,21 +242,32 @@ fn scheduled(book: &Book, slot: DateTime<Utc>) -> StartRun {
     }
 }
 
-/// The newest slot of this schedule that has a record.
-async fn newest_slot(engine: &Engine, book: &Book) -> anyhow::Result<Option<DateTime<Utc>>> {
+/// The newest slot of this schedule that has a record, and the slots since the last one that was run that are recorded
+/// as missed, oldest first.
+async fn newest_slots(
+    engine: &Engine,
+    book: &Book,
+) -> anyhow::Result<(Option<DateTime<Utc>>, Vec<DateTime<Utc>>)> {
     let mut query = RunQuery { limit: 100, ..RunQuery::default() };
+    let (mut newest, mut missed) = (None, Vec::new());
     loop {
         let page = engine.store.runs(&query).await?;
-        let of_schedule = page.runs.iter().map(|stored| &stored.run).find(|run| {
+        let of_schedule = page.runs.iter().map(|stored| &stored.run).filter(|run| {
             run.schedule == book.settings.schedule.name
                 && run.batch_run_id == identity::scheduled(&run.schedule, run.scheduled_for)
         });
-        if let Some(run) = of_schedule {
-            return Ok(Some(run.scheduled_for));
+        for run in of_schedule {
+            newest = newest.max(Some(run.scheduled_for));
+            if run.phase != RunPhase::Missed {
+                missed.reverse();
+                return Ok((newest, missed));
+            }
+            missed.push(run.scheduled_for);
         }
         query.after = page.next;
         if query.after.is_none() {
-            return Ok(None);
+            missed.reverse();
+            return Ok((newest, missed));
         }
     }
 }
