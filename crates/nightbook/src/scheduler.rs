@@ -244,10 +244,7 @@ fn scheduled(book: &Book, slot: DateTime<Utc>) -> StartRun {
 
 /// The newest slot of this schedule that has a record, and the slots since the last one that was run that are recorded
 /// as missed, oldest first.
-async fn newest_slots(
-    engine: &Engine,
-    book: &Book,
-) -> anyhow::Result<(Option<DateTime<Utc>>, Vec<DateTime<Utc>>)> {
+async fn newest_slots(engine: &Engine, book: &Book) -> anyhow::Result<(Option<DateTime<Utc>>, Vec<DateTime<Utc>>)> {
     let mut query = RunQuery { limit: 100, ..RunQuery::default() };
     let (mut newest, mut missed) = (None, Vec::new());
     loop {
@@ -269,5 +266,138 @@ async fn newest_slots(
             missed.reverse();
             return Ok((newest, missed));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::ids::Owner;
+    use domain::ports::Creation;
+    use domain::run::{PagesThere, Publication};
+
+    use super::*;
+    use crate::sample::init_files;
+    use crate::site_settings::SiteSettings;
+    use crate::stop::Stop;
+
+    struct Place {
+        dir: tempfile::TempDir,
+        engine: Engine,
+    }
+
+    impl Place {
+        async fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::create_dir(dir.path().join("book")).unwrap();
+            for (name, text) in init_files() {
+                std::fs::write(dir.path().join("book").join(name), text).unwrap();
+            }
+            let settings = SiteSettings::of(&read_usable(&dir.path().join("book")).unwrap());
+            let stop = Stop::on_signals().unwrap();
+            let engine = Engine::open(&dir.path().join("data"), settings, Some(1), stop).await.unwrap();
+            Self { dir, engine }
+        }
+
+        fn book(&self) -> PathBuf {
+            self.dir.path().join("book")
+        }
+
+        async fn scheduler(&self) -> Scheduler {
+            Scheduler::new(&self.engine, &self.book(), read_usable(&self.book()).unwrap()).await.unwrap()
+        }
+
+        /// The phases of all runs, oldest first.
+        async fn runs(&self) -> Vec<(Run, bool)> {
+            let page = self.engine.store.runs(&RunQuery { limit: 100, ..RunQuery::default() }).await.unwrap();
+            let mut runs: Vec<Run> = page.runs.into_iter().map(|stored| stored.run).collect();
+            runs.reverse();
+            runs.into_iter().map(|run| (run.clone(), run.phase == RunPhase::Missed)).collect()
+        }
+    }
+
+    /// As if the machine had slept through the last three slots.
+    fn asleep(scheduler: &mut Scheduler, engine: &Engine) -> usize {
+        scheduler.seen = engine.ports.clock.now() - TimeDelta::days(5);
+        let mut probe = scheduler.seen;
+        let mut slots = 0;
+        let schedule = &scheduler.book.settings.schedule;
+        let grace = TimeDelta::minutes(i64::from(schedule.grace_minutes));
+        while let Some(slot) = next_due_slot(schedule, probe).filter(|slot| *slot + grace < engine.ports.clock.now()) {
+            probe = slot;
+            slots += 1;
+        }
+        slots
+    }
+
+    #[tokio::test]
+    async fn slots_that_waited_for_a_book_are_missed_once_and_run_late_even_by_another_process() {
+        let place = Place::new().await;
+        let mut scheduler = place.scheduler().await;
+        let slots = asleep(&mut scheduler, &place.engine);
+        assert!(slots >= 2, "a week has more than {slots} sessions");
+        let settings = place.book().join("nightbook.toml");
+        let usable = std::fs::read_to_string(&settings).unwrap();
+        std::fs::write(&settings, "no settings").unwrap();
+        for _ in 0..2 {
+            scheduler.round(&place.engine).await.unwrap();
+            let missed = place.runs().await.iter().filter(|(_, missed)| *missed).count();
+            assert_eq!((missed, place.runs().await.len()), (slots, slots), "each once");
+        }
+        std::fs::write(&settings, usable).unwrap();
+        let mut next = place.scheduler().await;
+        next.round(&place.engine).await.unwrap();
+        let runs = place.runs().await;
+        assert_eq!(runs.iter().filter(|(_, missed)| *missed).count(), 0, "{runs:?}");
+        assert!(runs.iter().take(slots).all(|(run, _)| run.is_closed() && run.plan.is_some()), "{runs:?}");
+    }
+
+    #[tokio::test]
+    async fn a_run_that_cannot_go_on_keeps_no_slot_from_being_run() {
+        let place = Place::new().await;
+        let mut scheduler = place.scheduler().await;
+        let slots = asleep(&mut scheduler, &place.engine);
+        let now = place.engine.ports.clock.now();
+        let mut bad = scheduled(&scheduler.book, now);
+        bad.rerun_of = Some(identity::scheduled(&bad.schedule, now + TimeDelta::days(1)));
+        let open = Run {
+            batch_run_id: bad.id,
+            schedule: bad.schedule,
+            trigger: bad.trigger,
+            as_of: bad.as_of,
+            scheduled_for: bad.scheduled_for,
+            started_at: now,
+            rerun_of: bad.rerun_of,
+            repeat: 1,
+            filter: Vec::new(),
+            phase: RunPhase::Planning { owner: Owner(uuid::Uuid::nil()), lease_until: now - TimeDelta::hours(1) },
+            plan_epoch: 1,
+            close_epoch: 0,
+            plan: None,
+            cancelled_at: None,
+            closed_at: None,
+            publication: Publication::Pending,
+            pages: PagesThere::Nothing,
+            pages_at: None,
+        };
+        assert_eq!(place.engine.store.create_run(&open).await.unwrap(), Creation::Created);
+        let error = scheduler.round(&place.engine).await.unwrap_err();
+        assert!(format!("{error:#}").contains("not on record"), "{error:#}");
+        let closed = place.runs().await.iter().filter(|(run, _)| run.is_closed() && run.plan.is_some()).count();
+        assert!(closed >= slots, "{closed} of {slots}");
+    }
+
+    #[tokio::test]
+    async fn the_book_is_read_again_only_where_it_changed() {
+        let place = Place::new().await;
+        let mut scheduler = place.scheduler().await;
+        scheduler.read_book();
+        let first = Arc::clone(&scheduler.book);
+        scheduler.read_book();
+        assert!(Arc::ptr_eq(&first, &scheduler.book));
+        let positions = place.book().join("positions.csv");
+        let text = std::fs::read_to_string(&positions).unwrap();
+        std::fs::write(&positions, text + "\n").unwrap();
+        scheduler.read_book();
+        assert!(!Arc::ptr_eq(&first, &scheduler.book));
     }
 }

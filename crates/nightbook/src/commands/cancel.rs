@@ -7,6 +7,7 @@ use backends::system::SystemClock;
 use domain::ports::{Change, Clock as _, RunStore as _};
 use domain::run::RunEvent;
 
+use crate::commands::rerun::refuse_missed;
 use crate::engine::Engine;
 use crate::exit::BadInput;
 use crate::output::Output;
@@ -19,6 +20,7 @@ pub(crate) async fn run(data: &Path, run: &str, output: &Output, stop: Stop) -> 
     reading::open(data)?;
     let engine = Engine::open(data, SiteSettings::kept(data), None, stop).await?;
     let stored = reading::find(&engine.store, run).await?;
+    refuse_missed(&stored.run)?;
     let id = stored.run.batch_run_id;
     if stored.run.plan.is_none() && !stored.run.is_closed() {
         return Err(BadInput(format!(

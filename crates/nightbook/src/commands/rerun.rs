@@ -7,6 +7,7 @@ use std::sync::Arc;
 use domain::identity;
 use domain::ids::PortfolioId;
 use domain::ports::{RunStore as _, StoredRun};
+use domain::run::{Run, RunPhase};
 use domain::start_run::StartRun;
 use domain::words::JobStatus;
 use jobs::SnapshotInputs;
@@ -35,6 +36,7 @@ pub(crate) async fn run(
     reading::open(data)?;
     let engine = Engine::open(data, SiteSettings::kept(data), cores, stop).await?;
     let original = reading::find(&engine.store, run).await?;
+    refuse_missed(&original.run)?;
     if !original.run.is_closed() {
         return Err(BadInput(format!(
             "run {} is still open: let it end (the same `nightbook run` goes on with it), or cancel it",
@@ -86,4 +88,15 @@ async fn not_successful(engine: &Engine, original: &StoredRun) -> anyhow::Result
     found.sort_unstable();
     found.dedup();
     Ok(found)
+}
+
+/// A slot without a run has nothing to repeat or to cancel: what to do instead.
+pub(crate) fn refuse_missed(run: &Run) -> anyhow::Result<()> {
+    if run.phase != RunPhase::Missed {
+        return Ok(());
+    }
+    let (id, as_of) = (run.batch_run_id, run.as_of);
+    let text =
+        format!("{id} is a slot that passed without a run: `nightbook run --book DIR --as-of {as_of}` makes up for it");
+    Err(BadInput(text).into())
 }

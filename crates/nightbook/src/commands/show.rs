@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use domain::ids::{JobName, PortfolioId};
 use domain::ports::{Clock as _, Documents, RunStore, StoredRun};
 use domain::record::JobRecord;
+use domain::run::RunPhase;
 use domain::summary::{RunSummary, complete_records};
 use domain::words::{JobStatus, JobType};
 use domain::work_item::{ItemKey, ItemState, WorkItem};
@@ -232,7 +233,12 @@ async fn overview(
     if !summary.failures.is_empty() {
         output.line(&format!("  again: nightbook rerun {} --failed", summary.batch_run_id));
     }
-    if !stored.run.is_closed() {
+    if stored.run.phase == RunPhase::Missed {
+        output.line(&format!(
+            "The slot passed without a run; to make up for it: nightbook run --book DIR --as-of {}",
+            summary.as_of
+        ));
+    } else if !stored.run.is_closed() {
         in_hand(&reading::items(store, stored).await?, output);
     }
     Ok(())
