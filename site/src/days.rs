@@ -63,8 +63,17 @@ pub(crate) fn days(heads: &[RunHead]) -> Vec<TradingDay> {
     sorted.chunk_by(|a, b| a.run.as_of == b.run.as_of).filter_map(day).collect()
 }
 
+/// Whether this is a slot that passed without a run, for a date that has a run of all portfolios by other means: then
+/// that run says how the date went.
+pub(crate) fn is_made_up_for<'a>(head: &RunHead, mut others: impl Iterator<Item = &'a RunHead>) -> bool {
+    let makes_up =
+        |other: &RunHead| other.run.as_of == head.run.as_of && other.run.plan.is_some() && other.run.filter.is_empty();
+    head.summary.status == RunStatus::Missed && others.any(makes_up)
+}
+
 /// The day of these runs of one date, oldest first.
-fn day(runs: &[&RunHead]) -> Option<TradingDay> {
+fn day(all: &[&RunHead]) -> Option<TradingDay> {
+    let runs: Vec<&RunHead> = all.iter().copied().filter(|head| !is_made_up_for(head, all.iter().copied())).collect();
     let (first, newest) = (runs.first()?, runs.last()?);
     let mut state: Option<(RunStatus, JobCounts, u64)> = None;
     for head in runs.iter().filter(|head| head.summary.closed_at.is_some() || head.summary.status == RunStatus::Missed)
@@ -72,7 +81,7 @@ fn day(runs: &[&RunHead]) -> Option<TradingDay> {
         let summary = &head.summary;
         let own = (summary.status, summary.counts(), summary.total_jobs);
         state = Some(match state {
-            Some(before) if !head.run.filter.is_empty() && before.2 > 0 => {
+            Some(before) if !head.run.filter.is_empty() && (before.2 > 0 || before.0 == RunStatus::Missed) => {
                 // A rerun of what had not succeeded replaces just that. Of a run by hand for some portfolios the summary
                 // does not say which of the others' jobs it replaced, so the date stands as it did.
                 if head.run.rerun_of.is_some() { after_rerun(before, own.1) } else { before }
@@ -97,7 +106,7 @@ fn day(runs: &[&RunHead]) -> Option<TradingDay> {
         first: first.run.batch_run_id,
         began: first.run.started_at,
         closed_at: runs.iter().filter_map(|head| head.summary.closed_at).max(),
-        runs: runs.len() as u64,
+        runs: all.len() as u64,
         rerun: newest.run.rerun_of.is_some(),
         by_hand: newest.run.trigger != "schedule",
     })

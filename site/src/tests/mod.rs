@@ -154,6 +154,40 @@ fn view_models_of_the_index() {
     insta::assert_json_snapshot!("index_one_cause_in_many", few(&[Fails, Fails, Fails, Good]));
     insta::assert_json_snapshot!("index_running", few(&[Good, Working, Untouched]));
     insta::assert_json_snapshot!("index_missing", few(&[Good, Lost, Untouched]));
+    insta::assert_json_snapshot!("index_poor_quality", few(&[Limited, Limited, Limited, Good]));
+    insta::assert_json_snapshot!("index_missed", index_of(vec![entry(1, 23, &[Good]), missed(2, 24)]));
+}
+
+/// A slot that passed without a run.
+fn missed(n: u128, day: u32) -> Entry {
+    let mut slot = entry(n, day, &[]);
+    slot.run.phase = RunPhase::Missed;
+    slot.run.plan = None;
+    slot.run.trigger = "schedule".into();
+    slot.run.closed_at = Some(slot.run.started_at);
+    slot.planned.clear();
+    slot.summary = None;
+    slot
+}
+
+#[test]
+fn a_slot_without_a_run_says_what_to_do_until_another_run_makes_up_for_it() {
+    let view = index_of(vec![entry(1, 23, &[Good]), missed(2, 24)]);
+    assert_eq!(
+        (view.word.as_str(), view.verdict.as_str()),
+        ("missed", "Missed: the run of 2026-11-24 did not take place")
+    );
+    assert_eq!(view.make_up.as_deref(), Some("nightbook run --book DIR --as-of 2026-11-24"));
+    for by_hand in [1, 3] {
+        let mut run = entry(by_hand, 24, &[Good, Fails]);
+        run.run.started_at += TimeDelta::seconds(if by_hand == 1 { -60 } else { 60 });
+        let view = index_of(vec![missed(2, 24), run]);
+        assert_eq!((view.word.as_str(), view.make_up, view.reruns), ("partial", None, 0), "by hand as {by_hand}");
+        assert_eq!(view.strip.bars.last().map(|bar| bar.class), Some("part"), "{:?}", view.strip.bars.last());
+    }
+    let mut some = entry(3, 24, &[Good]);
+    some.run.filter = vec![sample::id_of(0)];
+    assert_eq!(index_of(vec![missed(2, 24), some]).strip.bars.last().map(|bar| bar.class), Some("miss"));
 }
 
 #[test]

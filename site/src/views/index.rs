@@ -18,7 +18,7 @@ use super::{
     ClusterView, PAGE_ROWS, RunLine, Stamp, cell_link, clusters, portfolio_link, run_class, run_glyph, run_link,
 };
 use crate::baseline::{AT_LEAST, Band, PACE_RULE, Pace};
-use crate::days::days;
+use crate::days::{days, is_made_up_for};
 use crate::gather::{JobData, Past, RunData, RunHead, age_key};
 use crate::options::{Card, SiteOptions};
 use crate::text::{count, duration, duration_or_dash};
@@ -114,6 +114,8 @@ pub(crate) struct IndexView {
     pub(crate) changes: Option<Changes>,
     /// The command that runs again what did not succeed.
     pub(crate) rerun: Option<String>,
+    /// What makes up for a slot that passed without a run.
+    pub(crate) make_up: Option<String>,
     pub(crate) recent: Vec<RunLine>,
     pub(crate) strip: Strip,
     pub(crate) newest: Option<RunId>,
@@ -314,7 +316,7 @@ fn tiles(head: &RunHead, past: &Past) -> Vec<Tile> {
 
 /// The index of this input.
 pub(crate) fn build(input: &IndexInput<'_>) -> IndexView {
-    let newest = input.runs.first();
+    let newest = input.runs.iter().find(|head| !is_made_up_for(head, input.runs.iter()));
     let open = input.open.iter().max_by_key(|data| age_key(&data.head.run));
     let closed = input.runs.iter().find(|head| head.summary.closed_at.is_some() && head.run.plan.is_some());
     // A run under way says how far it is; of one that has not been written down yet there is nothing to say.
@@ -356,11 +358,14 @@ pub(crate) fn build(input: &IndexInput<'_>) -> IndexView {
             .map_or_else(Vec::new, |head| tiles(head, input.past)),
         running: input.open.iter().map(|data| running(data, input.now)).collect(),
         as_of: input.latest.first().map(|data| data.head.run.as_of.to_string()),
-        reruns: input.latest.len().saturating_sub(1) as u64,
+        reruns: (input.latest.iter().filter(|data| data.head.run.plan.is_some()).count() as u64).saturating_sub(1),
         grid_rest: (grid.more > 0).then(|| page_of.map(|data| run_link(data.head.run.batch_run_id))).flatten(),
         grid,
         clusters: told.map_or_else(Vec::new, |head| clusters(&head.summary, since, 12, portfolio)),
         rerun: told.map(|head| super::rerun(head.run.batch_run_id)),
+        make_up: head
+            .filter(|head| head.summary.status == RunStatus::Missed)
+            .map(|head| format!("nightbook run --book DIR --as-of {}", head.run.as_of)),
         jobs: input.jobs.iter().map(|data| super::jobs::line(data, super::jobs::has_page(data))).collect(),
         changes: compared.and_then(|data| super::changes::build(data, input.past, data.head.run.rerun_of.is_some())),
         recent: input.runs.iter().take(14).map(RunLine::of).collect(),

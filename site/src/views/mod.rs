@@ -104,7 +104,7 @@ impl RunLine {
             month: summary.as_of.format("%Y-%m").to_string(),
             scheduled: Stamp::of(summary.scheduled_for),
             started: Stamp::of(summary.started_at),
-            wall: duration_or_dash(summary.wall_seconds),
+            wall: duration_or_dash(summary.wall_seconds.filter(|_| summary.status != RunStatus::Missed)),
             trigger: summary.trigger.clone(),
             rerun: summary.rerun_of.is_some(),
             portfolios: summary.portfolios_expected,
