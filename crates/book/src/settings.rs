@@ -2,6 +2,8 @@
 
 use chrono_tz::Tz;
 use domain::ids::{JobName, ScheduleName};
+use domain::job_program::JobProgram;
+use domain::words::JobType;
 use serde::{Deserialize, Serialize};
 
 use crate::calendar::CalendarKind;
@@ -35,6 +37,10 @@ pub struct Settings {
     pub retention: RetentionSettings,
     /// `[alerts]`
     pub alerts: AlertSettings,
+    /// `[[jobs]]`, in the order of the file: jobs that are programs of the user's own. They run after the built-in ones.
+    // Pinned inputs of older releases do not have it.
+    #[serde(default)]
+    pub added_jobs: Vec<AddedJob>,
 }
 
 impl Default for Settings {
@@ -53,9 +59,31 @@ impl Default for Settings {
             scenarios: default_scenarios(),
             retention: RetentionSettings::default(),
             alerts: AlertSettings::default(),
+            added_jobs: Vec::new(),
         }
     }
 }
+
+/// One of `[[jobs]]`: a job that is a program of the user's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddedJob {
+    /// Its name, which is also that of its part of the results document.
+    pub name: JobName,
+    /// Its family. Default `risk_metrics`.
+    pub job_type: JobType,
+    /// What is called.
+    pub program: JobProgram,
+    /// Jobs that must have succeeded first; their results are handed to the program.
+    pub needs: Vec<JobName>,
+    /// Whether its failure skips the jobs after it. Default no.
+    pub critical: bool,
+    /// What an attempt may take. Default: `job_timeout_seconds` of `[run]`.
+    pub time_limit_seconds: Option<u32>,
+}
+
+/// Names that a job of one's own cannot have: parts of the results document.
+pub const TAKEN_NAMES: [&str; 8] =
+    ["positions", "aggregation", "greeks", "factors", "market_risk", "stress", "snapshot", "correlations"];
 
 /// How much the pages show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

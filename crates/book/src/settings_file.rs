@@ -1,6 +1,8 @@
 //! `nightbook.toml` to [`Settings`]: every key and value checked by hand, so that all errors come at once and each with its
 //! place in the file.
 
+mod added_jobs;
+
 use std::collections::HashSet;
 use std::ops::{Range, RangeInclusive};
 
@@ -21,7 +23,7 @@ use crate::value;
 pub(crate) const FILE: &str = "nightbook.toml";
 
 /// All sections and their keys; `factors` has names of the user's own.
-const SECTIONS: [(&str, &[&str]); 13] = [
+const SECTIONS: [(&str, &[&str]); 14] = [
     ("site", &["title", "base_url", "detail", "portfolio_badges"]),
     ("schedule", &["name", "cron", "timezone", "calendar", "grace_minutes", "catch_up"]),
     ("factors", &[]),
@@ -46,6 +48,7 @@ const SECTIONS: [(&str, &[&str]); 13] = [
     ("scenarios", &["id", "name", "category", "severity", "shocks"]),
     ("retention", &["records_days", "results_days"]),
     ("alerts", &["command"]),
+    ("jobs", &["name", "type", "command", "lambda", "env", "needs", "critical", "time_limit_seconds"]),
 ];
 
 const SEVERITIES: [&str; 4] = ["mild", "moderate", "severe", "extreme"];
@@ -207,6 +210,7 @@ impl Walk<'_> {
     fn root(&mut self, root: &Table<'_>, settings: &mut Settings) {
         let names: Vec<&str> = SECTIONS.iter().map(|(name, _)| *name).collect();
         let mut wrote = Wrote::default();
+        let mut added = None;
         for (key, span, value) in entries(root) {
             let Some((section, keys)) = SECTIONS.iter().find(|(name, _)| *name == key) else {
                 self.unknown_key("", key, &span, &names);
@@ -214,6 +218,10 @@ impl Walk<'_> {
             };
             if *section == "scenarios" {
                 self.scenarios(value, settings, &mut wrote);
+                continue;
+            }
+            if *section == "jobs" {
+                added = Some(value);
                 continue;
             }
             let DeValue::Table(table) = value.get_ref() else {
@@ -231,6 +239,10 @@ impl Walk<'_> {
                     self.unknown_key(section, key, &span, keys);
                 }
             }
+        }
+        // Last: what a job may need depends on the list in [run].
+        if let Some(value) = added {
+            self.added_jobs(value, settings);
         }
         self.together(settings, &wrote);
     }
@@ -765,7 +777,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// The settings, and errors and warnings as "line:column: text: message".
-    fn parse(content: &str) -> (Settings, Vec<String>, Vec<String>) {
+    pub(super) fn parse(content: &str) -> (Settings, Vec<String>, Vec<String>) {
         let (mut errors, mut warnings) = (Findings::new(FILE), Findings::new(FILE));
         let settings = read(content.as_bytes(), &mut errors, &mut warnings);
         let one = |i: &crate::Issue| {

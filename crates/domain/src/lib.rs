@@ -28,6 +28,7 @@ pub mod identity;
 pub mod ids;
 pub mod job;
 pub mod job_context;
+pub mod job_program;
 pub mod ports;
 pub mod process_portfolio;
 pub mod record;

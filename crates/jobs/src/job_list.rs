@@ -25,23 +25,30 @@ pub const PORTFOLIO_SNAPSHOT: &str = "portfolio_snapshot";
 /// Correlations of positions.
 pub const POSITION_CORRELATIONS: &str = "position_correlations";
 
-/// The jobs that the settings ask for, in the order in which they run.
+/// The jobs that the settings ask for, in the order in which they run: the built-in ones, then those of one's own.
 ///
 /// A need for a job that is switched off is left out: the job then does without its output.
 #[must_use]
 pub fn job_list(settings: &Settings) -> Vec<JobSpec> {
     let asked = |name: &str| settings.run.jobs.iter().any(|job| job.as_str() == name);
     let entries = REGISTRY.iter().filter(|entry| asked(entry.about.name));
-    entries
-        .map(|entry| JobSpec {
-            name: job_name(entry.about.name),
-            job_type: entry.about.job_type,
-            critical: entry.about.critical,
-            needs: entry.about.needs.iter().filter(|name| asked(name)).map(|name| job_name(name)).collect(),
-            run_level: entry.about.run_level,
-            time_limit_seconds: settings.run.job_timeout_seconds,
-        })
-        .collect()
+    let built_in = entries.map(|entry| JobSpec {
+        name: job_name(entry.about.name),
+        job_type: entry.about.job_type,
+        critical: entry.about.critical,
+        needs: entry.about.needs.iter().filter(|name| asked(name)).map(|name| job_name(name)).collect(),
+        run_level: entry.about.run_level,
+        time_limit_seconds: settings.run.job_timeout_seconds,
+    });
+    let added = settings.added_jobs.iter().map(|job| JobSpec {
+        name: job.name.clone(),
+        job_type: job.job_type,
+        critical: job.critical,
+        needs: job.needs.clone(),
+        run_level: false,
+        time_limit_seconds: job.time_limit_seconds.unwrap_or(settings.run.job_timeout_seconds),
+    });
+    built_in.chain(added).collect()
 }
 
 pub(crate) fn job_name(name: &str) -> JobName {

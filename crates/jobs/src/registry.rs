@@ -7,10 +7,12 @@
 use std::any::Any;
 use std::sync::Arc;
 
+use domain::ids::JobName;
 use domain::job_context::JobContext;
 use domain::record::{JobError, JobOutput};
 use domain::words::{ErrorCategory, JobType};
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use crate::jobs::{
     factor_analysis::FactorAnalysis, greeks_calculation::GreeksCalculation, market_data_update::MarketDataUpdate,
@@ -120,11 +122,14 @@ impl<T: Serialize + Send + Sync + 'static> Part for Typed<T> {
 #[derive(Clone, Default)]
 pub struct Outputs {
     parts: Vec<(&'static About, Arc<dyn Part>)>,
+    /// What programs of the user's own gave back, in the order in which they ran.
+    added: Vec<(JobName, Arc<RawValue>)>,
 }
 
 impl std::fmt::Debug for Outputs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.parts.iter().map(|(about, _)| about.name)).finish()
+        let added = self.added.iter().map(|(name, _)| name.as_str());
+        f.debug_list().entries(self.parts.iter().map(|(about, _)| about.name).chain(added)).finish()
     }
 }
 
@@ -142,6 +147,29 @@ impl Outputs {
         self.parts.push((output.about, output.part));
     }
 
+    /// Adds what a program gave back; the newer one of a job replaces the older.
+    pub(crate) fn add_result(&mut self, job: JobName, result: Arc<RawValue>) {
+        self.added.retain(|(name, _)| *name != job);
+        self.added.push((job, result));
+    }
+
+    /// The part of the results document that a job has put out: its name in the document, and the JSON.
+    ///
+    /// # Errors
+    /// A part that is no JSON; none is expected.
+    pub(crate) fn part_of(&self, job: &JobName) -> Result<Option<(String, Box<RawValue>)>, serde_json::Error> {
+        if let Some((name, result)) = self.added.iter().find(|(name, _)| name == job) {
+            return Ok(Some((name.to_string(), result.as_ref().to_owned())));
+        }
+        let found = self.parts.iter().find(|(about, _)| about.name == job.as_str());
+        let Some((section, part)) = found.and_then(|(about, part)| Some((about.section?, part))) else {
+            return Ok(None);
+        };
+        let mut json = Vec::new();
+        part.write(&mut json)?;
+        Ok(Some((section.to_owned(), serde_json::from_slice(&json)?)))
+    }
+
     /// The results document: one part for each job that has one, in their order; none where there is no part.
     ///
     /// # Errors
@@ -155,6 +183,12 @@ impl Outputs {
             json.push(b':');
             // A number that is not finite is written as null.
             part.write(&mut json)?;
+        }
+        for (name, result) in &self.added {
+            json.push(if json.is_empty() { b'{' } else { b',' });
+            serde_json::to_writer(&mut json, name.as_str())?;
+            json.push(b':');
+            json.extend_from_slice(result.get().as_bytes());
         }
         if json.is_empty() {
             return Ok(None);

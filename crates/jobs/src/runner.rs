@@ -5,14 +5,17 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use domain::ids::{ContentHash, JobName, PortfolioId};
+use book::AddedJob;
+use domain::ids::{ContentHash, JobName, PortfolioId, RunId};
 use domain::job_context::JobContext;
+use domain::job_program::JobPrograms;
 use domain::ports::{Documents, JobRunner, PortfolioJobs, StoreError};
 use domain::record::{JobError, JobOutput};
 use domain::run::Run;
 use domain::words::ErrorCategory;
 use tokio::sync::{OnceCell, Semaphore};
 
+use crate::program::{Answer, AnswerError, question};
 use crate::registry::{Entry, Input, Outputs};
 use crate::shared::Shared;
 use crate::snapshot::{PinnedPortfolio, Snapshot, SnapshotError};
@@ -27,6 +30,10 @@ enum RunnerError {
     NotSealed,
     #[error("portfolio {0} is not in the pinned inputs of the run")]
     NoPortfolio(PortfolioId),
+    #[error("{0} is a program of your own, and this process cannot call any")]
+    NoPrograms(JobName),
+    #[error(transparent)]
+    Answer(#[from] AnswerError),
     #[error(
         "there is no job {0} in this release: take it out of the job list in [run], or use the release that has it"
     )]
@@ -47,7 +54,12 @@ impl RunnerError {
     fn category(&self) -> ErrorCategory {
         match self {
             Self::NotSealed | Self::Stopped => ErrorCategory::Transient,
-            Self::NoPortfolio(_) | Self::NoJob(_) | Self::Rows { .. } | Self::Snapshot(_) => ErrorCategory::Permanent,
+            Self::NoPortfolio(_)
+            | Self::NoJob(_)
+            | Self::NoPrograms(_)
+            | Self::Answer(_)
+            | Self::Rows { .. }
+            | Self::Snapshot(_) => ErrorCategory::Permanent,
             Self::Panic(_) | Self::Document(_) => ErrorCategory::Internal,
         }
     }
@@ -77,6 +89,7 @@ type Prepared = Arc<OnceCell<Arc<Shared>>>;
 /// Runs jobs on the pinned inputs of runs.
 pub struct Runner {
     documents: Arc<dyn Documents>,
+    programs: Option<Arc<dyn JobPrograms>>,
     permits: Arc<Semaphore>,
     recent: Mutex<VecDeque<(ContentHash, Prepared)>>,
 }
@@ -91,7 +104,14 @@ impl Runner {
     /// A runner that reads pinned inputs from here and works on at most `cpu` jobs at once. It needs a tokio runtime.
     #[must_use]
     pub fn new(documents: Arc<dyn Documents>, cpu: usize) -> Self {
-        Self { documents, permits: Arc::new(Semaphore::new(cpu.max(1))), recent: Mutex::default() }
+        let permits = Arc::new(Semaphore::new(cpu.max(1)));
+        Self { documents, programs: None, permits, recent: Mutex::default() }
+    }
+
+    /// As this, and it calls programs of the user's own so.
+    #[must_use]
+    pub fn with_programs(self, programs: Arc<dyn JobPrograms>) -> Self {
+        Self { programs: Some(programs), ..self }
     }
 
     fn prepared(&self, hash: &ContentHash) -> Prepared {
@@ -144,17 +164,20 @@ impl JobRunner for Runner {
         let found = shared.snapshot.portfolios.binary_search_by(|known| known.id.cmp(portfolio));
         let place = found.map_err(|_| RunnerError::NoPortfolio(portfolio.clone()))?;
         let first = plan.jobs.first().map(|job| job.name.clone());
-        let permits = Arc::clone(&self.permits);
-        Ok(Arc::new(Session { shared, place, first, permits, outputs: Mutex::default() }))
+        let (permits, programs) = (Arc::clone(&self.permits), self.programs.clone());
+        let run = run.batch_run_id;
+        Ok(Arc::new(Session { run, shared, place, first, permits, programs, outputs: Mutex::default() }))
     }
 }
 
 /// The jobs of one portfolio.
 struct Session {
+    run: RunId,
     shared: Arc<Shared>,
     place: usize,
     first: Option<JobName>,
     permits: Arc<Semaphore>,
+    programs: Option<Arc<dyn JobPrograms>>,
     outputs: Mutex<Outputs>,
 }
 
@@ -187,14 +210,39 @@ impl Session {
     }
 }
 
+impl Session {
+    /// Runs a job that is a program of the user's own.
+    async fn run_program(&self, job: &AddedJob, context: JobContext) -> Result<JobOutput, JobError> {
+        let programs = self.programs.as_ref().ok_or_else(|| RunnerError::NoPrograms(job.name.clone()))?;
+        let (shared, place, run, earlier, asked) =
+            (Arc::clone(&self.shared), self.place, self.run, self.outputs(), job.clone());
+        let input = move || question(run, &asked, &shared.snapshot, &shared.snapshot.portfolios[place], &earlier);
+        let input = blocking(&self.permits, input).await?.map_err(RunnerError::Document)?;
+        let answer = {
+            let _permit = self.permits.acquire().await.map_err(|_| RunnerError::Stopped)?;
+            programs.call(&job.program, input, &context).await?
+        };
+        let Answer { result, output } = Answer::read(&answer).map_err(RunnerError::Answer)??;
+        if let Some(result) = result {
+            let mut outputs = self.outputs.lock().unwrap_or_else(PoisonError::into_inner);
+            outputs.add_result(job.name.clone(), result);
+        }
+        Ok(output)
+    }
+}
+
 #[async_trait]
 impl PortfolioJobs for Session {
     async fn run(&self, job: &JobName, context: JobContext) -> Result<JobOutput, JobError> {
-        let entry = Entry::find(job.as_str()).ok_or_else(|| RunnerError::NoJob(job.clone()))?;
         if self.first.as_ref() == Some(job) {
             self.check_rows()?;
         }
-        self.run_entry(entry, context).await
+        if let Some(entry) = Entry::find(job.as_str()) {
+            return self.run_entry(entry, context).await;
+        }
+        let added = self.shared.snapshot.settings.added_jobs.iter().find(|added| added.name == *job);
+        let added = added.ok_or_else(|| RunnerError::NoJob(job.clone()))?;
+        self.run_program(added, context).await
     }
 
     fn results(&self) -> Result<Option<Vec<u8>>, JobError> {
@@ -294,6 +342,8 @@ mod tests {
         let mut snapshot = Snapshot::of(&book, "2024-06-28".parse().unwrap(), &[]);
         snapshot.portfolios.push(pinned);
         Session {
+            run: RunId(uuid::Uuid::nil()),
+            programs: None,
             shared: Arc::new(Shared::new(snapshot)),
             place: 0,
             first: None,
