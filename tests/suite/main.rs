@@ -7,6 +7,7 @@ mod damage;
 mod hostile;
 mod kill;
 mod outside;
+mod own_jobs;
 mod secrets;
 mod surfaces;
 mod watch;

@@ -91,7 +91,7 @@ impl Engine {
         };
         let site = Arc::new(FolderSite::new(&data.join("site"))?);
         let runner = Arc::new(WatchedRunner {
-            inner: Runner::new(documents, cores),
+            inner: Runner::new(documents, cores).with_programs(Arc::new(settings.programs())),
             in_hand: Arc::default(),
             next: AtomicU64::new(0),
             ended: AtomicU64::new(0),

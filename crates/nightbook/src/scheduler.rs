@@ -292,7 +292,7 @@ mod tests {
             for (name, text) in init_files() {
                 std::fs::write(dir.path().join("book").join(name), text).unwrap();
             }
-            let settings = SiteSettings::of(&read_usable(&dir.path().join("book")).unwrap());
+            let settings = SiteSettings::of(&read_usable(&dir.path().join("book")).unwrap(), &dir.path().join("book"));
             let stop = Stop::on_signals().unwrap();
             let engine = Engine::open(&dir.path().join("data"), settings, Some(1), stop).await.unwrap();
             Self { dir, engine }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use backends::local::LocalPrograms;
 use backends::system::SystemRandomness;
 use book::{Book, Detail, Portfolio, Settings, next_due_slot};
 use chrono::{DateTime, Utc};
@@ -44,6 +45,9 @@ pub(crate) struct SiteSettings {
     /// What the book says of its portfolios, for those of which it says anything.
     #[serde(default)]
     cards: BTreeMap<PortfolioId, Card>,
+    /// The folder of the book, in which the programs of its jobs are called.
+    #[serde(default)]
+    book_dir: Option<PathBuf>,
     /// Where `serve` listens, while it does.
     #[serde(skip)]
     served_at: Option<String>,
@@ -53,8 +57,8 @@ pub(crate) struct SiteSettings {
 }
 
 impl SiteSettings {
-    /// Those of a book.
-    pub(crate) fn of(book: &Book) -> Self {
+    /// Those of a book in this folder.
+    pub(crate) fn of(book: &Book, folder: &Path) -> Self {
         let card = |portfolio: &Portfolio| Card {
             currency: portfolio.currency.clone(),
             owner: portfolio.owner.clone(),
@@ -66,9 +70,15 @@ impl SiteSettings {
         Self {
             settings: book.settings.clone(),
             cards: cards.filter(|(_, card)| *card != dollars).collect(),
+            book_dir: std::path::absolute(folder).ok(),
             served_at: None,
             redaction_key: String::new(),
         }
+    }
+
+    /// Calls the programs of jobs.
+    pub(crate) fn programs(&self) -> LocalPrograms {
+        LocalPrograms::new(self.book_dir.clone())
     }
 
     /// As these, with the address that the site is served at.
@@ -82,6 +92,7 @@ impl SiteSettings {
             Self {
                 settings: Settings::default(),
                 cards: BTreeMap::new(),
+                book_dir: None,
                 served_at: None,
                 redaction_key: String::new(),
             }

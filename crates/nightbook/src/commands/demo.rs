@@ -66,7 +66,7 @@ pub(crate) async fn run(
     let (book_dir, data) = (dir.join("book"), dir.join("data"));
     let first = nights.first().ok_or_else(|| BadInput("the sample has no nights".into()))?;
     write_files(&book_dir, &first.files)?;
-    let settings = SiteSettings::of(&read_usable(&book_dir)?);
+    let settings = SiteSettings::of(&read_usable(&book_dir)?, &book_dir);
     let engine = Engine::open(&data, settings.clone(), None, stop.clone()).await?;
     settings.keep(&data)?;
     if !output.is_json() {

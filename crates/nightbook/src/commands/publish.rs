@@ -26,7 +26,7 @@ pub(crate) async fn run(
 ) -> anyhow::Result<ExitCode> {
     reading::open(data)?;
     let settings = match book {
-        Some(book) => SiteSettings::of(&read_usable(book)?),
+        Some(book) => SiteSettings::of(&read_usable(book)?, book),
         None => SiteSettings::kept(data),
     };
     let engine = Engine::open(data, settings.clone(), None, stop).await?;

@@ -66,7 +66,7 @@ pub(crate) async fn run(asked: Asked, output: &Output, bars: &Bars, stop: Stop) 
     }
     let book = Arc::new(book);
     let cores = asked.concurrency.or_else(|| book.settings.run.concurrency.map(|n| n as usize));
-    let settings = SiteSettings::of(&book);
+    let settings = SiteSettings::of(&book, &asked.book);
     let engine = Engine::open(&asked.data, settings.clone(), cores, stop).await?;
     settings.keep(&asked.data)?;
     engine.retire(&book.settings).await?;

@@ -36,7 +36,7 @@ pub(crate) async fn run(
     let book = read_usable(book_dir)?;
     let listener = bind(listen).await?;
     let address = format!("http://{}", listener.local_addr()?);
-    let settings = SiteSettings::of(&book).served_at(address.clone());
+    let settings = SiteSettings::of(&book, book_dir).served_at(address.clone());
     let cores = book.settings.run.concurrency.map(|n| n as usize);
     let engine = Engine::open(data, settings.clone(), cores, stop.clone()).await?;
     settings.keep(data)?;
