@@ -41,6 +41,28 @@ pub struct Settings {
     // Pinned inputs of older releases do not have it.
     #[serde(default)]
     pub added_jobs: Vec<AddedJob>,
+    /// `[lineage]`
+    #[serde(default)]
+    pub lineage: LineageSettings,
+}
+
+/// `[lineage]`: runs as OpenLineage events, told when a run has ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LineageSettings {
+    /// The namespace of jobs and datasets. Default `nightbook`.
+    pub namespace: String,
+    /// A file that the events are appended to, one a line; relative to the data folder. Default: none.
+    pub file: Option<String>,
+    /// An address that each event is posted to, for example `http://marquez:5000/api/v1/lineage`. Default: none.
+    pub url: Option<String>,
+    /// The environment variable that holds the key, sent as a bearer token. Default: none.
+    pub key_env: Option<String>,
+}
+
+impl Default for LineageSettings {
+    fn default() -> Self {
+        Self { namespace: "nightbook".to_owned(), file: None, url: None, key_env: None }
+    }
 }
 
 impl Default for Settings {
@@ -60,6 +82,7 @@ impl Default for Settings {
             retention: RetentionSettings::default(),
             alerts: AlertSettings::default(),
             added_jobs: Vec::new(),
+            lineage: LineageSettings::default(),
         }
     }
 }

@@ -225,6 +225,8 @@ pub(crate) enum ExportFormat {
     Jsonl,
     /// A table with a header line.
     Csv,
+    /// One OpenLineage event a line: the run, and each job of each portfolio as a part of it.
+    Openlineage,
 }
 
 /// A trigger stands in every table of runs: a short text on one line.

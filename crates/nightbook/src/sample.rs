@@ -612,7 +612,7 @@ mod tests {
         // Those without a default show an example.
         assert!(shown.site.base_url.take().is_some() && shown.alerts.command.take().is_some());
         assert!(shown.run.concurrency.take().is_some());
-        assert_eq!(shown.scenarios.len(), 1);
+        assert_eq!((shown.scenarios.len(), std::mem::take(&mut shown.added_jobs).len()), (1, 1));
         assert!(defaults.scenarios.contains(&shown.scenarios[0]));
         shown.scenarios.clone_from(&defaults.scenarios);
         assert_eq!(shown, defaults);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use backends::local::LocalPrograms;
 use backends::system::SystemRandomness;
-use book::{Book, Detail, Portfolio, Settings, next_due_slot};
+use book::{Book, Detail, LineageSettings, Portfolio, Settings, next_due_slot};
 use chrono::{DateTime, Utc};
 use domain::ids::PortfolioId;
 use domain::ports::Randomness as _;
@@ -74,6 +74,11 @@ impl SiteSettings {
             served_at: None,
             redaction_key: String::new(),
         }
+    }
+
+    /// Who is told of runs in the form of OpenLineage.
+    pub(crate) const fn lineage(&self) -> &LineageSettings {
+        &self.settings.lineage
     }
 
     /// Calls the programs of jobs.

@@ -244,7 +244,7 @@ mod tests {
         assert_eq!((liquidity.job_type, liquidity.critical), (JobType::Valuation, true));
         assert_eq!((liquidity.time_limit_seconds, report.time_limit_seconds), (Some(20), None));
         assert_eq!(report.program, JobProgram::Lambda { function: "report-function".into() });
-        assert_eq!(report.needs, [liquidity.name.clone()]);
+        assert_eq!(report.needs, std::slice::from_ref(&liquidity.name));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::cli::ExportFormat;
 use crate::commands::show::all_records;
 use crate::output::printable_json;
 use crate::reading;
+use crate::site_settings::SiteSettings;
 
 /// Runs the command.
 pub(crate) async fn run(data: &Path, run: &str, format: ExportFormat) -> anyhow::Result<ExitCode> {
@@ -26,6 +27,12 @@ pub(crate) async fn run(data: &Path, run: &str, format: ExportFormat) -> anyhow:
             out.flush()?;
         }
         ExportFormat::Csv => write_csv(out, &records)?,
+        ExportFormat::Openlineage => {
+            for event in lineage::events(&stored, &records, &SiteSettings::kept(data).lineage().namespace) {
+                writeln!(out, "{}", printable_json(&serde_json::to_string(&event)?))?;
+            }
+            out.flush()?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
