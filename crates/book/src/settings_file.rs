@@ -16,14 +16,16 @@ use crate::calendar::Calendar;
 use crate::issue::{Findings, Scope};
 use crate::portfolios::is_web_address;
 use crate::schedule;
-use crate::settings::{Detail, Factor, JOBS, Scenario, ScheduleSettings, Settings, Shock, known_job, needs_of};
+use crate::settings::{
+    Detail, Factor, JOBS, LineageSettings, Scenario, ScheduleSettings, Settings, Shock, known_job, needs_of,
+};
 use crate::value;
 
 /// The file's name.
 pub(crate) const FILE: &str = "nightbook.toml";
 
 /// All sections and their keys; `factors` has names of the user's own.
-const SECTIONS: [(&str, &[&str]); 14] = [
+const SECTIONS: [(&str, &[&str]); 15] = [
     ("site", &["title", "base_url", "detail", "portfolio_badges"]),
     ("schedule", &["name", "cron", "timezone", "calendar", "grace_minutes", "catch_up"]),
     ("factors", &[]),
@@ -48,6 +50,7 @@ const SECTIONS: [(&str, &[&str]); 14] = [
     ("scenarios", &["id", "name", "category", "severity", "shocks"]),
     ("retention", &["records_days", "results_days"]),
     ("alerts", &["command"]),
+    ("lineage", &["namespace", "file", "url", "key_env"]),
     ("jobs", &["name", "type", "command", "lambda", "env", "needs", "critical", "time_limit_seconds"]),
 ];
 
@@ -380,7 +383,43 @@ impl Walk<'_> {
             ("retention", "records_days") => self.whole(key, value, 1..=36_500, &mut s.retention.records_days),
             ("retention", "results_days") => self.whole(key, value, 1..=36_500, &mut s.retention.results_days),
             ("alerts", "command") => self.command(value, s),
+            ("lineage", _) => self.lineage(key, value, &mut s.lineage),
             _ => {}
+        }
+    }
+
+    fn lineage(&mut self, key: &str, value: &Value<'_>, lineage: &mut LineageSettings) {
+        let Some((text, span)) = self.text(key, value) else { return };
+        match key {
+            "namespace" => {
+                if (1..=100).contains(&text.chars().count()) && !text.chars().any(char::is_control) {
+                    lineage.namespace = text;
+                } else {
+                    self.error(&span, "`namespace` may have 1 to 100 characters, none of them a control character");
+                }
+            }
+            "file" => {
+                if text.is_empty() || text.len() > 4_096 || text.contains('\0') {
+                    self.error(&span, "`file` must be the path of a file; a relative one lies in the data folder");
+                } else {
+                    lineage.file = Some(text);
+                }
+            }
+            "url" => {
+                if is_web_address(&text) {
+                    lineage.url = Some(text);
+                } else {
+                    let wanted = "`url` must begin with https:// or http:// and have no spaces, user or password; a key is named by `key_env`";
+                    self.error(&span, wanted);
+                }
+            }
+            _ => {
+                if value::is_variable_name(&text) {
+                    lineage.key_env = Some(text);
+                } else {
+                    self.error(&span, value::VARIABLE_WANTED);
+                }
+            }
         }
     }
 

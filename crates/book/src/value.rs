@@ -15,6 +15,16 @@ pub(crate) const NUMBER_ALLOWED: &str =
 pub(crate) const DATE_ALLOWED: &str = "a date that exists, as YYYY-MM-DD, from 1900 to 2199, for example 2025-03-31";
 pub(crate) const SYMBOL_ALLOWED: &str = "1 to 64 printable characters";
 
+/// What a setting that names an environment variable must be.
+pub(crate) const VARIABLE_WANTED: &str = "the name of an environment variable: letters, digits and _, not beginning with a digit; the value itself never stands here";
+
+/// Whether a text can name an environment variable.
+pub(crate) fn is_variable_name(name: &str) -> bool {
+    (1..=200).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+}
+
 /// 10^0 to 10^22: the powers that a float holds exactly.
 const EXACT_POWERS: [f64; 23] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20,

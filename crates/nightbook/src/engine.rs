@@ -26,6 +26,7 @@ use site::SitePublisher;
 use tokio::task::JoinSet;
 
 use crate::exit::Interrupted;
+use crate::lineage_sink::Lineage;
 use crate::notify::CommandNotifier;
 use crate::site_settings::SiteSettings;
 use crate::stop::Stop;
@@ -58,6 +59,7 @@ pub(crate) struct Engine {
     runner: Arc<WatchedRunner>,
     site: Arc<FolderSite>,
     settings: SiteSettings,
+    lineage: Lineage,
     cores: usize,
     stop: Stop,
 }
@@ -96,7 +98,8 @@ impl Engine {
             next: AtomicU64::new(0),
             ended: AtomicU64::new(0),
         });
-        Ok(Self { ports, store, queue, runner, site, settings, cores, stop })
+        let lineage = Lineage::new(settings.lineage().clone(), data);
+        Ok(Self { ports, store, queue, runner, site, settings, lineage, cores, stop })
     }
 
     /// The publisher, with the time the next run is due as of now.
@@ -198,6 +201,7 @@ impl Engine {
                         if let Closed::Closed(summary) = closed
                             && summary.batch_run_id == id
                         {
+                            self.lineage.tell(&self.store, id).await;
                             return Ok(*summary);
                         }
                     }

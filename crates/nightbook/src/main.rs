@@ -5,6 +5,7 @@ mod commands;
 mod engine;
 mod environment;
 mod exit;
+mod lineage_sink;
 mod log_lines;
 mod logging;
 mod notify;

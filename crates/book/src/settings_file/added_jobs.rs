@@ -163,16 +163,10 @@ impl Walk<'_> {
 
     fn env_names(&mut self, value: &Value<'_>) -> Vec<String> {
         let wanted = "`env` must be a list of names of environment variables, for example [\"LIQUIDITY_KEY\"]; their values never stand here";
-        let fits = |name: &&str| {
-            !name.is_empty()
-                && name.len() <= 200
-                && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-                && !name.as_bytes()[0].is_ascii_digit()
-        };
         let names = match value.get_ref() {
             DeValue::Array(list) => list
                 .iter()
-                .map(|item| item.get_ref().as_str().filter(fits).map(str::to_owned))
+                .map(|item| item.get_ref().as_str().filter(|name| value::is_variable_name(name)).map(str::to_owned))
                 .collect::<Option<Vec<String>>>(),
             _ => None,
         };
