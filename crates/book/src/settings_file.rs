@@ -2,6 +2,7 @@
 //! place in the file.
 
 mod added_jobs;
+mod http_prices;
 
 use std::collections::HashSet;
 use std::ops::{Range, RangeInclusive};
@@ -25,7 +26,7 @@ use crate::value;
 pub(crate) const FILE: &str = "nightbook.toml";
 
 /// All sections and their keys; `factors` has names of the user's own.
-const SECTIONS: [(&str, &[&str]); 15] = [
+const SECTIONS: [(&str, &[&str]); 16] = [
     ("site", &["title", "base_url", "detail", "portfolio_badges"]),
     ("schedule", &["name", "cron", "timezone", "calendar", "grace_minutes", "catch_up"]),
     ("factors", &[]),
@@ -50,6 +51,24 @@ const SECTIONS: [(&str, &[&str]); 15] = [
     ("scenarios", &["id", "name", "category", "severity", "shocks"]),
     ("retention", &["records_days", "results_days"]),
     ("alerts", &["command"]),
+    (
+        "prices",
+        &[
+            "source",
+            "url",
+            "header",
+            "key_env",
+            "format",
+            "rows",
+            "date",
+            "close",
+            "symbol",
+            "batch_size",
+            "requests_per_minute",
+            "timeout_seconds",
+            "total_seconds",
+        ],
+    ),
     ("lineage", &["namespace", "file", "url", "key_env"]),
     ("jobs", &["name", "type", "command", "lambda", "env", "needs", "critical", "time_limit_seconds"]),
 ];
@@ -231,6 +250,10 @@ impl Walk<'_> {
                 self.error(&span, format!("`{key}` is {}; it must be a table: [{key}]", kind(value.get_ref())));
                 continue;
             };
+            if *section == "prices" {
+                self.http_prices(table, settings);
+                continue;
+            }
             if *section == "factors" {
                 self.factors(table, &span, settings, &mut wrote);
                 continue;

@@ -10,6 +10,7 @@ mod log_lines;
 mod logging;
 mod notify;
 mod output;
+mod price_shelf;
 mod progress;
 mod reading;
 mod sample;

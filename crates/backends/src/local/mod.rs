@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! records.sqlite     runs, work items, job records, folds, summaries (the tables tell of themselves: `.schema`)
+//! prices.sqlite      closes that were fetched from outside the book, if any
 //! results/<run>.pack full results of the portfolios of a run, compressed, one after the other
 //! snapshots/<sha>    pinned inputs, by the hash of their content, compressed
 //! site/              the site
@@ -11,6 +12,7 @@
 //! Writes go through one thread, which takes whatever waits into one transaction and answers all of it after one
 //! sync: durable before it is acknowledged, without a sync for each record.
 
+mod closes;
 mod doctor;
 mod documents;
 mod folder;
@@ -22,6 +24,7 @@ mod schema;
 mod upkeep;
 mod writer;
 
+pub use closes::{AskedSpans, Closes, LocalCloses};
 pub use doctor::DoctorReport;
 pub use folder::FolderSite;
 pub use open::{LocalStore, OpenError};
