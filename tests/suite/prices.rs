@@ -172,6 +172,8 @@ fn a_source_that_stumbles_is_asked_again() {
             5 => reply("200 OK", &[("content-type", "text/html")], b"<!DOCTYPE html><title>Maintenance</title>"),
             7 => reply("500 Oops", &[], b""),
             9 => b"HTTP/1.1 200 OK\r\n".to_vec(),
+            // Half a number, and nothing says that there is more.
+            11 => [b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n", &table(prices, request)[..201]].concat(),
             _ => good(),
         }
     });
@@ -250,7 +252,8 @@ fn a_source_that_is_down_fails_one_job_and_all_say_which() {
 #[test]
 fn a_source_that_stalls_is_given_up_and_a_key_that_is_not_set_is_said() {
     let stalls = Server::start(|_, _| {
-        std::thread::sleep(std::time::Duration::from_secs(5));
+        // Says nothing for longer than anybody waits.
+        std::thread::park_timeout(std::time::Duration::from_secs(5));
         Vec::new()
     });
     let dir = tempfile::tempdir().unwrap();

@@ -27,6 +27,7 @@ use prices::HttpPrices;
 use site::SitePublisher;
 use tokio::task::JoinSet;
 
+use crate::environment;
 use crate::exit::Interrupted;
 use crate::lineage_sink::Lineage;
 use crate::notify::CommandNotifier;
@@ -125,7 +126,8 @@ impl Engine {
         let Some(http) = &book.settings.http_prices else { return Arc::new(NoGate) };
         let shelf = Arc::new(FolderShelf(LocalCloses::new(self.store.folder())));
         let (clock, randomness) = (Arc::clone(&self.ports.clock), Arc::clone(&self.ports.randomness));
-        Arc::new(HttpPrices::new(http.clone(), shelf, clock, randomness))
+        let key = http.key_env.as_deref().and_then(environment::named);
+        Arc::new(HttpPrices::new(http.clone(), key, shelf, clock, randomness))
     }
 
     /// The folder of the site.

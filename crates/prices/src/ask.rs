@@ -155,7 +155,7 @@ impl<'a> Ask<'a> {
             if left.is_zero() {
                 return Ok(());
             }
-            std::thread::sleep(left.min(POLL));
+            std::thread::park_timeout(left.min(POLL));
         }
     }
 
@@ -221,6 +221,8 @@ impl<'a> Ask<'a> {
             }
             _ => return Tried::Refused(format!("answered {status} for {of}: check `url` in [prices]")),
         }
+        let headers = response.headers();
+        let framed = headers.contains_key("content-length") || headers.contains_key("transfer-encoding");
         let body = match response.body_mut().with_config().limit(MOST_BYTES).read_to_vec() {
             Ok(body) => body,
             Err(ureq::Error::BodyExceedsLimit(_)) => {
@@ -236,6 +238,11 @@ impl<'a> Ask<'a> {
                 );
             }
         };
+        // Where nothing says how long the answer is, one that broke off looks like one that ended: half a number at its
+        // end would be kept for good.
+        if !framed && is_cut(&body, self.settings.form) {
+            return Tried::Again(format!("broke off its answer for {of}"), None);
+        }
         let s = self.settings;
         let symbol = s.symbol_field.as_deref();
         let read = match s.form {
@@ -256,6 +263,11 @@ impl<'a> Ask<'a> {
             None => text.to_owned(),
         }
     }
+}
+
+/// Whether a table does not end with a line end. JSON that is cut off is no JSON, and is noticed as such.
+fn is_cut(body: &[u8], form: AnswerForm) -> bool {
+    form == AnswerForm::Csv && !body.ends_with(b"\n")
 }
 
 /// A text as a part of a path or a query.

@@ -51,6 +51,7 @@ pub trait Shelf: Send + Sync {
 /// Prices over HTTP.
 pub struct HttpPrices {
     settings: HttpPriceSettings,
+    key: Option<String>,
     shelf: Arc<dyn Shelf>,
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
@@ -72,31 +73,35 @@ impl Drop for StopOnDrop {
 }
 
 impl HttpPrices {
-    /// Prices from this source, kept on this shelf.
+    /// Prices from this source, asked for with this key (what the variable that the settings name holds), and kept on
+    /// this shelf.
     #[must_use]
     pub fn new(
         settings: HttpPriceSettings,
+        key: Option<String>,
         shelf: Arc<dyn Shelf>,
         clock: Arc<dyn Clock>,
         randomness: Arc<dyn Randomness>,
     ) -> Self {
-        Self { settings, shelf, clock, randomness }
+        Self { settings, key, shelf, clock, randomness }
     }
 
-    fn key(&self) -> Result<Option<String>, JobError> {
-        let Some(name) = &self.settings.key_env else { return Ok(None) };
-        let key = std::env::var(name).ok().filter(|key| !key.is_empty());
-        key.map(Some).ok_or_else(|| {
-            let what = format!("the environment variable {name}, which holds the key of the price source, is not set");
-            JobError::new(ErrorCategory::Permanent, what)
-        })
+    fn checked_key(&self) -> Result<Option<String>, JobError> {
+        match (&self.settings.key_env, &self.key) {
+            (Some(name), None) => {
+                let what =
+                    format!("the environment variable {name}, which holds the key of the price source, is not set");
+                Err(JobError::new(ErrorCategory::Permanent, what))
+            }
+            (_, key) => Ok(key.clone()),
+        }
     }
 }
 
 #[async_trait]
 impl PriceGate for HttpPrices {
     async fn open(&self, book: &Book, as_of: NaiveDate, _attempt: u32) -> Result<Fetched, JobError> {
-        let key = self.key()?;
+        let key = self.checked_key()?;
         let symbols = symbols(book, as_of);
         let schedule = &book.settings.schedule;
         // A session that has not ended has no close yet.
