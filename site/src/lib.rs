@@ -9,7 +9,6 @@
 //! redacted site, and control characters are made visible on any other.
 
 mod assets;
-mod baseline;
 mod chart;
 mod days;
 mod gather;

@@ -17,11 +17,11 @@ use super::strip::Strip;
 use super::{
     ClusterView, PAGE_ROWS, RunLine, Stamp, cell_link, clusters, portfolio_link, run_class, run_glyph, run_link,
 };
-use crate::baseline::{AT_LEAST, Band, PACE_RULE, Pace};
 use crate::days::{days, is_made_up_for};
 use crate::gather::{JobData, Past, RunData, RunHead, age_key};
 use crate::options::{Card, SiteOptions};
 use crate::text::{count, duration, duration_or_dash};
+use domain::baseline::{AT_LEAST, Band, PACE_RULE, Pace};
 
 /// Working items listed, at most.
 const MOST_WORKING: usize = 50;
