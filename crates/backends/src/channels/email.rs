@@ -53,7 +53,8 @@ impl Email {
         to: &[String],
     ) -> Result<Self, String> {
         let mailbox = |text: &str| {
-            text.parse::<Mailbox>().map_err(|error| format!("{text:?} in [[alerts.channel]] is no mail address: {error}"))
+            text.parse::<Mailbox>()
+                .map_err(|error| format!("{text:?} in [[alerts.channel]] is no mail address: {error}"))
         };
         let builder = match tls {
             MailTls::Starttls => SmtpTransport::starttls_relay(host),
@@ -105,7 +106,9 @@ impl Transport for Email {
             Ok(_) => Ok(()),
             Err(error) => {
                 let mut text = format!("the mail server {server} did not take it: {error}");
-                if let Some(cause) = std::error::Error::source(&error).filter(|cause| !text.contains(&cause.to_string())) {
+                if let Some(cause) =
+                    std::error::Error::source(&error).filter(|cause| !text.contains(&cause.to_string()))
+                {
                     text.push_str(&format!(": {cause}"));
                 }
                 Err(failed(redact(&text)))
