@@ -23,3 +23,4 @@ mod views;
 
 pub use options::{Card, ScheduleView, SiteOptions};
 pub use publisher::SitePublisher;
+pub use views::alerts::{AlertsShown, alerts_shown};

@@ -10,8 +10,18 @@ use super::open::LocalStore;
 use super::runs::{damaged, parsed, verified, with_hash};
 use super::writer::OpError;
 
+/// Whether there are any: a store of an older release that is only read has none.
+fn has_books(connection: &Connection) -> Result<bool, OpError> {
+    Ok(connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'alert_books')")?
+        .query_row([], |row| row.get(0))?)
+}
+
 /// The book of a schedule, verified; none where there is none.
 pub(crate) fn load_alert_book(connection: &Connection, schedule: &str) -> Result<Option<AlertBook>, OpError> {
+    if !has_books(connection)? {
+        return Ok(None);
+    }
     let found: Option<(u32, String, String)> = connection
         .prepare_cached("SELECT version, book, content_hash FROM alert_books WHERE schedule = ?1")?
         .query_row(params![schedule], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
@@ -52,6 +62,9 @@ impl AlertBooks for LocalStore {
 
     async fn alert_schedules(&self) -> Result<Vec<ScheduleName>, StoreError> {
         self.read("read whose alert books there are", |connection| {
+            if !has_books(connection)? {
+                return Ok(Vec::new());
+            }
             let mut statement = connection.prepare_cached("SELECT schedule FROM alert_books ORDER BY schedule")?;
             let names: Vec<String> = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
             names.iter().map(|name| parsed(name, || "the name of an alert book".to_owned())).collect()

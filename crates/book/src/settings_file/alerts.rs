@@ -11,6 +11,7 @@ use toml::de::{DeTable, DeValue};
 use super::{Value, Walk, entries, kind};
 use crate::portfolios::is_web_address;
 use crate::settings::{COMMAND_CHANNEL, COMMAND_SECONDS, Settings};
+use crate::value;
 
 const MUTE_KEYS: [&str; 4] = ["fingerprint", "portfolio", "until", "reason"];
 const QUIET_KEYS: [&str; 3] = ["from", "to", "timezone"];
@@ -270,18 +271,10 @@ impl Walk<'_> {
 
     /// The name of an environment variable. A wrong one is not repeated: it may be the secret itself.
     fn variable(&mut self, key: &str, key_span: &Range<usize>, value: &Value<'_>) -> Option<String> {
-        let fits = |text: &str| {
-            (1..=128).contains(&text.len())
-                && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-                && !text.as_bytes()[0].is_ascii_digit()
-        };
         match value.get_ref() {
-            DeValue::String(text) if fits(text.trim()) => Some(text.trim().to_owned()),
+            DeValue::String(text) if value::is_variable_name(text.trim()) => Some(text.trim().to_owned()),
             _ => {
-                self.error(
-                    key_span,
-                    format!("`{key}` must be the name of an environment variable, as MY_SECRET; the secret itself does not stand in this file"),
-                );
+                self.error(key_span, format!("`{key}` must be {}", value::VARIABLE_WANTED));
                 None
             }
         }
