@@ -2,11 +2,8 @@
 //! place in the file.
 
 mod added_jobs;
-<<<<<<< HEAD
-mod http_prices;
-=======
 mod alerts;
->>>>>>> alerts
+mod http_prices;
 
 use std::collections::HashSet;
 use std::ops::{Range, RangeInclusive};
@@ -54,8 +51,6 @@ const SECTIONS: [(&str, &[&str]); 16] = [
     ("market_risk", &["moves"]),
     ("scenarios", &["id", "name", "category", "severity", "shocks"]),
     ("retention", &["records_days", "results_days"]),
-<<<<<<< HEAD
-    ("alerts", &["command"]),
     (
         "prices",
         &[
@@ -72,7 +67,8 @@ const SECTIONS: [(&str, &[&str]); 16] = [
             "requests_per_minute",
             "timeout_seconds",
             "total_seconds",
-=======
+        ],
+    ),
     (
         "alerts",
         &[
@@ -88,7 +84,6 @@ const SECTIONS: [(&str, &[&str]); 16] = [
             "delivery",
             "mute",
             "channel",
->>>>>>> alerts
         ],
     ),
     ("lineage", &["namespace", "file", "url", "key_env"]),

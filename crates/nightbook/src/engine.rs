@@ -23,24 +23,15 @@ use domain::run::Run;
 use domain::start_run::{StartRun, Started, start_run};
 use domain::summary::RunSummary;
 use domain::watch::mend;
-<<<<<<< HEAD
 use jobs::{NoGate, PriceGate, Runner};
 use prices::HttpPrices;
-use site::SitePublisher;
-=======
-use jobs::Runner;
 use site::{AlertsShown, SitePublisher};
->>>>>>> alerts
 use tokio::task::JoinSet;
 
 use crate::environment;
 use crate::exit::Interrupted;
 use crate::lineage_sink::Lineage;
-<<<<<<< HEAD
-use crate::notify::CommandNotifier;
 use crate::price_shelf::FolderShelf;
-=======
->>>>>>> alerts
 use crate::site_settings::SiteSettings;
 use crate::stop::Stop;
 

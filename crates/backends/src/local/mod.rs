@@ -12,11 +12,8 @@
 //! Writes go through one thread, which takes whatever waits into one transaction and answers all of it after one
 //! sync: durable before it is acknowledged, without a sync for each record.
 
-<<<<<<< HEAD
-mod closes;
-=======
 mod alert_books;
->>>>>>> alerts
+mod closes;
 mod doctor;
 mod documents;
 mod folder;
