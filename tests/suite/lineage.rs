@@ -33,7 +33,7 @@ fn lines(bytes: &[u8]) -> Vec<Value> {
 }
 
 /// Files of a folder that hold a text.
-fn holding(folder: &Path, needle: &str) -> Vec<std::path::PathBuf> {
+pub(crate) fn holding(folder: &Path, needle: &str) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

@@ -10,6 +10,7 @@ mod kill;
 mod lineage;
 mod outside;
 mod own_jobs;
+mod prices;
 mod secrets;
 mod surfaces;
 mod watch;

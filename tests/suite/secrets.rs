@@ -200,7 +200,12 @@ struct Leaking(usize);
 
 #[async_trait]
 impl jobs::PriceGate for Leaking {
-    async fn open(&self, _as_of: chrono::NaiveDate, _attempt: u32) -> Result<(), JobError> {
+    async fn open(
+        &self,
+        _book: &book::Book,
+        _as_of: chrono::NaiveDate,
+        _attempt: u32,
+    ) -> Result<jobs::Fetched, JobError> {
         let (canary, _) = CANARIES[self.0];
         let mut error = JobError::new(ErrorCategory::Permanent, format!("the price source failed: {canary}"));
         error.chain = vec![format!("because of {canary}"), format!("{canary:?}")];

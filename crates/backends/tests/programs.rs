@@ -1,5 +1,7 @@
 //! Programs of jobs as processes: what they answer, how they end, and that nothing of them is left.
 
+#![allow(clippy::unwrap_used, reason = "all of this is tests; helpers of theirs may unwrap like they do")]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;

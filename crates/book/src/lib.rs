@@ -28,8 +28,8 @@ pub use prices::{PricePoint, Prices};
 pub use read::{Reading, read, read_folder};
 pub use schedule::{as_of_of_slot, is_due, next_due_slot, next_slot, slot_of};
 pub use settings::{
-    AddedJob, AlertSettings, CorrelationSettings, Detail, Factor, FactorSettings, GreekSettings, LineageSettings,
-    MarketRiskSettings, RateSettings, RetentionSettings, RunSettings, Scenario, ScheduleSettings, Settings, Shock,
-    SiteSettings, SnapshotSettings,
+    AddedJob, AlertSettings, AnswerForm, CorrelationSettings, Detail, Factor, FactorSettings, GreekSettings,
+    HttpPriceSettings, LineageSettings, MarketRiskSettings, RateSettings, RetentionSettings, RunSettings, Scenario,
+    ScheduleSettings, Settings, Shock, SiteSettings, SnapshotSettings,
 };
 pub use source::{BookError, BookSource, FolderSource, FolderStamp, MemorySource};

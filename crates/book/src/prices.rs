@@ -54,6 +54,19 @@ impl Prices {
         self.series.is_empty()
     }
 
+    /// Adds the closes of days that have none; those that are there stay.
+    pub fn add_missing(&mut self, symbol: &str, points: &[PricePoint]) {
+        let series = self.series.entry(symbol.to_owned()).or_default();
+        let missing: Vec<PricePoint> = points
+            .iter()
+            .filter(|point| series.binary_search_by(|held| held.date.cmp(&point.date)).is_err())
+            .copied()
+            .collect();
+        series.extend(missing);
+        series.sort_by_key(|point| point.date);
+        series.dedup_by_key(|point| point.date);
+    }
+
     /// The close of a symbol on a day.
     #[must_use]
     pub fn close_on(&self, symbol: &str, date: NaiveDate) -> Option<f64> {

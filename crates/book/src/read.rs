@@ -188,6 +188,8 @@ impl Reader<'_> {
             }
             (true, true) => self.pick("prices.csv", &price_files::COLUMNS).into_iter().collect(),
             (false, false) => parts,
+            // All of them come from outside.
+            (false, true) if settings.http_prices.is_some() => return Ok((Prices::default(), false)),
             (false, true) => {
                 let near = value::hint("prices.csv", self.names.iter().map(String::as_str));
                 let message = format!(

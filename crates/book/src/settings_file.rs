@@ -3,6 +3,7 @@
 
 mod added_jobs;
 mod alerts;
+mod http_prices;
 
 use std::collections::HashSet;
 use std::ops::{Range, RangeInclusive};
@@ -26,7 +27,7 @@ use crate::value;
 pub(crate) const FILE: &str = "nightbook.toml";
 
 /// All sections and their keys; `factors` has names of the user's own.
-const SECTIONS: [(&str, &[&str]); 15] = [
+const SECTIONS: [(&str, &[&str]); 16] = [
     ("site", &["title", "base_url", "detail", "portfolio_badges"]),
     ("schedule", &["name", "cron", "timezone", "calendar", "grace_minutes", "catch_up"]),
     ("factors", &[]),
@@ -50,6 +51,24 @@ const SECTIONS: [(&str, &[&str]); 15] = [
     ("market_risk", &["moves"]),
     ("scenarios", &["id", "name", "category", "severity", "shocks"]),
     ("retention", &["records_days", "results_days"]),
+    (
+        "prices",
+        &[
+            "source",
+            "url",
+            "header",
+            "key_env",
+            "format",
+            "rows",
+            "date",
+            "close",
+            "symbol",
+            "batch_size",
+            "requests_per_minute",
+            "timeout_seconds",
+            "total_seconds",
+        ],
+    ),
     (
         "alerts",
         &[
@@ -251,6 +270,10 @@ impl Walk<'_> {
                 self.error(&span, format!("`{key}` is {}; it must be a table: [{key}]", kind(value.get_ref())));
                 continue;
             };
+            if *section == "prices" {
+                self.http_prices(table, settings);
+                continue;
+            }
             if *section == "factors" {
                 self.factors(table, &span, settings, &mut wrote);
                 continue;

@@ -1,9 +1,10 @@
 //! Where the inputs of a run come from: a book, or the pinned inputs of the run that is repeated.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use book::Book;
+use book::{Book, PricePoint};
 use chrono::NaiveDate;
 use domain::ids::{PortfolioId, RunId};
 use domain::ports::{Clock, Documents, PinnedInputs, Randomness, RunInputs, Sleeper};
@@ -17,14 +18,23 @@ use crate::job_list::{MARKET_DATA_UPDATE, job_list, job_name};
 use crate::runner::store_error;
 use crate::snapshot::{Snapshot, SnapshotError};
 
-/// The price source, as far as it can fail: it is asked once per attempt before the prices are pinned.
+/// What a price source adds to the prices of the book.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Fetched {
+    /// Closes by symbol, sorted by day; one of the book itself counts before one of these.
+    pub closes: BTreeMap<String, Vec<PricePoint>>,
+    /// What was done, in brief, for the record.
+    pub metadata: Map<String, Value>,
+}
+
+/// The price source: it is asked once per attempt before the prices are pinned.
 #[async_trait]
 pub trait PriceGate: Send + Sync {
-    /// Lets the run pass, or says why its prices are not to be had. `attempt` counts from 1.
+    /// Gives the closes that the book does not have, or says why they are not to be had. `attempt` counts from 1.
     ///
     /// # Errors
     /// Its category decides whether the source is asked again.
-    async fn open(&self, as_of: NaiveDate, attempt: u32) -> Result<(), JobError>;
+    async fn open(&self, book: &Book, as_of: NaiveDate, attempt: u32) -> Result<Fetched, JobError>;
 }
 
 /// A source that never fails: the prices of the book are there.
@@ -33,8 +43,8 @@ pub struct NoGate;
 
 #[async_trait]
 impl PriceGate for NoGate {
-    async fn open(&self, _as_of: NaiveDate, _attempt: u32) -> Result<(), JobError> {
-        Ok(())
+    async fn open(&self, _book: &Book, _as_of: NaiveDate, _attempt: u32) -> Result<Fetched, JobError> {
+        Ok(Fetched::default())
     }
 }
 
@@ -106,13 +116,16 @@ impl BookInputs {
         Self { book, clock, gate, sleeper, randomness }
     }
 
-    /// Asks the price source until it answers or the policy gives up; how often, and the last error.
-    async fn pass_gate(&self, as_of: NaiveDate, retry: &RetryPolicy) -> (u32, Option<JobError>) {
+    /// Asks the price source until it answers or the policy gives up; how often, and its answer or the last error.
+    async fn pass_gate(&self, as_of: NaiveDate, retry: &RetryPolicy) -> (u32, Result<Fetched, JobError>) {
         let mut attempt = 1;
         loop {
-            let Err(error) = self.gate.open(as_of, attempt).await else { return (attempt, None) };
+            let error = match self.gate.open(&self.book, as_of, attempt).await {
+                Ok(fetched) => return (attempt, Ok(fetched)),
+                Err(error) => error,
+            };
             let Some(wait) = retry.wait_after(error.category, attempt, self.randomness.jitter()) else {
-                return (attempt, Some(error));
+                return (attempt, Err(error));
             };
             let recorded = error.recorded(&job_name(MARKET_DATA_UPDATE), &[]);
             tracing::warn!(
@@ -137,10 +150,18 @@ impl RunInputs for BookInputs {
         let run = &self.book.settings.run;
         let retry = RetryPolicy { attempts: run.retries.max(1), backoff_seconds: run.backoff_seconds };
         let started_at = self.clock.now();
-        let (attempts, error) = self.pass_gate(as_of, &retry).await;
+        let (attempts, answer) = self.pass_gate(as_of, &retry).await;
+        let (fetched, error) = match answer {
+            Ok(fetched) => (fetched, None),
+            Err(error) => (Fetched::default(), Some(error)),
+        };
 
-        let (book, filter) = (Arc::clone(&self.book), filter.to_vec());
+        let (mut book, filter, closes) = (Arc::clone(&self.book), filter.to_vec(), fetched.closes);
         let pinning = tokio::task::spawn_blocking(move || {
+            if !closes.is_empty() {
+                let book = Arc::make_mut(&mut book);
+                closes.iter().for_each(|(symbol, points)| book.prices.add_missing(symbol, points));
+            }
             let snapshot = Snapshot::of(&book, as_of, &filter);
             snapshot.encode().map(|bytes| (snapshot, bytes))
         });
@@ -150,7 +171,7 @@ impl RunInputs for BookInputs {
             started_at,
             completed_at: self.clock.now(),
             error: error.map(|error| error.recorded(&job_name(MARKET_DATA_UPDATE), &[])),
-            metadata: metadata(&snapshot, bytes.len()),
+            metadata: metadata(&snapshot, bytes.len()).into_iter().chain(fetched.metadata).collect(),
             quality: None,
         };
         Ok(PinnedInputs {

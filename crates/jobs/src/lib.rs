@@ -15,7 +15,7 @@ pub mod runner;
 pub mod shared;
 pub mod snapshot;
 
-pub use inputs::{BookInputs, NoGate, PriceGate, SnapshotInputs};
+pub use inputs::{BookInputs, Fetched, NoGate, PriceGate, SnapshotInputs};
 pub use job_list::job_list;
 pub use results::expand;
 pub use runner::Runner;

@@ -284,7 +284,8 @@ fn masked(issue: &book::Issue) -> String {
 }
 
 /// Sessions that the longest window needs, one more for the first return, and enough for prices of earlier sessions.
-fn sessions_needed(settings: &Settings) -> usize {
+#[must_use]
+pub fn sessions_needed(settings: &Settings) -> usize {
     let longest = settings.factor_analysis.window.max(settings.correlations.window).max(settings.snapshot.risk_window);
     longest.max(settings.run.price_max_age_sessions) as usize + 1
 }

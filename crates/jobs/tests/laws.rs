@@ -15,7 +15,7 @@ use domain::job_context::JobContext;
 use domain::ports::{JobRunner, RunInputs};
 use domain::record::JobError;
 use domain::words::ErrorCategory;
-use jobs::{PriceGate, Runner, Snapshot, SnapshotInputs};
+use jobs::{Fetched, PriceGate, Runner, Snapshot, SnapshotInputs};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -89,8 +89,8 @@ struct Failing(u32, ErrorCategory);
 
 #[async_trait]
 impl PriceGate for Failing {
-    async fn open(&self, _as_of: NaiveDate, attempt: u32) -> Result<(), JobError> {
-        if attempt <= self.0 { Err(JobError::new(self.1, "the source did not answer")) } else { Ok(()) }
+    async fn open(&self, _book: &Book, _as_of: NaiveDate, attempt: u32) -> Result<Fetched, JobError> {
+        if attempt <= self.0 { Err(JobError::new(self.1, "the source did not answer")) } else { Ok(Fetched::default()) }
     }
 }
 

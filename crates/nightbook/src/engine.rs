@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use async_trait::async_trait;
-use backends::local::{FolderSite, LocalQueue, LocalStore, Message};
+use backends::local::{FolderSite, LocalCloses, LocalQueue, LocalStore, Message};
 use backends::system::{SystemClock, SystemRandomness, TokioSleeper};
+use book::Book;
 use chrono::{DateTime, Utc};
 use domain::alerting::Alerting;
 use domain::close_run::{Closed, close_run};
@@ -22,12 +23,15 @@ use domain::run::Run;
 use domain::start_run::{StartRun, Started, start_run};
 use domain::summary::RunSummary;
 use domain::watch::mend;
-use jobs::Runner;
+use jobs::{NoGate, PriceGate, Runner};
+use prices::HttpPrices;
 use site::{AlertsShown, SitePublisher};
 use tokio::task::JoinSet;
 
+use crate::environment;
 use crate::exit::Interrupted;
 use crate::lineage_sink::Lineage;
+use crate::price_shelf::FolderShelf;
 use crate::site_settings::SiteSettings;
 use crate::stop::Stop;
 
@@ -147,6 +151,15 @@ impl Engine {
         }
     }
 
+    /// Where the prices of a run come from: the files of the book, and what they lack from outside if the book says so.
+    pub(crate) fn prices(&self, book: &Book) -> Arc<dyn PriceGate> {
+        let Some(http) = &book.settings.http_prices else { return Arc::new(NoGate) };
+        let shelf = Arc::new(FolderShelf(LocalCloses::new(self.store.folder())));
+        let (clock, randomness) = (Arc::clone(&self.ports.clock), Arc::clone(&self.ports.randomness));
+        let key = http.key_env.as_deref().and_then(environment::named);
+        Arc::new(HttpPrices::new(http.clone(), key, shelf, clock, randomness))
+    }
+
     /// The folder of the site.
     pub(crate) fn site_folder(&self) -> PathBuf {
         self.site.root().to_path_buf()
@@ -174,7 +187,17 @@ impl Engine {
     /// # Errors
     /// The inputs, the store, or an interruption.
     pub(crate) async fn run(&self, start: &StartRun, inputs: &dyn RunInputs) -> anyhow::Result<RunSummary> {
-        let started = start_run(&self.ports, start, inputs).await.map_err(|error| match error {
+        let mut stop = self.stop.clone();
+        let started = tokio::select! {
+            biased;
+            started = start_run(&self.ports, start, inputs) => started,
+            // Prices from outside may take their time.
+            () = stop.stopped() => {
+                let text = format!("interrupted while run {} was being started: the same command starts it again", start.id);
+                return Err(Interrupted(text).into());
+            }
+        };
+        let started = started.map_err(|error| match error {
             domain::start_run::StartError::Inputs(inputs) => anyhow::Error::new(crate::exit::BadInput(inputs.message)),
             other => anyhow::Error::new(other),
         })?;

@@ -25,3 +25,9 @@ impl Environment {
         }
     }
 }
+
+/// The variable that the settings name, for example one that holds a key; none where it is not set or empty.
+#[allow(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+pub(crate) fn named(variable: &str) -> Option<String> {
+    std::env::var(variable).ok().filter(|value| !value.is_empty())
+}

@@ -9,13 +9,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use backends::local::LocalStore;
+use backends::system::TokioSleeper;
 use book::LineageSettings;
 use domain::ids::RunId;
-use domain::ports::RunStore as _;
+use domain::ports::{RunStore as _, Sleeper as _};
 use domain::redact::redact_line;
 use lineage::RunEvent;
 
 use crate::commands::show::all_records;
+use crate::environment;
 
 /// Tries of one event, and the pause before the second; it doubles.
 const TRIES: u32 = 3;
@@ -85,7 +87,7 @@ impl Lineage {
         let Some(url) = &self.settings.url else { return Ok(()) };
         let key = match &self.settings.key_env {
             Some(name) => {
-                Some(std::env::var(name).with_context(|| format!("the environment variable {name} is not set"))?)
+                Some(environment::named(name).with_context(|| format!("the environment variable {name} is not set"))?)
             }
             None => None,
         };
@@ -121,7 +123,8 @@ fn post_one(agent: &ureq::Agent, url: &str, key: Option<&str>, body: &[u8], unti
         if refused || attempt == TRIES || Instant::now() + pause > until {
             return Err(error);
         }
-        std::thread::sleep(pause);
+        // On a thread for what blocks.
+        tokio::runtime::Handle::current().block_on(TokioSleeper.sleep(pause));
         attempt += 1;
     }
 }

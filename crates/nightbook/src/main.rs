@@ -9,6 +9,7 @@ mod lineage_sink;
 mod log_lines;
 mod logging;
 mod output;
+mod price_shelf;
 mod progress;
 mod reading;
 mod sample;

@@ -16,7 +16,7 @@ use domain::ports::{RunQuery, RunStore as _};
 use domain::run::{Run, RunPhase};
 use domain::start_run::StartRun;
 use domain::watch::{mend, watch};
-use jobs::{NoGate, SnapshotInputs};
+use jobs::SnapshotInputs;
 
 use crate::commands::run::{one, read_usable};
 use crate::engine::Engine;
@@ -101,7 +101,7 @@ impl Scheduler {
                     passed.extend(missed);
                     Ok(())
                 }
-                Ok(Due::Run(start)) => one(engine, &self.book, &start, Arc::new(NoGate)).await.map(|_| ()),
+                Ok(Due::Run(start)) => one(engine, &self.book, &start, engine.prices(&self.book)).await.map(|_| ()),
                 Err(error) => Err(error),
             };
             if outcome.is_err() {
@@ -197,7 +197,7 @@ impl Scheduler {
             // A run that waits for its planner waits for a book that can be read.
             tracing::debug!(batch_run_id = %open.batch_run_id, error, "a run waits for a book that can be read");
         } else {
-            one(engine, &self.book, &start, Arc::new(NoGate)).await?;
+            one(engine, &self.book, &start, engine.prices(&self.book)).await?;
         }
         Ok(())
     }

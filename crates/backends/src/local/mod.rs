@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! records.sqlite     runs, work items, job records, folds, summaries (the tables tell of themselves: `.schema`)
+//! prices.sqlite      closes that were fetched from outside the book, if any
 //! results/<run>.pack full results of the portfolios of a run, compressed, one after the other
 //! snapshots/<sha>    pinned inputs, by the hash of their content, compressed
 //! site/              the site
@@ -12,6 +13,7 @@
 //! sync: durable before it is acknowledged, without a sync for each record.
 
 mod alert_books;
+mod closes;
 mod doctor;
 mod documents;
 mod folder;
@@ -23,6 +25,7 @@ mod schema;
 mod upkeep;
 mod writer;
 
+pub use closes::{AskedSpans, Closes, LocalCloses};
 pub use doctor::DoctorReport;
 pub use folder::FolderSite;
 pub use open::{LocalStore, OpenError};

@@ -133,6 +133,15 @@ pub(crate) fn apply_run_in(
                     is_delivered(&next, load_alert(connection, id)?),
                     status_before_summary(&next).as_str(),
                 ])?;
+            if next.started_at != run.started_at {
+                // A slot that was missed is run late: what is asked by the start of the run goes by the new one.
+                for update in [
+                    "UPDATE job_records SET run_started_at = ?2 WHERE batch_run_id = ?1",
+                    "UPDATE work_items SET started_at = ?2 WHERE batch_run_id = ?1",
+                ] {
+                    connection.prepare_cached(update)?.execute(params![id.to_string(), time_text(next.started_at)])?;
+                }
+            }
             Ok(Change::Applied(next))
         }
     }

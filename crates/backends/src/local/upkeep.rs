@@ -8,6 +8,7 @@ use domain::ids::ContentHash;
 use domain::ports::{RunQuery, RunStore as _, StoreError};
 use rusqlite::params;
 
+use super::closes::LocalCloses;
 use super::open::LocalStore;
 use super::runs::{time_text, void_leases_in};
 use super::writer::OpError;
@@ -58,6 +59,7 @@ impl LocalStore {
             backup.run_to_completion(1_000, std::time::Duration::ZERO, None)?;
             Ok(())
         })?;
+        LocalCloses::new(self.folder()).backup(to).map_err(|error| error.told(doing))?;
         // After the records: a pack only grows and a snapshot never changes, so what the records name is there.
         for part in ["results", "snapshots", "site"] {
             copy_folder(&self.folder().join(part), &to.join(part)).map_err(told)?;

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use backends::system::SystemClock;
+use book::Book;
 use book::Calendar;
 use chrono::NaiveDate;
 use domain::ports::Clock as _;
 use domain::record::JobError;
 use domain::words::ErrorCategory;
-use jobs::PriceGate;
+use jobs::{Fetched, PriceGate};
 use serde_json::json;
 
 use crate::commands::init::write_files;
@@ -33,11 +34,11 @@ struct DownAtFirst(bool);
 
 #[async_trait]
 impl PriceGate for DownAtFirst {
-    async fn open(&self, _as_of: NaiveDate, attempt: u32) -> Result<(), JobError> {
+    async fn open(&self, _book: &Book, _as_of: NaiveDate, attempt: u32) -> Result<Fetched, JobError> {
         if self.0 && attempt == 1 {
             Err(JobError::new(ErrorCategory::Transient, "the price source did not answer within 10 s"))
         } else {
-            Ok(())
+            Ok(Fetched::default())
         }
     }
 }

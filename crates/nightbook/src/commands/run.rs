@@ -13,7 +13,7 @@ use domain::ports::{Clock as _, RunStore};
 use domain::start_run::StartRun;
 use domain::summary::RunSummary;
 use domain::words::RunStatus;
-use jobs::{BookInputs, NoGate, PriceGate};
+use jobs::{BookInputs, PriceGate};
 use serde_json::json;
 
 use crate::engine::Engine;
@@ -74,7 +74,7 @@ pub(crate) async fn run(asked: Asked, output: &Output, bars: &Bars, stop: Stop) 
     for date in &dates {
         let start = by_hand(&engine.store, &book, *date, &asked.portfolios, &asked.trigger, asked.again).await?;
         let bar = bars.of_run(&engine, *date, asked.portfolios.len().max(1), book.portfolios.len());
-        let summary = one(&engine, &book, &start, Arc::new(NoGate)).await;
+        let summary = one(&engine, &book, &start, engine.prices(&book)).await;
         bar.done();
         let summary = summary?;
         if !output.is_json() {
