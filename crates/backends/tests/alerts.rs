@@ -383,7 +383,7 @@ fn a_receiver_that_fails_for_an_hour_misses_nothing() {
     let shown = block_on(world.store.alert_book(&schedule())).unwrap().undelivered(world.clock.now());
     assert_eq!((shown.len(), shown[0].waiting, shown[0].given_up), (1, 1, 0));
     assert_eq!((shown[0].channel.as_str(), shown[0].error.as_str()), ("desk", "the desk is closed"));
-    world.watch_until(night(2) + TimeDelta::minutes(40));
+    world.watch_until(night(2) + TimeDelta::minutes(50));
     world.run(night(2) + TimeDelta::minutes(40), vec![]);
     world.watch_until(night(2) + TimeDelta::hours(4));
     assert_eq!(world.kinds(0), [AlertKind::Open, AlertKind::Recovery]);
