@@ -13,7 +13,7 @@ use chrono::{DateTime, Datelike as _, NaiveDate, NaiveTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use domain::alert_message::{AlertKind, AlertMessage};
 use domain::alert_rules::{AlertRules, DeliveryMode, Mute, QuietHours, Severity};
-use domain::alerting::Alerting;
+use domain::alerting::{Alerting, take_over};
 use domain::ids::{CauseId, ChannelName, Fingerprint, JobName, Owner, PortfolioId, RunId, ScheduleName};
 use domain::ports::{
     AlertBooks as _, AlertChannel, ChannelError, Clock, Notifier as _, Randomness, RunStore as _, Sleeper,
@@ -396,9 +396,9 @@ fn a_receiver_that_fails_for_an_hour_misses_nothing() {
         .filter(|(_, message)| message.kind == AlertKind::Open)
         .map(|(at, _)| (*at - night(2)).num_minutes())
         .collect();
-    assert_eq!(tries, [10, 11, 13, 17, 25, 41, 73], "the pauses double");
+    assert_eq!(tries, [10, 11, 13, 17, 25, 40, 55, 70], "the pauses double, up to a quarter of an hour");
     let attempts: Vec<u32> = world.got(0).iter().map(|message| message.attempt).collect();
-    assert_eq!(attempts, [7, 1]);
+    assert_eq!(attempts, [8, 1]);
     let book = block_on(world.store.alert_book(&schedule())).unwrap();
     assert_eq!(book.undelivered(world.clock.now()), [], "nothing is left to show");
 }
@@ -425,9 +425,8 @@ fn a_receiver_may_say_when_to_come_back_and_what_it_never_takes() {
     assert_eq!(book.undelivered(night(2) + TimeDelta::days(8)), []);
 }
 
-/// A sender that dies while it delivers.
-fn after_a_death(delivery: DeliveryMode) -> World {
-    let mut world = World::new(AlertRules { delivery, ..AlertRules::default() }).with_desk();
+/// A sender dies while it delivers to the first receiver.
+fn died_delivering(world: &mut World) -> RunSummary {
     let summary = world.summary(night(2), vec![factors()]);
     world.record(&summary, &[]);
     world.at(summary.closed_at.unwrap());
@@ -451,6 +450,13 @@ fn after_a_death(delivery: DeliveryMode) -> World {
     assert!(futures::FutureExt::now_or_never(&mut telling).is_none());
     drop(telling);
     assert_eq!(world.got(0).len(), 1);
+    summary
+}
+
+/// What becomes of it, as long as nobody knows of the death.
+fn after_a_death(delivery: DeliveryMode) -> World {
+    let mut world = World::new(AlertRules { delivery, ..AlertRules::default() }).with_desk();
+    let summary = died_delivering(&mut world);
     world.tell(&summary);
     world.watch_until(night(2) + TimeDelta::minutes(30));
     world
@@ -463,6 +469,28 @@ fn a_sender_that_dies_is_followed_by_another_with_the_same_id() {
     assert_eq!(got.len(), 2);
     assert_eq!(got[0].alert_id, got[1].alert_id);
     assert_eq!([got[0].attempt, got[1].attempt], [1, 2]);
+}
+
+/// A new process knows that whoever had a message in hand is dead, and that channels may be mended.
+#[test]
+fn a_new_process_takes_over_at_once() {
+    for (delivery, tries) in [(DeliveryMode::AtLeastOnce, 2), (DeliveryMode::AtMostOnce, 1)] {
+        let mut world = World::new(AlertRules { delivery, ..AlertRules::default() }).with_desk();
+        let summary = died_delivering(&mut world);
+        block_on(world.alerting().catch_up()).unwrap();
+        assert_eq!(world.got(0).len(), 1, "it is in hand still, for all that anybody knows");
+        block_on(take_over(&world.store, delivery, world.clock.now())).unwrap();
+        block_on(world.alerting().catch_up()).unwrap();
+        world.tell(&summary);
+        assert_eq!(world.got(0).len(), tries, "{delivery:?}");
+    }
+    let mut world = World::new(AlertRules::default()).with("desk", Severity::Info, Box::new(|_| Err(fail("closed"))));
+    world.run(night(2), vec![factors()]);
+    block_on(world.alerting().catch_up()).unwrap();
+    assert_eq!(world.receivers[0].tries.lock().unwrap().len(), 1);
+    block_on(take_over(&world.store, DeliveryMode::AtLeastOnce, world.clock.now())).unwrap();
+    block_on(world.alerting().catch_up()).unwrap();
+    assert_eq!(world.receivers[0].tries.lock().unwrap().len(), 2);
 }
 
 #[test]

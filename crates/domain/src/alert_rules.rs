@@ -259,7 +259,7 @@ pub enum ChannelKind {
         /// The topic.
         topic_arn: String,
     },
-    /// An event bus of Amazon EventBridge.
+    /// An event bus of Amazon `EventBridge`.
     #[serde(rename = "eventbridge")]
     EventBridge {
         /// The bus.

@@ -12,7 +12,7 @@ use backends::local::{FolderSite, LocalCloses, LocalQueue, LocalStore, Message};
 use backends::system::{SystemClock, SystemRandomness, TokioSleeper};
 use book::Book;
 use chrono::{DateTime, Utc};
-use domain::alerting::Alerting;
+use domain::alerting::{Alerting, take_over};
 use domain::close_run::{Closed, close_run};
 use domain::ids::{JobName, PortfolioId, RunId};
 use domain::job_context::JobContext;
@@ -84,7 +84,9 @@ impl Engine {
         let store = LocalStore::open(data)?;
         let settings = settings.with_redaction_key(data).context("cannot keep the key of the redacted site")?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        store.void_leases(clock.now()).await.context("cannot take over what a process that ended left in hand")?;
+        let taken_over = "cannot take over what a process that ended left in hand";
+        store.void_leases(clock.now()).await.context(taken_over)?;
+        take_over(&store, settings.rules().delivery, clock.now()).await.context(taken_over)?;
         let queue = Arc::new(LocalQueue::new());
         let cores =
             cores.or_else(|| std::thread::available_parallelism().ok().map(std::num::NonZero::get)).unwrap_or(1).max(1);

@@ -17,8 +17,10 @@ use domain::ports::{AlertChannel, ChannelError, Clock};
 
 pub use http::sign;
 
-/// The channel that these settings describe. One that cannot be used here is a channel too, whose deliveries fail and
-/// say why: what is wrong with it shows where failed deliveries show, and keeps no other from delivering.
+/// The channel that these settings describe.
+///
+/// One that cannot be used here is a channel too, whose deliveries fail and say why: what is wrong with it shows where
+/// failed deliveries show, and keeps no other from delivering.
 ///
 /// `environment` gives the value of an environment variable.
 #[must_use]
