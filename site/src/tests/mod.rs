@@ -42,7 +42,7 @@ fn options(redacted: bool) -> SiteOptions {
             name: "nightly".into(),
             cron: "30 18 * * 1-5".into(),
             timezone: "America/New_York".into(),
-            next_due: Some(slot(25)),
+            next_due: vec![slot(25), slot(26)],
             grace_seconds: 900,
         }),
         redaction_key: "k".into(),
@@ -190,6 +190,17 @@ fn a_slot_without_a_run_says_what_to_do_until_another_run_makes_up_for_it() {
     let mut some = entry(3, 24, &[Good]);
     some.run.filter = vec![sample::id_of(0)];
     assert_eq!(index_of(vec![missed(2, 24), some]).strip.bars.last().map(|bar| bar.class), Some("miss"));
+}
+
+#[test]
+fn a_run_by_hand_before_its_slot_leaves_the_next_night_due() {
+    let due = |entries| index_of(entries).due.map(|stamp| stamp.machine);
+    let text = |day| Some(views::Stamp::of(slot(day)).machine);
+    assert_eq!(due(vec![entry(1, 24, &[Good])]), text(25));
+    assert_eq!(due(vec![entry(1, 24, &[Good]), entry(2, 25, &[Good])]), text(26));
+    let mut some = entry(2, 25, &[Good]);
+    some.run.filter = vec![sample::id_of(0)];
+    assert_eq!(due(vec![entry(1, 24, &[Good]), some]), text(25), "a run of one portfolio is not the night");
 }
 
 #[test]
