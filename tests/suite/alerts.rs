@@ -211,9 +211,9 @@ fn a_program_that_is_killed_while_it_tells_tells_again_with_the_same_id() {
     }
     killed.0.kill().unwrap();
     killed.0.wait().unwrap();
-    std::fs::remove_file(&hang).unwrap();
-    // The command that was left behind ends now.
+    // The command that was left behind ends now, and the next one does not hang.
     std::fs::write(&fifo, "go\n").unwrap();
+    std::fs::remove_file(&hang).unwrap();
     run(&book, &data, "2026-11-24", &[]);
     let told = told(&file);
     assert_eq!(told.len(), 2, "{told:?}");
