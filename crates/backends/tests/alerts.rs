@@ -302,7 +302,7 @@ fn assert_schema(message: &AlertMessage) {
 
 #[test]
 fn what_people_are_told_word_by_word() {
-    let mut world = World::new(AlertRules { digest: false, ..AlertRules::default() }).with_desk();
+    let mut world = World::new(AlertRules { digest: Some(false), ..AlertRules::default() }).with_desk();
     world.run(night(2), vec![factors()]);
     world.run(night(3), vec![factors()]);
     world.run(night(4), vec![factors(), stress()]);
@@ -312,7 +312,7 @@ fn what_people_are_told_word_by_word() {
     world.record(&missed, &[]);
     world.tell(&missed);
     world.run(night(10), vec![]);
-    world.rules.digest = true;
+    world.rules.digest = None;
     let poor = QualitySummary { full: 5, limited: 14, failed: 1, ..QualitySummary::default() };
     let digest = RunSummary { data_quality: poor, ..world.summary(night(11), vec![]) };
     world.record(&digest, &[]);

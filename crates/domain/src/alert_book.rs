@@ -596,7 +596,7 @@ pub fn decide(
         .iter()
         .filter(|note| {
             let told = book.notes_told.get(&note.key);
-            rules.digest && told.is_none_or(|at| *at + TimeDelta::days(rules.digest_days.into()) <= now)
+            rules.digest != Some(false) && told.is_none_or(|at| *at + TimeDelta::days(rules.digest_days.into()) <= now)
         })
         .collect();
 

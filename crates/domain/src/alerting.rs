@@ -132,7 +132,7 @@ impl Alerting {
 
     /// What is worth knowing of a run beside its failures.
     async fn notes_of(&self, summary: &RunSummary) -> Result<Vec<Note>, StoreError> {
-        if !self.rules.digest || summary.status == RunStatus::Missed {
+        if self.rules.digest == Some(false) || summary.status == RunStatus::Missed {
             return Ok(Vec::new());
         }
         let mut past: BTreeMap<JobName, Vec<f64>> = BTreeMap::new();

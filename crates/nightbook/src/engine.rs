@@ -135,7 +135,7 @@ impl Engine {
         Alerting::new(
             &self.ports,
             Arc::new(self.store.clone()),
-            self.settings.rules().clone(),
+            self.settings.rules(),
             self.settings.channels(&self.ports.clock),
             self.settings.base(self.site_folder()),
         )
