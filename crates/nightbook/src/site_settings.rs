@@ -178,7 +178,7 @@ impl SiteSettings {
     }
 
     /// When people are told.
-    pub(crate) fn rules(&self) -> &AlertRules {
-        &self.settings.alerts.rules
+    pub(crate) fn rules(&self) -> AlertRules {
+        self.settings.alerts.rules_in_force()
     }
 }

@@ -166,6 +166,7 @@ impl Desk {
                 }),
                 retention_note: "Everything is kept.".into(),
                 cards: BTreeMap::new(),
+                mutes: Vec::new(),
                 portfolio_badges: false,
             },
         )
