@@ -2,9 +2,13 @@
 //!
 //! - `local` (feature `local`, the default): records in one `SQLite` file, results and inputs in files, the site in a
 //!   folder, messages in process. One writing process at a time holds the folder; any number may read beside it.
+//! - `aws` (feature `aws`, never on by default): messages by SQS, results, inputs and site in S3, alerts by SNS. The
+//!   records are not there yet.
 //! - [`memory`]: everything in memory, for tests; the plainest reading of the rules in `domain::conformance`.
 //! - [`system`]: the clock, waiting and chance of this machine.
 
+#[cfg(feature = "aws")]
+pub mod aws;
 #[cfg(feature = "local")]
 pub mod local;
 pub mod memory;
