@@ -489,7 +489,7 @@ impl Reader {
             .iter()
             .filter(|other| whole(other) == whole(head))
             .filter_map(|other| other.summary.wall_seconds)
-            .take(crate::baseline::LOOK_BACK)
+            .take(domain::baseline::LOOK_BACK)
             .collect();
         let before = before_of(&heads, head);
         let before = match before {

@@ -9,7 +9,6 @@
 //! redacted site, and control characters are made visible on any other.
 
 mod assets;
-mod baseline;
 mod chart;
 mod days;
 mod gather;
@@ -24,3 +23,4 @@ mod views;
 
 pub use options::{Card, ScheduleView, SiteOptions};
 pub use publisher::SitePublisher;
+pub use views::alerts::{AlertsShown, alerts_shown};

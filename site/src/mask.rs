@@ -40,7 +40,7 @@ const TRIGGERS: [&str; 5] = ["schedule", "manual", "cli", "rerun", "demo"];
 
 impl Mask {
     /// A text that may name a portfolio, a symbol or money.
-    fn text(&self, text: &str) -> String {
+    pub(crate) fn text(&self, text: &str) -> String {
         if self.redacted { WITHHELD.to_owned() } else { visible(text) }
     }
 

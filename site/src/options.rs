@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use domain::alert_rules::Mute;
 use domain::ids::PortfolioId;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,9 @@ pub struct SiteOptions {
     /// What the book says of portfolios beside their positions; those of which it says nothing may be left out.
     #[serde(default)]
     pub cards: BTreeMap<PortfolioId, Card>,
+    /// What the settings mute, as the index shows it.
+    #[serde(default)]
+    pub mutes: Vec<Mute>,
     /// Whether each portfolio has badges too: two more files for each, at each run.
     #[serde(default)]
     pub portfolio_badges: bool,

@@ -8,7 +8,7 @@ use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
 use domain::guards::{self, Guard};
 use domain::ids::{ContentHash, JobName, PortfolioId, RunId};
 use domain::ports::{
-    Clock, PublishError, Publisher, RunQuery, RunStore, SiteFile, SiteStore, StoreError, WriteIf, Written,
+    AlertBooks, Clock, PublishError, Publisher, RunQuery, RunStore, SiteFile, SiteStore, StoreError, WriteIf, Written,
 };
 use domain::run::{BUCKET_SIZE, PagesThere, Publication, RunEvent};
 use futures::StreamExt as _;
@@ -19,6 +19,7 @@ use crate::mask::Mask;
 use crate::options::SiteOptions;
 use crate::pages;
 use crate::views;
+use crate::views::alerts::{AlertsShown, AlertsView, alerts_shown};
 use crate::views::index::IndexInput;
 use crate::views::machine::{Badge, JobsFile, PortfolioFile, StatusFile, summary_file};
 use crate::views::run::RunInput;
@@ -44,6 +45,7 @@ pub struct SitePublisher {
     clock: Arc<dyn Clock>,
     options: SiteOptions,
     ended: Arc<EndedItems>,
+    alerts: Option<Arc<dyn AlertBooks>>,
 }
 
 impl std::fmt::Debug for SitePublisher {
@@ -64,7 +66,22 @@ impl SitePublisher {
         clock: Arc<dyn Clock>,
         options: SiteOptions,
     ) -> Self {
-        Self { store, site, clock, options, ended: Arc::default() }
+        Self { store, site, clock, options, ended: Arc::default(), alerts: None }
+    }
+
+    /// As this, with what of the alerts could not be delivered or is muted on the index.
+    #[must_use]
+    pub fn with_alerts(self, books: Arc<dyn AlertBooks>) -> Self {
+        Self { alerts: Some(books), ..self }
+    }
+
+    async fn alerts(&self) -> Result<AlertsView, PublishError> {
+        let now = self.clock.now();
+        let shown = match &self.alerts {
+            Some(books) => alerts_shown(books.as_ref(), now).await?,
+            None => AlertsShown::default(),
+        };
+        Ok(AlertsView::of(&shown, &self.options.mutes, &self.mask(), now))
     }
 
     /// A reader that knows nothing yet: what it reads is at least as new as any page that was read before.
@@ -593,6 +610,7 @@ impl SitePublisher {
                 jobs: &overview.jobs,
                 past: &past,
                 cards: &reader.cards(),
+                alerts: self.alerts().await?,
             };
             let view = views::index::build(&input);
             let status = StatusFile::of(&input, &view);

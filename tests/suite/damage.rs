@@ -68,6 +68,7 @@ fn a_changed_letter_in_any_row_is_named() {
         ("job_runs", &["line", "as_of", "started_at"]),
         ("failures", &["message", "portfolios", "category", "fingerprint"]),
         ("results", &["content_hash"]),
+        ("alert_books", &["book", "schedule"]),
     ] {
         for column in columns {
             let copied = dir.path().join(format!("{table}-{column}"));

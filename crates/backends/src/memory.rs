@@ -8,11 +8,12 @@ use async_trait::async_trait;
 use chrono::{DateTime, SecondsFormat, Utc};
 use domain::alert::is_delivered;
 use domain::alert::{AlertEvent, AlertRefusal, AlertState};
+use domain::alert_book::AlertBook;
 use domain::fold::{Fold, FoldEntry};
-use domain::ids::{ContentHash, Fingerprint, JobName, PortfolioId, RunId};
+use domain::ids::{ContentHash, Fingerprint, JobName, PortfolioId, RunId, ScheduleName};
 use domain::ports::{
-    Cell, Change, Creation, Documents, FailureSighting, JobRun, PortfolioRun, RecordQuery, RunPage, RunQuery, RunStore,
-    SiteFile, SiteStore, StoreError, StoredRun, WriteIf, Written,
+    AlertBooks, Cell, Change, Creation, Documents, FailureSighting, JobRun, PortfolioRun, RecordQuery, RunPage,
+    RunQuery, RunStore, SiteFile, SiteStore, StoreError, StoredRun, WriteIf, Written,
 };
 use domain::record::JobRecord;
 use domain::run::{PlannedPortfolio, Run, RunEvent, RunPhase, RunRefusal};
@@ -37,6 +38,7 @@ struct State {
     full: BTreeSet<(RunId, u32)>,
     results: BTreeMap<(ItemKey, ContentHash), Vec<u8>>,
     snapshots: BTreeMap<ContentHash, Vec<u8>>,
+    alert_books: BTreeMap<ScheduleName, AlertBook>,
 }
 
 /// Newest first: by `scheduled_for`, then `started_at`, then id.
@@ -400,6 +402,29 @@ impl RunStore for MemoryStore {
             sightings.map(|sighting| (sighting.started_at, sighting.batch_run_id)).min()
         };
         Ok(causes.iter().filter_map(|cause| Some((cause.clone(), first(&cause)?.1))).collect())
+    }
+}
+
+#[async_trait]
+impl AlertBooks for MemoryStore {
+    async fn alert_book(&self, schedule: &ScheduleName) -> Result<AlertBook, StoreError> {
+        let stored = self.state().alert_books.get(schedule).cloned();
+        Ok(stored.unwrap_or_else(|| AlertBook::empty(schedule.clone())))
+    }
+
+    async fn put_alert_book(&self, book: &AlertBook) -> Result<bool, StoreError> {
+        let mut state = self.state();
+        let version = state.alert_books.get(&book.schedule).map_or(0, |stored| stored.version);
+        if version != book.version {
+            return Ok(false);
+        }
+        let next = AlertBook { version: version + 1, ..book.clone() };
+        state.alert_books.insert(book.schedule.clone(), next);
+        Ok(true)
+    }
+
+    async fn alert_schedules(&self) -> Result<Vec<ScheduleName>, StoreError> {
+        Ok(self.state().alert_books.keys().cloned().collect())
     }
 }
 

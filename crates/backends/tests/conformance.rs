@@ -5,8 +5,8 @@
 
 use std::future::Future;
 
-use domain::ports::{Documents, RunStore, SiteStore};
-use domain::{conformance, document_rules, site_rules, store_rules};
+use domain::ports::{AlertBooks, Documents, RunStore, SiteStore};
+use domain::{alert_book_rules, conformance, document_rules, site_rules, store_rules};
 
 fn wait<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
@@ -51,6 +51,13 @@ suite!(
     }
 );
 suite!(
+    memory_alert_books,
+    alert_book_rules,
+    fn on(rule: impl FnOnce(&dyn AlertBooks)) {
+        rule(&backends::memory::MemoryStore::default());
+    }
+);
+suite!(
     memory_documents,
     document_rules,
     fn on(rule: impl FnOnce(&dyn Documents)) {
@@ -70,6 +77,15 @@ suite!(
     local_store,
     store_rules,
     fn on(rule: impl FnOnce(&dyn RunStore)) {
+        let folder = tempfile::tempdir().unwrap();
+        rule(&backends::local::LocalStore::open(folder.path()).unwrap());
+    }
+);
+#[cfg(feature = "local")]
+suite!(
+    local_alert_books,
+    alert_book_rules,
+    fn on(rule: impl FnOnce(&dyn AlertBooks)) {
         let folder = tempfile::tempdir().unwrap();
         rule(&backends::local::LocalStore::open(folder.path()).unwrap());
     }

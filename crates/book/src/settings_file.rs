@@ -2,6 +2,7 @@
 //! place in the file.
 
 mod added_jobs;
+mod alerts;
 mod http_prices;
 
 use std::collections::HashSet;
@@ -50,7 +51,6 @@ const SECTIONS: [(&str, &[&str]); 16] = [
     ("market_risk", &["moves"]),
     ("scenarios", &["id", "name", "category", "severity", "shocks"]),
     ("retention", &["records_days", "results_days"]),
-    ("alerts", &["command"]),
     (
         "prices",
         &[
@@ -67,6 +67,23 @@ const SECTIONS: [(&str, &[&str]); 16] = [
             "requests_per_minute",
             "timeout_seconds",
             "total_seconds",
+        ],
+    ),
+    (
+        "alerts",
+        &[
+            "command",
+            "wait_runs",
+            "min_portfolios",
+            "digest",
+            "digest_days",
+            "quality_share",
+            "pace_seconds",
+            "overdue_minutes",
+            "quiet_hours",
+            "delivery",
+            "mute",
+            "channel",
         ],
     ),
     ("lineage", &["namespace", "file", "url", "key_env"]),
@@ -99,7 +116,8 @@ pub(crate) fn read(content: &[u8], errors: &mut Findings, warnings: &mut Finding
     let mut keys = Vec::new();
     key_starts(root.get_ref(), "", &mut keys);
     keys.sort_by_key(|(start, _)| *start);
-    let mut walk = Walk { text, line_starts, keys, errors, warnings, broken_lines: HashSet::new() };
+    let mut walk =
+        Walk { text, line_starts, keys, errors, warnings, broken_lines: HashSet::new(), quiet_zone_open: false };
     for error in &syntax {
         let span = error.span().unwrap_or(0..0);
         let (line, column) = walk.place(span.start);
@@ -123,6 +141,8 @@ struct Walk<'w> {
     warnings: &'w mut Findings,
     /// Lines that are no TOML: what the recovery makes of them is not reported as well.
     broken_lines: HashSet<u64>,
+    /// Whether the quiet hours are by the clock of the schedule, wherever that stands in the file.
+    quiet_zone_open: bool,
 }
 
 /// Where the keys of a table begin, and the path of each, for example `schedule.cron`.
@@ -266,6 +286,7 @@ impl Walk<'_> {
                 }
             }
         }
+        self.alerts_together(settings);
         // Last: what a job may need depends on the list in [run].
         if let Some(value) = added {
             self.added_jobs(value, settings);
@@ -405,7 +426,7 @@ impl Walk<'_> {
             ("market_risk", "moves") => self.moves(value, s),
             ("retention", "records_days") => self.whole(key, value, 1..=36_500, &mut s.retention.records_days),
             ("retention", "results_days") => self.whole(key, value, 1..=36_500, &mut s.retention.results_days),
-            ("alerts", "command") => self.command(value, s),
+            ("alerts", _) => self.alert_setting(key, value, s),
             ("lineage", _) => self.lineage(key, value, &mut s.lineage),
             _ => {}
         }
@@ -578,30 +599,6 @@ impl Walk<'_> {
             self.error(&value.span(), wanted);
         } else {
             settings.market_risk.moves = moves;
-        }
-    }
-
-    fn command(&mut self, value: &Value<'_>, settings: &mut Settings) {
-        let wanted = "`command` must be a command line for the shell, or a list of a program and its arguments, each a text without NUL";
-        let fits = |text: &str| !text.contains('\0') && text.len() <= 4_096;
-        match value.get_ref() {
-            DeValue::String(line) if !line.trim().is_empty() && fits(line) => {
-                let words = ["sh", "-c", line.trim()];
-                settings.alerts.command = Some(words.map(str::to_owned).to_vec());
-            }
-            DeValue::Array(list) if !list.is_empty() => {
-                let mut words = Vec::new();
-                for item in list {
-                    match item.get_ref() {
-                        DeValue::String(word) if fits(word) && (!words.is_empty() || !word.is_empty()) => {
-                            words.push(word.to_string());
-                        }
-                        _ => self.error(&item.span(), wanted),
-                    }
-                }
-                settings.alerts.command = Some(words);
-            }
-            _ => self.error(&value.span(), wanted),
         }
     }
 
@@ -917,6 +914,54 @@ mod tests {
             results_days = 10
             [alerts]
             command = ["mail", "-s", "Nightbook"]
+            wait_runs = 2
+            min_portfolios = 3
+            digest = false
+            digest_days = 14
+            quality_share = 0.25
+            pace_seconds = 1.5
+            overdue_minutes = 0
+            quiet_hours = { from = "22:00", to = "07:30" }
+            delivery = "at_most_once"
+            [[alerts.mute]]
+            fingerprint = "0123456789abcdef"
+            until = 2026-12-24
+            reason = "the vendor mends it"
+            [[alerts.mute]]
+            portfolio = "alpha"
+            until = 2026-12-24T18:00:00+01:00
+            reason = "being wound up"
+            [[alerts.channel]]
+            name = "desk"
+            type = "slack"
+            url_env = "DESK_WEBHOOK"
+            min_severity = "warning"
+            [[alerts.channel]]
+            name = "hook"
+            type = "webhook"
+            url = "https://hooks.example/night"
+            secret_env = "HOOK_SECRET"
+            [[alerts.channel]]
+            name = "mail"
+            type = "email"
+            host = "mail.example"
+            username = "batch"
+            password_env = "MAIL_PASSWORD"
+            from = "Nightbook <night@example.com>"
+            to = ["ops@example.com"]
+            [[alerts.channel]]
+            name = "pager"
+            type = "command"
+            command = ["page"]
+            timeout_seconds = 5
+            [[alerts.channel]]
+            name = "topic"
+            type = "sns"
+            topic_arn = "arn:aws:sns:eu-central-1:123456789012:night"
+            [[alerts.channel]]
+            name = "bus"
+            type = "eventbridge"
+            bus = "default"
             [[scenarios]]
             id = "crash"
             name = "Crash"
@@ -936,6 +981,10 @@ mod tests {
         assert_eq!(settings.run.concurrency, Some(4));
         assert_eq!(settings.market_risk.moves, [-0.3, 0.3]);
         assert_eq!(settings.alerts.command.as_deref().map(<[_]>::len), Some(3));
+        assert_eq!(settings.alerts.all_channels().len(), 7);
+        assert_eq!(settings.alerts.rules.quiet_hours.unwrap().timezone, Tz::Europe__Berlin);
+        let untils: Vec<String> = settings.alerts.rules.mutes.iter().map(|mute| mute.until.to_rfc3339()).collect();
+        assert_eq!(untils, ["2026-12-25T00:00:00+00:00", "2026-12-24T17:00:00+00:00"]);
         // A setting that is read is one that can be written and read again.
         let text = toml::to_string(&settings).unwrap();
         assert_eq!(toml::from_str::<Settings>(&text).unwrap(), settings);

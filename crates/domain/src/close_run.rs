@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::{Either, select};
 
-use crate::alert::{AlertAbout, AlertEvent, RunAlert};
+use crate::alert::{AlertAbout, AlertEvent};
 use crate::guards::{self, Guard};
 use crate::ids::{Fingerprint, RunId};
 use crate::ports::{Change, Creation, Notifier, Ports, PublishError, Publisher, StoreError};
@@ -208,7 +208,7 @@ pub enum Told {
     NotDelivered,
 }
 
-/// Tells people about a run that did not go well, once.
+/// Tells people what there is to tell of a run that has ended, once.
 ///
 /// # Errors
 /// The store. A failed delivery is logged, and the alert stays open for the next try.
@@ -223,10 +223,8 @@ pub async fn tell(ports: &Ports, notifier: &dyn Notifier, summary: &RunSummary) 
     {
         return Ok(Told::Elsewhere);
     }
-    if let Some(alert) = RunAlert::of(summary, &notifier.site_base())
-        && let Err(error) = notifier.notify(&alert).await
-    {
-        tracing::error!(batch_run_id = %id, alert_id = %alert.alert_id, error = %redact(&error.message), event = "alert.failed", "the alert of a run could not be delivered and stays open");
+    if let Err(error) = notifier.tell(summary).await {
+        tracing::error!(batch_run_id = %id, alert_id = %format!("{id}/{}", about.as_str()), error = %redact(&error.message), event = "alert.failed", "the alert of a run could not be delivered and stays open");
         ports.store.apply_alert(id, &AlertEvent::GiveBack { owner }).await?;
         return Ok(Told::NotDelivered);
     }

@@ -124,6 +124,50 @@ text_id!(
 );
 
 text_id!(
+    /// Why a run did not go well: the fingerprint of an error, or the name of what is no error of a job.
+    CauseId,
+    "cause",
+    "a fingerprint of 16 hexadecimal digits, or one of missing_records, no_portfolios, missed_run, overdue_run, other",
+    |text| Fingerprint::new(text).is_ok() || CauseId::NAMED.contains(&text)
+);
+
+impl CauseId {
+    /// Jobs without a record: their work item was lost, timed out or given up.
+    pub const MISSING: &'static str = "missing_records";
+    /// There was no portfolio to process.
+    pub const NO_PORTFOLIOS: &'static str = "no_portfolios";
+    /// The slot passed without a run.
+    pub const MISSED: &'static str = "missed_run";
+    /// The run goes on for longer than it may.
+    pub const OVERDUE: &'static str = "overdue_run";
+    /// Whatever else kept a run from going well.
+    pub const OTHER: &'static str = "other";
+
+    const NAMED: [&'static str; 5] = [Self::MISSING, Self::NO_PORTFOLIOS, Self::MISSED, Self::OVERDUE, Self::OTHER];
+
+    /// One of the named causes.
+    #[must_use]
+    pub fn named(name: &'static str) -> Self {
+        debug_assert!(Self::NAMED.contains(&name), "{name} is no named cause");
+        Self(name.to_owned())
+    }
+}
+
+impl From<&Fingerprint> for CauseId {
+    fn from(fingerprint: &Fingerprint) -> Self {
+        Self(fingerprint.0.clone())
+    }
+}
+
+text_id!(
+    /// The name of a channel through which people are told. Safe in a log, a key and a command line.
+    ChannelName,
+    "channel name",
+    "1 to 64 characters of A-Z a-z 0-9 . _ -, not starting with a dot",
+    |text| (1..=64).contains(&text.len()) && !text.starts_with('.') && text.bytes().all(is_id_char)
+);
+
+text_id!(
     /// SHA-256 of some content, as 64 hexadecimal digits.
     ContentHash,
     "content hash",

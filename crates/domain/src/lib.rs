@@ -18,6 +18,11 @@
 //! implementation of the store must obey.
 
 pub mod alert;
+pub mod alert_book;
+pub mod alert_message;
+pub mod alert_rules;
+pub mod alerting;
+pub mod baseline;
 pub mod close_run;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -26,6 +31,7 @@ pub mod fold;
 pub mod guards;
 pub mod identity;
 pub mod ids;
+pub mod incident;
 pub mod job;
 pub mod job_context;
 pub mod job_program;

@@ -6,6 +6,7 @@ use crate::close_run::{Told, publish, tell};
 use crate::guards::{self, Guard};
 use crate::ids::RunId;
 use crate::ports::{Change, Creation, Notifier, Ports, Publisher, StoreError, StoredRun, WorkMessage};
+use crate::redact::redact;
 use crate::run::{PagesThere, Publication, Run, RunPhase};
 use crate::start_run::StartRun;
 use crate::summary::{RunSummary, summarise};
@@ -339,6 +340,9 @@ pub async fn deliver(
         if delivered.not_told == MOST_FAILED_ALERTS {
             break;
         }
+    }
+    if let Err(error) = notifier.catch_up().await {
+        tracing::error!(error = %redact(&error.message), event = "alert.failed", "what is due of the alerts could not be told; the next round tries again");
     }
     first_error.map_or(Ok(delivered), Err)
 }

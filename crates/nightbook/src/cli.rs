@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use chrono::NaiveDate;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use domain::ids::{JobName, PortfolioId, RunId};
+use domain::ids::{CauseId, ChannelName, JobName, PortfolioId, RunId};
 use domain::words::{JobType, RunStatus};
 
 /// Nightbook runs the nightly risk batch of many portfolios, keeps every job of every run on record, and publishes a
@@ -204,6 +204,11 @@ pub(crate) enum Command {
         #[arg(long, value_enum, default_value_t = ExportFormat::Jsonl)]
         format: ExportFormat,
     },
+    /// Who is told about runs, and of what: try a channel, list what is open, mute it for a while.
+    Alert {
+        #[command(subcommand)]
+        command: AlertCommand,
+    },
     /// Copy the whole data folder while it is in use.
     Backup {
         /// Folder that does not exist yet.
@@ -215,6 +220,43 @@ pub(crate) enum Command {
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
+    },
+}
+
+/// What can be done about alerts.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AlertCommand {
+    /// Send a test message through a channel, and say whether it got through.
+    Test {
+        /// The channel, as `nightbook.toml` calls it; the one of `command` in [alerts] is called command.
+        channel: ChannelName,
+        #[command(flatten)]
+        data: DataDir,
+        /// Take the channels from this book; default: those of the book that was run last.
+        #[arg(long, value_name = "DIR")]
+        book: Option<PathBuf>,
+    },
+    /// What is open: incidents, mutes, and messages that could not be delivered.
+    List {
+        #[command(flatten)]
+        data: DataDir,
+    },
+    /// Tell nobody of a cause, or of a portfolio, for a while. The site shows it.
+    Mute {
+        /// The cause, as `alert list` and `failures` print it; leave it out with --portfolio.
+        #[arg(required_unless_present = "portfolio", conflicts_with = "portfolio")]
+        fingerprint: Option<CauseId>,
+        /// All causes of this portfolio instead.
+        #[arg(long, value_name = "ID")]
+        portfolio: Option<PortfolioId>,
+        /// The last day of the mute, in UTC.
+        #[arg(long, value_name = "DATE")]
+        until: NaiveDate,
+        /// Why, for those who read it on the site.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        #[command(flatten)]
+        data: DataDir,
     },
 }
 

@@ -12,10 +12,11 @@ use backends::local::{FolderSite, LocalCloses, LocalQueue, LocalStore, Message};
 use backends::system::{SystemClock, SystemRandomness, TokioSleeper};
 use book::Book;
 use chrono::{DateTime, Utc};
+use domain::alerting::Alerting;
 use domain::close_run::{Closed, close_run};
 use domain::ids::{JobName, PortfolioId, RunId};
 use domain::job_context::JobContext;
-use domain::ports::{Clock, JobRunner, PortfolioJobs, Ports, RunInputs, WorkMessage};
+use domain::ports::{Clock, JobRunner, Notifier as _, PortfolioJobs, Ports, RunInputs, WorkMessage};
 use domain::process_portfolio::{Handled, process_portfolio};
 use domain::record::{JobError, JobOutput};
 use domain::run::Run;
@@ -24,13 +25,12 @@ use domain::summary::RunSummary;
 use domain::watch::mend;
 use jobs::{NoGate, PriceGate, Runner};
 use prices::HttpPrices;
-use site::SitePublisher;
+use site::{AlertsShown, SitePublisher};
 use tokio::task::JoinSet;
 
 use crate::environment;
 use crate::exit::Interrupted;
 use crate::lineage_sink::Lineage;
-use crate::notify::CommandNotifier;
 use crate::price_shelf::FolderShelf;
 use crate::site_settings::SiteSettings;
 use crate::stop::Stop;
@@ -64,6 +64,8 @@ pub(crate) struct Engine {
     site: Arc<FolderSite>,
     settings: SiteSettings,
     lineage: Lineage,
+    /// What the index shows of the alerts.
+    alerts_shown: Mutex<AlertsShown>,
     cores: usize,
     stop: Stop,
 }
@@ -103,7 +105,8 @@ impl Engine {
             ended: AtomicU64::new(0),
         });
         let lineage = Lineage::new(settings.lineage().clone(), data);
-        Ok(Self { ports, store, queue, runner, site, settings, lineage, cores, stop })
+        let alerts_shown = Mutex::new(site::alerts_shown(&store, ports.clock.now()).await?);
+        Ok(Self { ports, store, queue, runner, site, settings, lineage, alerts_shown, cores, stop })
     }
 
     /// The publisher, with the time the next run is due as of now.
@@ -114,11 +117,38 @@ impl Engine {
             Arc::clone(&self.ports.clock),
             self.settings.options(self.ports.clock.now()),
         )
+        .with_alerts(Arc::new(self.store.clone()))
     }
 
-    /// Who is told about a run that did not go well.
-    pub(crate) fn notifier(&self) -> CommandNotifier {
-        self.settings.notifier(self.site_folder())
+    /// Who tells people about runs.
+    pub(crate) fn notifier(&self) -> Alerting {
+        Alerting::new(
+            &self.ports,
+            Arc::new(self.store.clone()),
+            self.settings.rules().clone(),
+            self.settings.channels(&self.ports.clock),
+            self.settings.base(self.site_folder()),
+        )
+    }
+
+    /// Shows on the index what has changed of the alerts: pages are written before anybody is told.
+    pub(crate) async fn show_alerts(&self) {
+        let refreshed = async {
+            let now = site::alerts_shown(&self.store, self.ports.clock.now()).await?;
+            let before = self.alerts_shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if now != before {
+                self.publisher().refresh_index().await?;
+                *self.alerts_shown.lock().unwrap_or_else(PoisonError::into_inner) = now;
+            }
+            anyhow::Ok(())
+        };
+        if let Err(error) = refreshed.await {
+            tracing::warn!(
+                error = format!("{error:#}"),
+                event = "publication.failed",
+                "the index could not be refreshed with what became of the alerts"
+            );
+        }
     }
 
     /// Where the prices of a run come from: the files of the book, and what they lack from outside if the book says so.
@@ -204,6 +234,9 @@ impl Engine {
                 biased;
                 () = stop.stopped() => return Err(self.wind_down(id, tasks).await),
                 _ = refresh.tick() => {
+                    if let Err(error) = self.notifier().catch_up().await {
+                        tracing::warn!(batch_run_id = %id, error = %error.message, event = "alert.failed", "what is due of the alerts could not be told; the next refresh tries again");
+                    }
                     // The index then shows progress and signs of life; a failure is mended by the next refresh.
                     if let Err(error) = self.publisher().refresh_index().await {
                         tracing::warn!(batch_run_id = %id, error = %error, event = "publication.failed", "the index could not be refreshed while the run goes on");
@@ -221,6 +254,7 @@ impl Engine {
                     }
                     Ok(Some(Message::Close(closing))) => {
                         let closed = close_run(&self.ports, &self.publisher(), &self.notifier(), closing).await?;
+                        self.show_alerts().await;
                         if let Closed::Closed(summary) = closed
                             && summary.batch_run_id == id
                         {

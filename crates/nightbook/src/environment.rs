@@ -9,6 +9,12 @@ pub(crate) struct Environment {
     pub(crate) production: bool,
 }
 
+/// The value of a variable that settings name, for example one that holds a secret.
+#[allow(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 impl Environment {
     /// Reads it.
     #[allow(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]

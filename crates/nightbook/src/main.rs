@@ -8,7 +8,6 @@ mod exit;
 mod lineage_sink;
 mod log_lines;
 mod logging;
-mod notify;
 mod output;
 mod price_shelf;
 mod progress;
@@ -115,6 +114,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             commands::publish::run(&data.data, rebuild, book.as_deref(), &output, stop).await
         }
         Command::Export { run, data, format } => commands::export::run(&data.data, &run, format).await,
+        Command::Alert { command } => commands::alert::run(command, &output, stop).await,
         Command::Backup { to, data } => commands::doctor::backup(&data.data, &to, &output).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "nightbook", &mut std::io::stdout());

@@ -611,6 +611,9 @@ mod tests {
         let defaults = book::Settings::default();
         // Those without a default show an example.
         assert!(shown.site.base_url.take().is_some() && shown.alerts.command.take().is_some());
+        assert_eq!(std::mem::take(&mut shown.alerts.channels).len(), 6);
+        assert_eq!(std::mem::take(&mut shown.alerts.rules.mutes).len(), 1);
+        assert!(shown.alerts.rules.quiet_hours.take().is_some());
         assert!(shown.run.concurrency.take().is_some());
         assert!(shown.http_prices.take().is_some());
         let lineage = &mut shown.lineage;

@@ -76,6 +76,7 @@ impl Scheduler {
         }
         let passed = keep(&mut first_error, self.run_due(engine).await)?.unwrap_or_default();
         let swept = watch(&engine.ports, &engine.publisher(), &engine.notifier(), &passed).await;
+        engine.show_alerts().await;
         let unplanned = keep(&mut first_error, swept.map_err(Into::into))?.unwrap_or_default().unplanned;
         for run in unplanned {
             if let Some(stored) = engine.store.run(run).await? {

@@ -3,17 +3,19 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use backends::local::LocalPrograms;
 use backends::system::SystemRandomness;
 use book::{Book, Detail, LineageSettings, Portfolio, Settings, next_due_slot};
 use chrono::{DateTime, Utc};
-use domain::ids::PortfolioId;
-use domain::ports::Randomness as _;
+use domain::alert_rules::AlertRules;
+use domain::ids::{PortfolioId, ScheduleName};
+use domain::ports::{AlertChannel, Clock, Randomness as _};
 use serde::{Deserialize, Serialize};
 use site::{Card, ScheduleView, SiteOptions};
 
-use crate::notify::CommandNotifier;
+use crate::environment;
 
 /// The file in the data folder.
 const FILE: &str = "site-settings.json";
@@ -149,15 +151,31 @@ impl SiteSettings {
                 "Records are kept for {} days, full results for {} days, summaries for ever.",
                 self.settings.retention.records_days, self.settings.retention.results_days
             ),
+            mutes: self.settings.alerts.rules.mutes.clone(),
         }
     }
 
-    /// Who is told about a run that did not go well.
-    pub(crate) fn notifier(&self, site: PathBuf) -> CommandNotifier {
-        let base = self.settings.site.base_url.clone().or_else(|| self.served_at.clone()).unwrap_or_else(|| {
+    /// The name of the schedule.
+    pub(crate) fn schedule(&self) -> &ScheduleName {
+        &self.settings.schedule.name
+    }
+
+    /// Where the site is, for links.
+    pub(crate) fn base(&self, site: PathBuf) -> String {
+        self.settings.site.base_url.clone().or_else(|| self.served_at.clone()).unwrap_or_else(|| {
             let whole = std::path::absolute(&site).unwrap_or(site);
             format!("file://{}", whole.display())
-        });
-        CommandNotifier { base, command: self.settings.alerts.command.clone() }
+        })
+    }
+
+    /// The ways to people, with what they need of the environment.
+    pub(crate) fn channels(&self, clock: &Arc<dyn Clock>) -> Vec<Arc<dyn AlertChannel>> {
+        let all = self.settings.alerts.all_channels();
+        all.iter().map(|spec| backends::channels::channel(spec, &environment::variable, clock)).collect()
+    }
+
+    /// When people are told.
+    pub(crate) fn rules(&self) -> &AlertRules {
+        &self.settings.alerts.rules
     }
 }

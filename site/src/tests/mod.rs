@@ -55,6 +55,7 @@ fn options(redacted: bool) -> SiteOptions {
                 runbook_url: Some(RUNBOOK.into()),
             },
         )]),
+        mutes: Vec::new(),
         portfolio_badges: false,
         retention_note: "Records are kept for 400 days, full results for 30, summaries for ever.".into(),
     }
@@ -140,6 +141,7 @@ fn index_of(entries: Vec<Entry>) -> IndexView {
             jobs: &jobs,
             past: &past,
             cards: &reader.cards(),
+            alerts: views::alerts::AlertsView::default(),
         };
         views::index::build(&input)
     })

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::CellRef;
-use crate::baseline::{Band, Pace};
 use crate::gather::{FailedCell, Past, RunData};
 use crate::text::duration;
+use domain::baseline::{Band, Pace};
 use domain::words::JobStatus;
 
 /// Lines of each list, at most.

@@ -6,9 +6,9 @@ use domain::record::JobRecord;
 use domain::words::{JobStatus, QualityFlag};
 use serde::Serialize;
 
-use crate::baseline::{Band, Pace};
 use crate::options::Card;
 use crate::text::duration;
+use domain::baseline::{Band, Pace};
 
 /// One cell.
 #[derive(Debug, Clone, PartialEq, Serialize)]

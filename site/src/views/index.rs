@@ -10,6 +10,7 @@ use domain::words::{JobStatus, RunStatus};
 use domain::work_item::{ItemState, Place};
 use serde::Serialize;
 
+use super::alerts::AlertsView;
 use super::changes::{Changes, usual_longest};
 use super::grid::{CellView, Column, Grid, GridRow, card_words};
 use super::jobs::JobLine;
@@ -17,11 +18,11 @@ use super::strip::Strip;
 use super::{
     ClusterView, PAGE_ROWS, RunLine, Stamp, cell_link, clusters, portfolio_link, run_class, run_glyph, run_link,
 };
-use crate::baseline::{AT_LEAST, Band, PACE_RULE, Pace};
 use crate::days::{days, is_made_up_for};
 use crate::gather::{JobData, Past, RunData, RunHead, age_key};
 use crate::options::{Card, SiteOptions};
 use crate::text::{count, duration, duration_or_dash};
+use domain::baseline::{AT_LEAST, Band, PACE_RULE, Pace};
 
 /// Working items listed, at most.
 const MOST_WORKING: usize = 50;
@@ -44,6 +45,8 @@ pub(crate) struct IndexInput<'a> {
     pub(crate) past: &'a Past,
     /// What the book says of portfolios.
     pub(crate) cards: &'a BTreeMap<PortfolioId, Card>,
+    /// What could not be told, and what is not to be.
+    pub(crate) alerts: AlertsView,
 }
 
 /// A number with its name.
@@ -120,6 +123,8 @@ pub(crate) struct IndexView {
     pub(crate) strip: Strip,
     pub(crate) newest: Option<RunId>,
     pub(crate) pace_rule: &'static str,
+    #[serde(skip_serializing_if = "AlertsView::is_empty")]
+    pub(crate) alerts: AlertsView,
 }
 
 /// A portfolio's name, and for each job its record and whether the page of the record's run is there.
@@ -372,5 +377,6 @@ pub(crate) fn build(input: &IndexInput<'_>) -> IndexView {
         strip: super::strip::build(&days(input.runs)),
         newest: head.map(|head| head.run.batch_run_id),
         pace_rule: PACE_RULE,
+        alerts: input.alerts.clone(),
     }
 }

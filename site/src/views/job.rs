@@ -10,10 +10,10 @@ use serde::Serialize;
 use super::jobs::{JobLine, line};
 use super::run::SummaryLine;
 use super::{Stamp, cell_link, portfolio_link, run_link};
-use crate::baseline::{Band, FLAKY_OF, FLAKY_RULE, PACE_RULE, Pace, change_point, falls, is_flaky, median};
 use crate::chart::Frame;
 use crate::gather::{JobData, RING};
 use crate::text::{duration, duration_or_dash};
+use domain::baseline::{Band, FLAKY_OF, FLAKY_RULE, PACE_RULE, Pace, change_point, falls, is_flaky, median};
 
 /// Runs over which portfolios are ranked.
 const RANKED_RUNS: usize = 30;

@@ -5,9 +5,9 @@ use domain::record::JobRecord;
 use serde::Serialize;
 
 use super::{Stamp, cell_link, job_link, run_link};
-use crate::baseline::{Band, FLAKY_RULE, PACE_RULE, Pace, falls, is_flaky};
 use crate::gather::{JobData, RunFact};
 use crate::text::{duration, duration_or_dash};
+use domain::baseline::{Band, FLAKY_RULE, PACE_RULE, Pace, falls, is_flaky};
 
 /// Runs in the small bars.
 const SMALL: usize = 10;

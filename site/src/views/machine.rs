@@ -56,7 +56,9 @@ impl StatusFile {
         let summary = head.map(|head| &head.summary);
         Self {
             schema: 1,
-            shown: head.map(|head| ShownRun {
+            // The newest of all that the index was made from, whichever of them the verdict is about: the index never
+            // goes back behind it.
+            shown: input.runs.first().or(head).map(|head| ShownRun {
                 scheduled_for: head.run.scheduled_for,
                 started_at: head.run.started_at,
                 batch_run_id: head.run.batch_run_id,

@@ -1,5 +1,6 @@
 //! View models, one file a page: plain serializable data, made by pure functions of what was read.
 
+pub(crate) mod alerts;
 pub(crate) mod changes;
 pub(crate) mod figures;
 pub(crate) mod grid;

@@ -13,11 +13,11 @@ use serde::Serialize;
 use super::figures::{Figures, data_days};
 use super::grid::{CellView, Column};
 use super::{Stamp, cell_link, run_link};
-use crate::baseline::{Band, FLAKY_RULE, PACE_RULE, Pace, falls, is_flaky};
 use crate::chart::{Spark, spark};
 use crate::gather::PortfolioData;
 use crate::options::Card;
 use crate::text::duration;
+use domain::baseline::{Band, FLAKY_RULE, PACE_RULE, Pace, falls, is_flaky};
 
 /// One run of the portfolio.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -16,10 +16,10 @@ use super::timeline::Timeline;
 use super::{
     CellRef, ClusterView, PAGE_ROWS, Stamp, clusters, data_stamp, page_of_cell, run_class, run_glyph, run_link,
 };
-use crate::baseline::{Band, PACE_RULE, Pace};
 use crate::gather::{Facts, Past, RunData};
 use crate::options::Card;
 use crate::text::{duration, duration_or_dash, stamp_seconds};
+use domain::baseline::{Band, PACE_RULE, Pace};
 
 /// Lines of the lists of cells, at most.
 const MOST_CELLS: usize = 500;

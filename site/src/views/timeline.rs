@@ -6,9 +6,9 @@ use chrono::{DateTime, Utc};
 use domain::words::JobStatus;
 use serde::Serialize;
 
-use crate::baseline::median;
 use crate::gather::{Past, RunData};
 use crate::text::duration;
+use domain::baseline::median;
 
 /// Jobs up to which each has a bar; above, a lane is a job over all portfolios.
 const MOST_BARS: u64 = 300;
@@ -110,7 +110,7 @@ pub(crate) fn build(data: &RunData, past: &Past) -> Option<Timeline> {
     if spans.is_empty() || end <= 0.0 {
         return None;
     }
-    let usual = median(&past.wall).filter(|usual| past.wall.len() >= crate::baseline::AT_LEAST && *usual <= end * 1.5);
+    let usual = median(&past.wall).filter(|usual| past.wall.len() >= domain::baseline::AT_LEAST && *usual <= end * 1.5);
     let width = end.max(usual.unwrap_or(0.0)) * 1.02;
     let x = |at: f64| at / width * WIDTH;
     let last = spans.iter().max_by(|a, b| a.to.total_cmp(&b.to)).map(|span| (span.lane, span.portfolio.to_owned()));

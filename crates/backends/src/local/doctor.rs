@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::fold::Fold;
 use domain::ids::{ContentHash, Fingerprint, JobName, PortfolioId, RunId};
-use domain::ports::{Documents as _, RunStore as _, StoreError, StoredRun};
+use domain::ports::{AlertBooks as _, Documents as _, RunStore as _, StoreError, StoredRun};
 use domain::run::RunPhase;
 use domain::summary::{RunSummary, disagreement};
 use domain::words::RunStatus;
@@ -84,6 +84,10 @@ impl LocalStore {
             }
         }
         self.examine_derived(&derived, &mut report).await?;
+        for schedule in report.note(self.alert_schedules().await).unwrap_or_default() {
+            report.count("alert books", 1);
+            report.note(self.alert_book(&schedule).await);
+        }
         Ok(report)
     }
 

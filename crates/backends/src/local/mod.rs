@@ -12,6 +12,7 @@
 //! Writes go through one thread, which takes whatever waits into one transaction and answers all of it after one
 //! sync: durable before it is acknowledged, without a sync for each record.
 
+mod alert_books;
 mod closes;
 mod doctor;
 mod documents;

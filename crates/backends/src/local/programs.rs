@@ -13,6 +13,8 @@ use domain::words::ErrorCategory;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinSet;
 
+use crate::group::Group;
+
 /// How often the context is asked whether to go on.
 const POLL: Duration = Duration::from_millis(25);
 
@@ -41,18 +43,6 @@ impl LocalPrograms {
     #[must_use]
     pub fn new(folder: Option<PathBuf>) -> Self {
         Self { folder }
-    }
-}
-
-/// A process group, ended when it is dropped: the program and whatever it left behind in its group.
-struct Group(Option<rustix::process::Pid>);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(leader) = self.0 {
-            // An error means that nobody is left.
-            let _ = rustix::process::kill_process_group(leader, rustix::process::Signal::KILL);
-        }
     }
 }
 
@@ -89,7 +79,7 @@ impl JobPrograms for LocalPrograms {
             words.split_first().ok_or_else(|| permanent("the command of the job is empty".to_owned()))?;
         let mut child =
             command(folder, name, arguments, env).spawn().map_err(|error| not_started(name, folder, &error))?;
-        let group = Group(child.id().and_then(|id| rustix::process::Pid::from_raw(i32::try_from(id).ok()?)));
+        let group = Group::led_by(child.id());
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let ear = Ear::default();
         // Dropped with this future, and then they end.

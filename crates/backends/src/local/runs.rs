@@ -29,7 +29,7 @@ pub(crate) fn time_text(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
-fn damaged(what: String, detail: impl ToString) -> OpError {
+pub(crate) fn damaged(what: String, detail: impl ToString) -> OpError {
     OpError::Store(StoreError::Damaged { what, detail: detail.to_string() })
 }
 
@@ -41,7 +41,7 @@ pub(crate) fn verified<T: DeserializeOwned>(json: &str, hash: &str, what: impl F
     serde_json::from_str(json).map_err(|error| damaged(what(), error))
 }
 
-fn with_hash<T: Serialize>(value: &T) -> Result<(String, String), OpError> {
+pub(crate) fn with_hash<T: Serialize>(value: &T) -> Result<(String, String), OpError> {
     let json = serde_json::to_string(value)?;
     let hash = ContentHash::of(json.as_bytes()).to_string();
     Ok((json, hash))
@@ -61,7 +61,7 @@ fn check_row<T: AsRef<str>>(columns: &[T], hash: Option<String>, what: impl Fn()
     }
 }
 
-fn parsed<T: std::str::FromStr>(text: &str, what: impl Fn() -> String) -> Result<T, OpError>
+pub(crate) fn parsed<T: std::str::FromStr>(text: &str, what: impl Fn() -> String) -> Result<T, OpError>
 where
     T::Err: ToString,
 {
@@ -135,9 +135,12 @@ pub(crate) fn apply_run_in(
                 ])?;
             if next.started_at != run.started_at {
                 // A slot that was missed is run late: what is asked by the start of the run goes by the new one.
-                connection
-                    .prepare_cached("UPDATE job_records SET run_started_at = ?2 WHERE batch_run_id = ?1")?
-                    .execute(params![id.to_string(), time_text(next.started_at)])?;
+                for update in [
+                    "UPDATE job_records SET run_started_at = ?2 WHERE batch_run_id = ?1",
+                    "UPDATE work_items SET started_at = ?2 WHERE batch_run_id = ?1",
+                ] {
+                    connection.prepare_cached(update)?.execute(params![id.to_string(), time_text(next.started_at)])?;
+                }
             }
             Ok(Change::Applied(next))
         }

@@ -6,10 +6,10 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 /// The schema that this release writes.
-pub(crate) const SCHEMA_VERSION: i64 = 2;
+pub(crate) const SCHEMA_VERSION: i64 = 3;
 
 /// The steps from one version to the next: the first makes version 1 of an empty file.
-const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [V1, V2];
+const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [V1, V2, V3];
 
 const V1: &str = r"
 CREATE TABLE runs (                    -- one row a run: one pass over all portfolios
@@ -149,6 +149,16 @@ ALTER TABLE failures ADD COLUMN content_hash TEXT; -- likewise
 DROP INDEX runs_open;
 CREATE INDEX runs_open        ON runs (started_at) WHERE phase NOT IN ('closed', 'missed');
 CREATE INDEX runs_undelivered ON runs (started_at) WHERE phase IN ('closed', 'missed') AND delivered = 0;
+";
+
+/// The alert books.
+const V3: &str = r"
+CREATE TABLE alert_books (             -- incidents, mutes and messages on their way of one schedule
+  schedule       TEXT PRIMARY KEY,
+  version        INTEGER NOT NULL,     -- how often it was written
+  book           TEXT NOT NULL,        -- JSON
+  content_hash   TEXT NOT NULL
+) WITHOUT ROWID;
 ";
 
 /// Brings the file to the version of this release.

@@ -6,18 +6,18 @@
 use serde::Serialize;
 
 /// Earlier durations that are looked at, at most.
-pub(crate) const LOOK_BACK: usize = 30;
+pub const LOOK_BACK: usize = 30;
 /// Earlier durations without which nothing is called usual.
-pub(crate) const AT_LEAST: usize = 5;
+pub const AT_LEAST: usize = 5;
 /// Outcomes that flakiness looks at.
-pub(crate) const FLAKY_OF: usize = 20;
+pub const FLAKY_OF: usize = 20;
 /// Failures after a success without which nothing is called flaky: a failure that was mended is one.
-pub(crate) const FLAKY_FALLS: u64 = 2;
+pub const FLAKY_FALLS: u64 = 2;
 
 /// The rule of [`Band::of`], as pages print it.
-pub(crate) const PACE_RULE: &str = "Usual is the median of up to 30 earlier runs, give or take 4 robust standard deviations (1.4826 × MAD), 25 % of the median or 0.05 s, whichever is most. Slow is above that; suspiciously fast is below that and below half the median.";
+pub const PACE_RULE: &str = "Usual is the median of up to 30 earlier runs, give or take 4 robust standard deviations (1.4826 × MAD), 25 % of the median or 0.05 s, whichever is most. Slow is above that; suspiciously fast is below that and below half the median.";
 /// The rule of [`is_flaky`], as pages print it.
-pub(crate) const FLAKY_RULE: &str = "Flaky: it failed right after a success at least twice in its last 20 runs. A success that took a retry is counted apart.";
+pub const FLAKY_RULE: &str = "Flaky: it failed right after a success at least twice in its last 20 runs. A success that took a retry is counted apart.";
 
 /// Standard deviations of a normal distribution in one MAD.
 const MAD_TO_SIGMA: f64 = 1.4826;
@@ -28,7 +28,7 @@ const LEAST_SECONDS: f64 = 0.05;
 /// How a duration compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Pace {
+pub enum Pace {
     /// As always, or nothing is known of the past.
     #[default]
     Usual,
@@ -40,7 +40,8 @@ pub(crate) enum Pace {
 
 impl Pace {
     /// The mark behind a duration.
-    pub(crate) const fn mark(self) -> &'static str {
+    #[must_use]
+    pub const fn mark(self) -> &'static str {
         match self {
             Self::Usual => "",
             Self::Slow => "▲",
@@ -49,7 +50,8 @@ impl Pace {
     }
 
     /// The words of the mark.
-    pub(crate) const fn words(self) -> &'static str {
+    #[must_use]
+    pub const fn words(self) -> &'static str {
         match self {
             Self::Usual => "",
             Self::Slow => "slower than usual",
@@ -60,18 +62,20 @@ impl Pace {
 
 /// The usual durations, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub(crate) struct Band {
-    pub(crate) median: f64,
+pub struct Band {
+    /// The median.
+    pub median: f64,
     /// Below this it is suspiciously fast.
-    pub(crate) low: f64,
+    pub low: f64,
     /// Above this it is slow.
-    pub(crate) high: f64,
+    pub high: f64,
     /// How many durations it stands on.
-    pub(crate) of: usize,
+    pub of: usize,
 }
 
 /// The middle of these values; the mean of the two middle ones of an even number. None of none.
-pub(crate) fn median(values: &[f64]) -> Option<f64> {
+#[must_use]
+pub fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
     let mid = sorted.len() / 2;
@@ -83,14 +87,16 @@ pub(crate) fn median(values: &[f64]) -> Option<f64> {
 }
 
 /// The median distance of these values from their median.
-pub(crate) fn mad(values: &[f64]) -> Option<f64> {
+#[must_use]
+pub fn mad(values: &[f64]) -> Option<f64> {
     let centre = median(values)?;
     median(&values.iter().map(|value| (value - centre).abs()).collect::<Vec<_>>())
 }
 
 impl Band {
     /// The band of earlier durations, the newest first; none where there are too few.
-    pub(crate) fn of(earlier: impl IntoIterator<Item = f64>) -> Option<Self> {
+    #[must_use]
+    pub fn of(earlier: impl IntoIterator<Item = f64>) -> Option<Self> {
         let values: Vec<f64> = earlier.into_iter().filter(|value| value.is_finite()).take(LOOK_BACK).collect();
         if values.len() < AT_LEAST {
             return None;
@@ -102,7 +108,8 @@ impl Band {
     }
 
     /// How a duration compares.
-    pub(crate) fn pace(&self, seconds: f64) -> Pace {
+    #[must_use]
+    pub fn pace(&self, seconds: f64) -> Pace {
         if seconds > self.high {
             Pace::Slow
         } else if seconds < self.low {
@@ -114,19 +121,22 @@ impl Band {
 }
 
 /// How often it failed right after a success. Outcomes are newest first: whether it succeeded, none where it did not run.
-pub(crate) fn falls(outcomes: impl IntoIterator<Item = Option<bool>>) -> u64 {
+#[must_use]
+pub fn falls(outcomes: impl IntoIterator<Item = Option<bool>>) -> u64 {
     let ran: Vec<bool> = outcomes.into_iter().flatten().take(FLAKY_OF).collect();
     ran.windows(2).filter(|pair| matches!(pair, [false, true])).count() as u64
 }
 
 /// Whether so many falls are too many.
-pub(crate) const fn is_flaky(falls: u64) -> bool {
+#[must_use]
+pub const fn is_flaky(falls: u64) -> bool {
     falls >= FLAKY_FALLS
 }
 
 /// Where durations, oldest first, change for good: the place of the first of the new kind. At least [`AT_LEAST`] stand
 /// on either side, and the medians of the two sides differ by more than the band of the older side allows.
-pub(crate) fn change_point(values: &[f64]) -> Option<usize> {
+#[must_use]
+pub fn change_point(values: &[f64]) -> Option<usize> {
     let last = values.len().checked_sub(AT_LEAST)?;
     let gap = |at: usize| {
         let (before, after) = values.split_at(at);
