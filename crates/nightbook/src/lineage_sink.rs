@@ -16,7 +16,7 @@ use domain::ports::{RunStore as _, Sleeper as _};
 use domain::redact::redact_line;
 use lineage::RunEvent;
 
-use crate::commands::show::all_records;
+use wiring::all_records;
 use crate::environment;
 
 /// Tries of one event, and the pause before the second; it doubles.

@@ -6,7 +6,6 @@ mod engine;
 mod environment;
 mod exit;
 mod lineage_sink;
-mod log_lines;
 mod logging;
 mod output;
 mod price_shelf;

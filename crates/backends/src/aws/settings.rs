@@ -22,6 +22,7 @@ pub struct Settings {
     close_queue_url: Option<String>,
     alert_topic_arn: Option<String>,
     event_bus: Option<String>,
+    start_function: Option<String>,
 }
 
 macro_rules! needed {
@@ -52,7 +53,14 @@ impl Settings {
             close_queue_url: value("NIGHTBOOK_CLOSE_QUEUE_URL"),
             alert_topic_arn: value("NIGHTBOOK_ALERT_TOPIC_ARN"),
             event_bus: value("NIGHTBOOK_EVENT_BUS"),
+            start_function: value("NIGHTBOOK_START_FUNCTION"),
         }
+    }
+
+    /// The same with this table.
+    #[must_use]
+    pub fn with_table(self, table: &str) -> Self {
+        Self { table: Some(table.to_owned()), ..self }
     }
 
     needed! {
@@ -72,6 +80,8 @@ impl Settings {
         alert_topic_arn, "NIGHTBOOK_ALERT_TOPIC_ARN", "the ARN of the SNS topic for alerts";
         /// The bus of the events.
         event_bus, "NIGHTBOOK_EVENT_BUS", "the name of the event bus";
+        /// The function that starts runs.
+        start_function, "NIGHTBOOK_START_FUNCTION", "the name of the function start-run";
     }
 
     /// The folder of the book in its bucket, without slashes at its ends; empty: the whole bucket.

@@ -8,7 +8,7 @@ use domain::record::JobRecord;
 use domain::redact::misleads;
 
 use crate::cli::ExportFormat;
-use crate::commands::show::all_records;
+use wiring::all_records;
 use crate::output::printable_json;
 use crate::reading;
 use crate::site_settings::SiteSettings;

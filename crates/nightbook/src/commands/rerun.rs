@@ -4,16 +4,10 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use domain::identity;
-use domain::ids::PortfolioId;
-use domain::ports::{RunStore as _, StoredRun};
 use domain::run::{Run, RunPhase};
-use domain::start_run::StartRun;
-use domain::words::JobStatus;
 use jobs::SnapshotInputs;
 
 use crate::commands::run::{exit_code, report};
-use crate::commands::show::all_records;
 use crate::engine::Engine;
 use crate::exit::BadInput;
 use crate::output::Output;
@@ -44,26 +38,13 @@ pub(crate) async fn run(
         ))
         .into());
     }
-    let portfolios = if failed_only { not_successful(&engine, &original).await? } else { original.run.filter.clone() };
+    let portfolios = if failed_only { wiring::not_successful(&engine.store, &original).await? } else { original.run.filter.clone() };
     if failed_only && portfolios.is_empty() {
         output
             .line(&format!("Every job of run {} succeeded: there is nothing to run again.", original.run.batch_run_id));
         return Ok(ExitCode::SUCCESS);
     }
-    let mut repeat = 1;
-    while engine.store.run(identity::rerun(original.run.batch_run_id, failed_only, repeat)).await?.is_some() {
-        repeat += 1;
-    }
-    let start = StartRun {
-        id: identity::rerun(original.run.batch_run_id, failed_only, repeat),
-        schedule: original.run.schedule.clone(),
-        trigger: "rerun".to_owned(),
-        as_of: original.run.as_of,
-        scheduled_for: original.run.scheduled_for,
-        rerun_of: Some(original.run.batch_run_id),
-        repeat,
-        filter: portfolios.clone(),
-    };
+    let start = wiring::rerun(&engine.store, &original.run, failed_only, portfolios.clone()).await?;
     let inputs = SnapshotInputs::new(Arc::clone(&engine.ports.documents), original.run.clone(), portfolios.clone());
     let bar = bars.of_run(&engine, original.run.as_of, portfolios.len(), portfolios.len());
     let summary = engine.run(&start, &inputs).await;
@@ -75,19 +56,6 @@ pub(crate) async fn run(
     let summaries = [summary];
     report(&summaries, false, data, output)?;
     Ok(exit_code(&summaries))
-}
-
-/// Portfolios with a failed, skipped or missing job.
-async fn not_successful(engine: &Engine, original: &StoredRun) -> anyhow::Result<Vec<PortfolioId>> {
-    let mut found: Vec<PortfolioId> = all_records(&engine.store, original)
-        .await?
-        .into_iter()
-        .filter(|record| record.status != JobStatus::Success)
-        .map(|record| record.portfolio_id)
-        .collect();
-    found.sort_unstable();
-    found.dedup();
-    Ok(found)
 }
 
 /// A slot without a run has nothing to repeat or to cancel: what to do instead.

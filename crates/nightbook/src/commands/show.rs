@@ -13,6 +13,7 @@ use domain::summary::{RunSummary, complete_records};
 use domain::words::{JobStatus, JobType};
 use domain::work_item::{ItemKey, ItemState, WorkItem};
 use serde_json::json;
+use wiring::all_records;
 
 use crate::exit::BadInput;
 use crate::output::{Output, job_word, paint, run_style, safe};
@@ -129,24 +130,6 @@ async fn records(store: &dyn RunStore, stored: &StoredRun, filter: &Filter) -> a
         found = all_records(store, stored).await?;
     }
     found.retain(|record| filter.fits(record));
-    Ok(found)
-}
-
-/// Every record of a run, one for each job of each expected portfolio, in the order of the manifest.
-pub(crate) async fn all_records(store: &dyn RunStore, stored: &StoredRun) -> anyhow::Result<Vec<JobRecord>> {
-    let mut found = Vec::new();
-    let Some(plan) = &stored.run.plan else { return Ok(found) };
-    for bucket in 0..plan.buckets() {
-        let items = store.items(stored.run.batch_run_id, bucket).await?;
-        for (index, planned) in (0..).zip(store.manifest(stored.run.batch_run_id, plan.epoch, bucket).await?) {
-            let key = ItemKey { run: stored.run.batch_run_id, portfolio: planned.id };
-            let place = domain::work_item::Place { bucket, index };
-            match items.iter().find(|item| item.key == key) {
-                Some(item) => found.extend(complete_records(item, &plan.jobs)),
-                None => found.extend(complete_records(&WorkItem::untouched(key, planned.name, place), &plan.jobs)),
-            }
-        }
-    }
     Ok(found)
 }
 

@@ -1,0 +1,27 @@
+//! The entry points of the cloud: what each of the five functions does with its event, over the ports of `domain`.
+//!
+//! The decisions are those of the use cases; here an event is read, a use case is called, and its answer is given in
+//! the form that the service expects. [`cloud`] puts the ports together from the environment; everything else takes
+//! them as arguments, so that it runs on any backend.
+
+pub mod close;
+pub mod cloud;
+pub mod environment;
+pub mod history;
+pub mod logs;
+pub mod message;
+pub mod metrics;
+pub mod settings;
+pub mod shelf;
+pub mod source;
+pub mod start;
+pub mod watch;
+pub mod work;
+
+/// An error as Lambda reports it, with all its causes and without secrets.
+#[must_use]
+pub fn fault(error: &anyhow::Error) -> lambda_runtime::Error {
+    let text = domain::redact::redact(&format!("{error:#}"));
+    tracing::error!(error = %text, event = "function.failed", "the function failed");
+    text.into()
+}
