@@ -1,5 +1,8 @@
 //! Where things are: read from the environment of the program, which hands in the look-up.
 
+/// Days that records are kept where nothing else is set.
+const RECORDS_DAYS: u32 = 400;
+
 /// A setting that is needed and not there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the environment variable {variable} is not set: give it {what}")]
@@ -22,6 +25,7 @@ pub struct Settings {
     close_queue_url: Option<String>,
     alert_topic_arn: Option<String>,
     event_bus: Option<String>,
+    records_days: Option<u32>,
 }
 
 macro_rules! needed {
@@ -52,6 +56,7 @@ impl Settings {
             close_queue_url: value("NIGHTBOOK_CLOSE_QUEUE_URL"),
             alert_topic_arn: value("NIGHTBOOK_ALERT_TOPIC_ARN"),
             event_bus: value("NIGHTBOOK_EVENT_BUS"),
+            records_days: value("NIGHTBOOK_RECORDS_DAYS").and_then(|days| days.parse().ok()).filter(|days| *days > 0),
         }
     }
 
@@ -72,6 +77,12 @@ impl Settings {
         alert_topic_arn, "NIGHTBOOK_ALERT_TOPIC_ARN", "the ARN of the SNS topic for alerts";
         /// The bus of the events.
         event_bus, "NIGHTBOOK_EVENT_BUS", "the name of the event bus";
+    }
+
+    /// Days after which records may be removed, counted from their writing. Runs and summaries stay for ever.
+    #[must_use]
+    pub fn records_days(&self) -> u32 {
+        self.records_days.unwrap_or(RECORDS_DAYS)
     }
 
     /// The folder of the book in its bucket, without slashes at its ends; empty: the whole bucket.
