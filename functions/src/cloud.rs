@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use backends::aws::{Aws, Settings, connect};
+use backends::aws::{Aws, DynamoStore, Settings, connect};
 use backends::system::{SystemClock, SystemRandomness, TokioSleeper};
 use domain::ids::RunId;
 use domain::ports::{AlertBooks, Clock as _, Ports, RunStore, StoreError, WorkMessage, WorkQueue};
@@ -21,12 +21,18 @@ use crate::watch::Watcher;
 #[derive(Debug, Clone)]
 pub struct Cloud {
     aws: Aws,
+    store: Arc<DynamoStore>,
 }
 
 impl Cloud {
     /// Connects as the environment says; nothing is sent yet.
-    pub async fn connect() -> Self {
-        Self { aws: connect(Settings::from_variables(variable)).await }
+    ///
+    /// # Errors
+    /// The table of the records is not named.
+    pub async fn connect() -> anyhow::Result<Self> {
+        let aws = connect(Settings::from_variables(variable)).await;
+        let store = aws.store()?;
+        Ok(Self { aws, store })
     }
 
     /// The ports that all functions share.
@@ -36,18 +42,13 @@ impl Cloud {
     pub fn ports(&self) -> anyhow::Result<Ports> {
         let silent = || Arc::new(NoQueue) as Arc<dyn WorkQueue>;
         Ok(Ports {
-            store: self.records()?.0,
+            store: Arc::clone(&self.store) as Arc<dyn RunStore>,
             documents: self.aws.documents()?,
             queue: if self.aws.settings().close_queue_url().is_ok() { self.aws.queue()? } else { silent() },
             clock: Arc::new(SystemClock),
             sleeper: Arc::new(TokioSleeper),
             randomness: Arc::new(SystemRandomness),
         })
-    }
-
-    fn records(&self) -> anyhow::Result<(Arc<dyn RunStore>, Arc<dyn AlertBooks>)> {
-        let table = self.aws.settings().table()?;
-        anyhow::bail!("the records cannot be kept in the table {table}: this build has no store for DynamoDB")
     }
 
     /// What `start-run` needs.
@@ -80,7 +81,7 @@ impl Cloud {
         let bucket = self.aws.settings().site_bucket()?;
         Ok(Closer {
             ports: self.ports()?,
-            books: self.records()?.1,
+            books: Arc::clone(&self.store) as Arc<dyn AlertBooks>,
             site: self.aws.site()?,
             keeper: Arc::new(self.aws.kept()?),
             channels: vec![self.aws.topic()?],
@@ -99,7 +100,7 @@ impl Cloud {
         self.aws.settings().work_queue_url()?;
         Ok(Watcher {
             ports: self.ports()?,
-            books: self.records()?.1,
+            books: Arc::clone(&self.store) as Arc<dyn AlertBooks>,
             keeper: Arc::new(self.aws.kept()?),
             channels: vec![self.aws.topic()?],
             start: Arc::new(self.aws.start_function()?),

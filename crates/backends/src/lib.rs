@@ -2,8 +2,8 @@
 //!
 //! - `local` (feature `local`, the default): records in one `SQLite` file, results and inputs in files, the site in a
 //!   folder, messages in process. One writing process at a time holds the folder; any number may read beside it.
-//! - `aws` (feature `aws`, never on by default): messages by SQS, results, inputs and site in S3, alerts by SNS. The
-//!   records are not there yet.
+//! - `aws` (feature `aws`, never on by default): records in `DynamoDB`, messages by SQS, results, inputs and site in S3,
+//!   alerts by SNS.
 //! - `channels` (feature `channels`, the default): ways to people: a command, webhooks, e-mail.
 //! - [`memory`]: everything in memory, for tests; the plainest reading of the rules in `domain::conformance`.
 //! - [`system`]: the clock, waiting and chance of this machine.

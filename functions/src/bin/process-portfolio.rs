@@ -10,7 +10,7 @@ use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     functions::logs::set_up()?;
-    let cloud = Cloud::connect().await;
+    let cloud = Cloud::connect().await.map_err(|error| functions::fault(&error))?;
     let ports = cloud.ports().map_err(|error| functions::fault(&error))?;
     let runner = Arc::new(cloud.runner().map_err(|error| functions::fault(&error))?);
     run(service_fn(move |event: LambdaEvent<SqsEvent>| {

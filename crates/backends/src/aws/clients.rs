@@ -15,6 +15,7 @@ const ALL_TRIES: Duration = Duration::from_secs(60);
 /// One client for each service. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Clients {
+    pub(super) dynamodb: aws_sdk_dynamodb::Client,
     pub(super) s3: aws_sdk_s3::Client,
     pub(super) sqs: aws_sdk_sqs::Client,
     pub(super) sns: aws_sdk_sns::Client,
@@ -44,6 +45,7 @@ impl Clients {
         let by_path = config.endpoint_url().is_some();
         let s3 = aws_sdk_s3::config::Builder::from(config).force_path_style(by_path).build();
         Self {
+            dynamodb: aws_sdk_dynamodb::Client::new(config),
             s3: aws_sdk_s3::Client::from_conf(s3),
             sqs: aws_sdk_sqs::Client::new(config),
             sns: aws_sdk_sns::Client::new(config),

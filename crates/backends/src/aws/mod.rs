@@ -1,4 +1,5 @@
-//! The ports on AWS: messages by SQS, documents and the site in S3, alerts by SNS, events by `EventBridge`.
+//! The ports on AWS: records in `DynamoDB`, messages by SQS, documents and the site in S3, alerts by SNS, events by
+//! `EventBridge`.
 //!
 //! Adapters take no decisions, they only translate. Each accessor of [`Aws`] asks for exactly the settings it needs, so
 //! that a function carries only the variables of what its role may reach.
@@ -7,6 +8,7 @@ mod book_source;
 mod clients;
 mod dead_letters;
 mod documents;
+mod dynamo;
 mod events;
 mod functions;
 mod kept;
@@ -19,11 +21,12 @@ mod topic;
 
 use std::sync::Arc;
 
-use domain::ports::{AlertChannel, Documents, Notifier, SiteStore, StoreError, WorkQueue};
+use domain::ports::{AlertBooks, AlertChannel, Documents, Notifier, SiteStore, StoreError, WorkQueue};
 
 pub use book_source::BookBucket;
 pub use clients::Clients;
 pub use dead_letters::{DeadLetter, DeadLetters, QueueKind};
+pub use dynamo::DynamoStore;
 pub use events::{Event, EventBus};
 pub use functions::StartFunction;
 pub use kept::KeptFile;
@@ -46,6 +49,23 @@ impl Aws {
     #[must_use]
     pub const fn with_clients(settings: Settings, clients: Clients) -> Self {
         Self { settings, clients }
+    }
+
+    /// The records: runs, work items, counts, summaries. To be made once, so that what never changes is read once.
+    ///
+    /// # Errors
+    /// [`MissingSetting`] if the table is not set.
+    pub fn store(&self) -> Result<Arc<DynamoStore>, MissingSetting> {
+        let table = self.settings.table()?;
+        Ok(Arc::new(DynamoStore::new(self.clients.dynamodb.clone(), table, self.settings.records_days())))
+    }
+
+    /// The alert books, in the table of the records.
+    ///
+    /// # Errors
+    /// [`MissingSetting`] if the table is not set.
+    pub fn alert_books(&self) -> Result<Arc<dyn AlertBooks>, MissingSetting> {
+        Ok(self.store()?)
     }
 
     /// The results documents and the pinned inputs.

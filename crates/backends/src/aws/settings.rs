@@ -1,5 +1,8 @@
 //! Where things are: read from the environment of the program, which hands in the look-up.
 
+/// Days that records are kept where nothing else is set.
+const RECORDS_DAYS: u32 = 400;
+
 /// A setting that is needed and not there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the environment variable {variable} is not set: give it {what}")]
@@ -23,6 +26,7 @@ pub struct Settings {
     alert_topic_arn: Option<String>,
     event_bus: Option<String>,
     start_function: Option<String>,
+    records_days: Option<u32>,
 }
 
 macro_rules! needed {
@@ -54,6 +58,7 @@ impl Settings {
             alert_topic_arn: value("NIGHTBOOK_ALERT_TOPIC_ARN"),
             event_bus: value("NIGHTBOOK_EVENT_BUS"),
             start_function: value("NIGHTBOOK_START_FUNCTION"),
+            records_days: value("NIGHTBOOK_RECORDS_DAYS").and_then(|days| days.parse().ok()).filter(|days| *days > 0),
         }
     }
 
@@ -82,6 +87,12 @@ impl Settings {
         event_bus, "NIGHTBOOK_EVENT_BUS", "the name of the event bus";
         /// The function that starts runs.
         start_function, "NIGHTBOOK_START_FUNCTION", "the name of the function start-run";
+    }
+
+    /// Days after which records may be removed, counted from their writing. Runs and summaries stay for ever.
+    #[must_use]
+    pub fn records_days(&self) -> u32 {
+        self.records_days.unwrap_or(RECORDS_DAYS)
     }
 
     /// The folder of the book in its bucket, without slashes at its ends; empty: the whole bucket.
