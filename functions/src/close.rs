@@ -17,7 +17,7 @@ use site::{AlertsShown, SitePublisher};
 
 use crate::message::{CloseMessage, Messages, answer, read};
 use crate::metrics::{Metric, Metrics};
-use crate::settings::{Keeper, at_most, kept};
+use crate::settings::{Keeper, kept};
 
 /// What became of a close message.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,7 +85,7 @@ impl Closer {
             tracing::warn!(batch_run_id = %id, event = "message.stale", "a message for a run that is not on record was dropped");
             return Ok(Outcome::Nothing);
         };
-        let settings = at_most(kept(self.keeper.as_ref()).await?.unwrap_or_default(), self.redacted);
+        let settings = kept(self.keeper.as_ref()).await?.unwrap_or_default().at_most(self.redacted);
         let publisher = SitePublisher::new(
             Arc::clone(&self.ports.store),
             Arc::clone(&self.site),
@@ -107,10 +107,8 @@ impl Closer {
             match close_run(&self.ports, &publisher, &notifier, id).await? {
                 Closed::Closed(summary) => {
                     self.tell_others(&summary).await;
-                    self.metrics.put(
-                        self.ports.clock.now(),
-                        &[Metric { name: "RunsClosed", unit: "Count", value: 1.0 }],
-                    );
+                    self.metrics
+                        .put(self.ports.clock.now(), &[Metric { name: "RunsClosed", unit: "Count", value: 1.0 }]);
                     Outcome::Closed(summary)
                 }
                 Closed::NotYet if stored.run.plan.is_none() => Outcome::Nothing,

@@ -57,11 +57,7 @@ impl Cloud {
     /// A variable that is missing; it is named.
     pub fn starter(&self) -> anyhow::Result<Starter> {
         self.aws.settings().work_queue_url()?;
-        Ok(Starter {
-            ports: self.ports()?,
-            source: Arc::new(self.aws.book()?),
-            keeper: Arc::new(self.aws.kept()?),
-        })
+        Ok(Starter { ports: self.ports()?, source: Arc::new(self.aws.book()?), keeper: Arc::new(self.aws.kept()?) })
     }
 
     /// What `process-portfolio` needs beside the ports.

@@ -43,8 +43,7 @@ pub fn set_up() -> anyhow::Result<()> {
         )
     })?;
     let lines = if settings.json { LogLines::Json } else { LogLines::Text };
-    let layer =
-        tracing_subscriber::fmt::layer().event_format(lines).with_ansi(false).with_writer(std::io::stderr);
+    let layer = tracing_subscriber::fmt::layer().event_format(lines).with_ansi(false).with_writer(std::io::stderr);
     tracing_subscriber::registry().with(filter).with(layer).init();
     std::panic::set_hook(Box::new(log_panic));
     Ok(())

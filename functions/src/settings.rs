@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use async_trait::async_trait;
-use book::{Book, Detail};
+use book::Book;
 use domain::ports::{Randomness, StoreError};
 use wiring::KeptSettings;
 
@@ -38,7 +38,9 @@ impl Keeper for backends::aws::KeptFile {
 /// It cannot be read, or is no settings.
 pub async fn kept(keeper: &dyn Keeper) -> anyhow::Result<Option<KeptSettings>> {
     let Some(json) = keeper.read().await? else { return Ok(None) };
-    serde_json::from_slice(&json).map(Some).context("the kept settings are damaged; the next run from the book mends them")
+    serde_json::from_slice(&json)
+        .map(Some)
+        .context("the kept settings are damaged; the next run from the book mends them")
 }
 
 /// Keeps the settings of a book. The key of a redacted site is made once and stays.
@@ -60,13 +62,4 @@ pub async fn keep(keeper: &dyn Keeper, book: &Book, randomness: &dyn Randomness)
         keeper.write(serde_json::to_vec_pretty(&now)?).await?;
     }
     Ok(())
-}
-
-/// These settings, with a site that shows no more than the stack allows.
-#[must_use]
-pub fn at_most(mut kept: KeptSettings, redacted: bool) -> KeptSettings {
-    if redacted {
-        kept.settings.site.detail = Detail::Redacted;
-    }
-    kept
 }

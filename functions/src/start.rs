@@ -84,12 +84,12 @@ impl Asked {
             Payload { rerun_of: Some(of), failed, .. } if payload.is_only(1 + usize::from(failed.is_some())) => {
                 Ok(Self::Rerun { of, failed: failed.unwrap_or(false) })
             }
-            Payload {
-                schedule: None, scheduled_time: None, resume: None, rerun_of: None, failed: None, ..
-            } => {
+            Payload { schedule: None, scheduled_time: None, resume: None, rerun_of: None, failed: None, .. } => {
                 let trigger = payload.trigger.unwrap_or_else(|| "manual".to_owned());
                 if !(1..=64).contains(&trigger.chars().count()) || trigger.chars().any(char::is_control) {
-                    anyhow::bail!("the trigger {trigger:?} cannot be used: write 1 to 64 characters, none of them a control character");
+                    anyhow::bail!(
+                        "the trigger {trigger:?} cannot be used: write 1 to 64 characters, none of them a control character"
+                    );
                 }
                 Ok(Self::ByHand {
                     as_of: payload.as_of,
@@ -254,8 +254,7 @@ impl Starter {
             anyhow::bail!("run {of} is not closed: only a run that has ended can be run again");
         }
         let store = self.ports.store.as_ref();
-        let portfolios =
-            if failed { wiring::not_successful(store, &stored).await? } else { stored.run.filter.clone() };
+        let portfolios = if failed { wiring::not_successful(store, &stored).await? } else { stored.run.filter.clone() };
         if failed && portfolios.is_empty() {
             return Ok(json!({ "run": null, "reason": format!("every job of run {of} succeeded") }));
         }

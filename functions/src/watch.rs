@@ -156,7 +156,8 @@ impl Watcher {
             let rules = settings.settings.alerts.rules.clone();
             let notifier = Alerting::new(ports, Arc::clone(&self.books), rules, self.channels.clone(), base);
             if let Err(error) = notifier.catch_up().await {
-                errors.keep::<()>(Err(anyhow::anyhow!("what is due of the alerts could not be told: {}", error.message)));
+                errors
+                    .keep::<()>(Err(anyhow::anyhow!("what is due of the alerts could not be told: {}", error.message)));
             }
         }
         let now = ports.clock.now();
@@ -168,9 +169,16 @@ impl Watcher {
         self.metrics.put(now, &[Metric { name: "WatchSweeps", unit: "Count", value: 1.0 }]);
         if swept != Swept::default() {
             tracing::info!(
-                sent = swept.sent, settled = swept.settled, folded = swept.folded, resumed = swept.resumed,
-                late = swept.late, missed = swept.missed.len(), deliveries = swept.deliveries, open = swept.open,
-                event = "watch.swept", "the watch found something to do"
+                sent = swept.sent,
+                settled = swept.settled,
+                folded = swept.folded,
+                resumed = swept.resumed,
+                late = swept.late,
+                missed = swept.missed.len(),
+                deliveries = swept.deliveries,
+                open = swept.open,
+                event = "watch.swept",
+                "the watch found something to do"
             );
         }
         Ok(swept)

@@ -40,6 +40,15 @@ impl KeptSettings {
         }
     }
 
+    /// These, with a site that shows no more than is allowed where they are used.
+    #[must_use]
+    pub fn at_most(mut self, redacted: bool) -> Self {
+        if redacted {
+            self.settings.site.detail = Detail::Redacted;
+        }
+        self
+    }
+
     /// Whether names, money and messages are withheld from the site.
     #[must_use]
     pub fn is_redacted(&self) -> bool {

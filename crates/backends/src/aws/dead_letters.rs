@@ -130,7 +130,10 @@ impl DeadLetters {
         let target = redrive.ok_or_else(|| unavailable(doing(), NoDeadLetters))?.target;
         let name = target.rsplit(':').next().unwrap_or_default();
         // The same address as the queue itself, but for the name at its end.
-        source.rsplit_once('/').map(|(place, _)| format!("{place}/{name}")).ok_or_else(|| unavailable(doing(), NoDeadLetters))
+        source
+            .rsplit_once('/')
+            .map(|(place, _)| format!("{place}/{name}"))
+            .ok_or_else(|| unavailable(doing(), NoDeadLetters))
     }
 
     async fn receive(&self, queue: &str, hidden: i32) -> Result<Vec<Message>, StoreError> {

@@ -54,8 +54,8 @@ impl AlertChannel for Topic {
             .message_attributes("alert_id", attribute(&message.alert_id)?)
             .message_attributes("status", attribute(&message.status.to_string())?);
         let reply = request.send().await;
-        reply.map(|_| ()).map_err(|error| {
-            failed(format!("the alert topic took no message: {}", DisplayErrorContext(&error)))
-        })
+        reply
+            .map(|_| ())
+            .map_err(|error| failed(format!("the alert topic took no message: {}", DisplayErrorContext(&error))))
     }
 }

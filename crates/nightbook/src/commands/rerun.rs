@@ -1,6 +1,6 @@
 //! `nightbook rerun RUN`: the same again, on the pinned inputs, as a new run.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -16,29 +16,33 @@ use crate::reading;
 use crate::site_settings::SiteSettings;
 use crate::stop::Stop;
 
+/// What `rerun` was asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    pub(crate) data: PathBuf,
+    pub(crate) run: String,
+    pub(crate) failed_only: bool,
+    pub(crate) concurrency: Option<usize>,
+    pub(crate) wait: bool,
+}
+
 /// Runs the command.
-pub(crate) async fn run(
-    data: &Path,
-    run: &str,
-    failed_only: bool,
-    cores: Option<usize>,
-    output: &Output,
-    bars: &Bars,
-    stop: Stop,
-) -> anyhow::Result<ExitCode> {
-    // The reading store says clearly what is wrong with a folder that holds no records, before anything is made.
-    reading::open(data)?;
-    let engine = Engine::open(data, SiteSettings::kept(data), cores, stop).await?;
-    let original = reading::find(&engine.store, run).await?;
-    refuse_missed(&original.run)?;
-    if !original.run.is_closed() {
-        return Err(BadInput(format!(
-            "run {} is still open: let it end (the same `nightbook run` goes on with it), or cancel it",
-            original.run.batch_run_id
-        ))
-        .into());
+pub(crate) async fn run(asked: Asked, output: &Output, bars: &Bars, stop: Stop) -> anyhow::Result<ExitCode> {
+    let Asked { data, run, failed_only, concurrency, wait } = &asked;
+    #[cfg(feature = "aws")]
+    if let Some(table) = crate::place::table(data) {
+        let cloud = crate::cloud::Cloud::connect(table).await?;
+        return cloud.rerun(run, *failed_only, *wait, output, bars, stop).await;
     }
-    let portfolios = if failed_only { wiring::not_successful(&engine.store, &original).await? } else { original.run.filter.clone() };
+    refuse_wait(*wait)?;
+    let failed_only = *failed_only;
+    // The reading store says clearly what is wrong with a folder that holds no records, before anything is made.
+    reading::open_folder(data)?;
+    let engine = Engine::open(data, SiteSettings::kept(data), *concurrency, stop).await?;
+    let original = reading::find(&engine.store, run).await?;
+    refuse_unfinished(&original.run)?;
+    let portfolios =
+        if failed_only { wiring::not_successful(&engine.store, &original).await? } else { original.run.filter.clone() };
     if failed_only && portfolios.is_empty() {
         output
             .line(&format!("Every job of run {} succeeded: there is nothing to run again.", original.run.batch_run_id));
@@ -56,6 +60,27 @@ pub(crate) async fn run(
     let summaries = [summary];
     report(&summaries, false, data, output)?;
     Ok(exit_code(&summaries))
+}
+
+/// `--wait` means nothing where the run is worked on by this very process.
+pub(crate) fn refuse_wait(wait: bool) -> anyhow::Result<()> {
+    if wait {
+        return Err(
+            BadInput("--wait is for the cloud: on a data folder the run is always waited for".to_owned()).into()
+        );
+    }
+    Ok(())
+}
+
+/// Only what has ended can be run again.
+pub(crate) fn refuse_unfinished(run: &Run) -> anyhow::Result<()> {
+    refuse_missed(run)?;
+    if run.is_closed() {
+        return Ok(());
+    }
+    let id = run.batch_run_id;
+    let text = format!("run {id} is still open: let it end (the same `nightbook run` goes on with it), or cancel it");
+    Err(BadInput(text).into())
 }
 
 /// A slot without a run has nothing to repeat or to cancel: what to do instead.

@@ -16,6 +16,7 @@ use jobs::{BookInputs, PriceGate};
 use serde_json::json;
 use wiring::by_hand;
 
+use crate::commands::rerun::refuse_wait;
 use crate::engine::Engine;
 use crate::exit::{BadInput, NOT_WELL};
 use crate::output::Output;
@@ -34,6 +35,7 @@ pub(crate) struct Asked {
     pub(crate) trigger: String,
     pub(crate) again: bool,
     pub(crate) concurrency: Option<usize>,
+    pub(crate) wait: bool,
 }
 
 /// Runs the command.
@@ -65,6 +67,11 @@ pub(crate) async fn run(asked: Asked, output: &Output, bars: &Bars, stop: Stop) 
         }
     }
     let book = Arc::new(book);
+    #[cfg(feature = "aws")]
+    if let Some(table) = crate::place::table(&asked.data) {
+        return crate::cloud::Cloud::connect(table).await?.run(&book, &asked, &dates, output, bars, stop).await;
+    }
+    refuse_wait(asked.wait)?;
     let cores = asked.concurrency.or_else(|| book.settings.run.concurrency.map(|n| n as usize));
     let settings = SiteSettings::of(&book, &asked.book);
     let engine = Engine::open(&asked.data, settings.clone(), cores, stop).await?;
@@ -162,7 +169,9 @@ pub(crate) fn report(summaries: &[RunSummary], many: bool, data: &Path, output: 
         (true, ..) => output.json(&json!({ "runs": summaries })),
         (false, ..) => {
             if let Some(last) = summaries.last() {
-                output.line(&format!("Site:  {}", data.join("site").join("index.html").display()));
+                if crate::place::table(data).is_none() {
+                    output.line(&format!("Site:  {}", data.join("site").join("index.html").display()));
+                }
                 output.line(&format!("More:  nightbook show {} --data {}", last.batch_run_id.short(), data.display()));
             } else {
                 output.line("There is no session in this span.");
