@@ -16,7 +16,7 @@ title = "Rehearsal"
 name = "nightly"
 cron = "30 18 * * 1-5"
 timezone = "America/New_York"
-calendar = "weekdays"
+calendar = "nyse"
 
 [factors]
 Market = "SPY"

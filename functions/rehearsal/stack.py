@@ -138,6 +138,12 @@ def deploy(emulator, template, binaries, parameters):
         s3.put_object(Bucket="deployment", Key=binary, Body=packed(binaries / binary))
         resources["Resources"][name]["Properties"]["CodeUri"] = {"Bucket": "deployment", "Key": binary}
         resources["Resources"][name].pop("Metadata")
+    # A number given by a parameter arrives as text, and the emulator then never reads the queue.
+    for resource in resources["Resources"].values():
+        for event in resource.get("Properties", {}).get("Events", {}).values():
+            scaling = event["Properties"]["ScalingConfig"]
+            if isinstance(scaling["MaximumConcurrency"], dict):
+                scaling["MaximumConcurrency"] = int(parameters[scaling["MaximumConcurrency"]["Ref"]])
     # The one kind of resource that the emulator refuses.
     lacking = [
         name

@@ -18,10 +18,19 @@ pub mod start;
 pub mod watch;
 pub mod work;
 
-/// An error as Lambda reports it, with all its causes and without secrets.
+use domain::redact::redact;
+use lambda_runtime::Diagnostic;
+
+/// An error of a call as Lambda reports it, with all its causes and without secrets. The runtime logs it.
 #[must_use]
-pub fn fault(error: &anyhow::Error) -> lambda_runtime::Error {
-    let text = domain::redact::redact(&format!("{error:#}"));
-    tracing::error!(error = %text, event = "function.failed", "the function failed");
+pub fn fault(error: &anyhow::Error) -> Diagnostic {
+    Diagnostic { error_type: "Nightbook.Failed".to_owned(), error_message: redact(&format!("{error:#}")) }
+}
+
+/// An error before the first call, with all its causes and without secrets.
+#[must_use]
+pub fn cannot_begin(error: &anyhow::Error) -> lambda_runtime::Error {
+    let text = redact(&format!("{error:#}"));
+    tracing::error!(error = %text, event = "function.failed", "the function cannot begin");
     text.into()
 }

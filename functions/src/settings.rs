@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use async_trait::async_trait;
 use book::Book;
-use domain::ports::{Randomness, StoreError};
+use domain::ports::{Ports, StoreError};
 use wiring::KeptSettings;
 
 /// Where they are kept.
@@ -43,11 +43,11 @@ pub async fn kept(keeper: &dyn Keeper) -> anyhow::Result<Option<KeptSettings>> {
         .context("the kept settings are damaged; the next run from the book mends them")
 }
 
-/// Keeps the settings of a book. The key of a redacted site is made once and stays.
+/// Keeps the settings of a book. The key of a redacted site and the beginning of the records are made once and stay.
 ///
 /// # Errors
 /// They cannot be read or written.
-pub async fn keep(keeper: &dyn Keeper, book: &Book, randomness: &dyn Randomness) -> anyhow::Result<()> {
+pub async fn keep(keeper: &dyn Keeper, book: &Book, ports: &Ports) -> anyhow::Result<()> {
     let before = match keeper.read().await? {
         None => None,
         Some(json) => serde_json::from_slice::<KeptSettings>(&json).map_err(|error| {
@@ -55,11 +55,9 @@ pub async fn keep(keeper: &dyn Keeper, book: &Book, randomness: &dyn Randomness)
         })
         .ok(),
     };
-    let key = before.as_ref().map(|kept| kept.redaction_key.clone()).filter(|key| !key.is_empty());
-    let redaction_key = key.unwrap_or_else(|| randomness.owner().0.simple().to_string());
-    let now = KeptSettings { redaction_key, ..KeptSettings::of(book) };
-    if before.as_ref() != Some(&now) {
-        keeper.write(serde_json::to_vec_pretty(&now)?).await?;
+    let kept = KeptSettings::of(book).after(before.clone(), ports.randomness.as_ref(), ports.clock.now());
+    if before.as_ref() != Some(&kept) {
+        keeper.write(serde_json::to_vec_pretty(&kept)?).await?;
     }
     Ok(())
 }

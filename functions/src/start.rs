@@ -181,7 +181,7 @@ impl Starter {
     /// The book, its settings kept for those who do not read it.
     async fn book(&self) -> anyhow::Result<Arc<Book>> {
         let book = read_book(self.source.as_ref()).await?;
-        keep(self.keeper.as_ref(), &book, self.ports.randomness.as_ref()).await?;
+        keep(self.keeper.as_ref(), &book, &self.ports).await?;
         Ok(Arc::new(book))
     }
 

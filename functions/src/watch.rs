@@ -121,10 +121,8 @@ impl Watcher {
         let settings = errors.keep(kept(self.keeper.as_ref()).await).flatten();
         let (mut late, mut passed) = (Vec::new(), Vec::new());
         if let Some(settings) = &settings {
-            let schedule = &settings.settings.schedule;
-            if let Some(slots) = errors.keep(self.unserved(schedule).await.map_err(Into::into)) {
-                (late, passed) = slots;
-            }
+            let unserved = self.unserved(&settings.settings.schedule, settings.since).await;
+            (late, passed) = errors.keep(unserved.map_err(Into::into)).unwrap_or_default();
         }
         let (Sweep { mended, unplanned, missed, .. }, error) = mend_all(ports, &passed).await;
         if let Some(error) = error {
@@ -184,11 +182,16 @@ impl Watcher {
         Ok(swept)
     }
 
-    /// The slots past their grace that nobody has started: those to be started late, and those to be recorded as
-    /// missed, each oldest first.
-    async fn unserved(&self, schedule: &ScheduleSettings) -> Result<(Vec<StartRun>, Vec<StartRun>), StoreError> {
+    /// The slots past their grace that nobody has started, none from before there were records: those to be started
+    /// late, and those to be recorded as missed, each oldest first.
+    async fn unserved(
+        &self,
+        schedule: &ScheduleSettings,
+        since: Option<DateTime<Utc>>,
+    ) -> Result<(Vec<StartRun>, Vec<StartRun>), StoreError> {
         let (mut late, mut passed) = (Vec::new(), Vec::new());
-        let Some(mut seen) = newest(self.ports.store.as_ref(), schedule).await? else { return Ok((late, passed)) };
+        let newest = newest(self.ports.store.as_ref(), schedule).await?;
+        let Some(mut seen) = newest.max(since) else { return Ok((late, passed)) };
         let now = self.ports.clock.now();
         let grace = TimeDelta::minutes(i64::from(schedule.grace_minutes));
         for _ in 0..MOST_SLOTS {
@@ -206,23 +209,16 @@ impl Watcher {
     }
 }
 
-/// The newest slot of this schedule that has a record; before the first, the beginning of the records. None where there
-/// are no records: nothing can be missed yet.
+/// The newest slot of this schedule that has a record.
 async fn newest(store: &dyn RunStore, schedule: &ScheduleSettings) -> Result<Option<DateTime<Utc>>, StoreError> {
     let mut query = RunQuery { limit: PAGE, ..RunQuery::default() };
-    let mut beginning = None;
     loop {
         let page = store.runs(&query).await?;
-        for run in page.runs.iter().map(|stored| &stored.run) {
-            let of_slot = identity::scheduled(&schedule.name, run.scheduled_for) == run.batch_run_id;
-            if of_slot {
-                return Ok(Some(run.scheduled_for));
-            }
-            beginning = Some(beginning.map_or(run.started_at, |earlier: DateTime<Utc>| earlier.min(run.started_at)));
+        let mut runs = page.runs.iter().map(|stored| &stored.run);
+        let of_slot = runs.find(|run| identity::scheduled(&schedule.name, run.scheduled_for) == run.batch_run_id);
+        if of_slot.is_some() || page.next.is_none() {
+            return Ok(of_slot.map(|run| run.scheduled_for));
         }
         query.after = page.next;
-        if query.after.is_none() {
-            return Ok(beginning);
-        }
     }
 }

@@ -447,6 +447,17 @@ async fn the_watch_starts_a_slot_that_nobody_started_and_records_it_as_missed_wh
 }
 
 #[tokio::test]
+async fn no_slot_from_before_the_records_is_ever_missed() {
+    let place = Cloud::new();
+    // The slot of a month ago, made up for by hand: those in between were never promised.
+    place.start(json!({ "schedule": "nightly", "scheduled_time": "2026-05-29T22:30:00Z" })).await.unwrap();
+    let swept = place.watcher().sweep().await.unwrap();
+    assert_eq!((swept.late, swept.missed.len()), (0, 0));
+    place.after(TimeDelta::days(1) + TimeDelta::minutes(61));
+    assert_eq!(place.watcher().sweep().await.unwrap().late, 1);
+}
+
+#[tokio::test]
 async fn the_watch_has_a_planner_followed_by_another() {
     let place = Cloud::new();
     let id = place.start_slot().await;

@@ -12,7 +12,7 @@ use book::Book;
 use chrono::NaiveDate;
 use domain::ids::{ContentHash, RunId};
 use domain::ports::{
-    AlertBooks, Clock as _, Documents, Ports, Randomness as _, RunInputs, RunStore, StoreError, WorkMessage, WorkQueue,
+    AlertBooks, Clock as _, Documents, Ports, RunInputs, RunStore, StoreError, WorkMessage, WorkQueue,
 };
 use domain::start_run::{StartError, StartRun, Started, start_run};
 use domain::summary::RunSummary;
@@ -86,14 +86,8 @@ impl Cloud {
 
     /// Keeps the settings of a book, as `start-run` does.
     async fn keep(&self, book: &Book) -> anyhow::Result<()> {
-        let before = self.kept().await?;
-        let redaction_key = if before.redaction_key.is_empty() {
-            SystemRandomness.owner().0.simple().to_string()
-        } else {
-            before.redaction_key
-        };
-        let now = KeptSettings { redaction_key, ..KeptSettings::of(book) };
-        Ok(self.kept_file()?.write(serde_json::to_vec_pretty(&now)?).await?)
+        let kept = KeptSettings::of(book).after(Some(self.kept().await?), &SystemRandomness, SystemClock.now());
+        Ok(self.kept_file()?.write(serde_json::to_vec_pretty(&kept)?).await?)
     }
 
     /// `nightbook run`.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use book::{Book, Detail, Portfolio, Settings, next_due_slot};
 use chrono::{DateTime, Utc};
 use domain::ids::PortfolioId;
+use domain::ports::Randomness;
 use serde::{Deserialize, Serialize};
 use site::{Card, ScheduleView, SiteOptions};
 
@@ -19,6 +20,9 @@ pub struct KeptSettings {
     /// What ids are hashed with on a redacted site; empty where it is kept elsewhere.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub redaction_key: String,
+    /// Since when there are records; none where the store knows it itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<DateTime<Utc>>,
 }
 
 impl KeptSettings {
@@ -37,7 +41,17 @@ impl KeptSettings {
             settings: book.settings.clone(),
             cards: cards.filter(|(_, card)| *card != dollars).collect(),
             redaction_key: String::new(),
+            since: None,
         }
+    }
+
+    /// These, as they follow `before`: the key of a redacted site and the beginning of the records stay, and are made
+    /// where there are none yet.
+    #[must_use]
+    pub fn after(self, before: Option<Self>, randomness: &dyn Randomness, now: DateTime<Utc>) -> Self {
+        let (key, since) = before.map_or_else(Default::default, |before| (before.redaction_key, before.since));
+        let redaction_key = if key.is_empty() { randomness.owner().0.simple().to_string() } else { key };
+        Self { redaction_key, since: since.or(Some(now)), ..self }
     }
 
     /// These, with a site that shows no more than is allowed where they are used.

@@ -7,7 +7,8 @@ use lambda_http::{Body, Error, Request, Response, run, service_fn};
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     functions::logs::set_up()?;
-    let ports = Cloud::connect().await.and_then(|cloud| cloud.ports()).map_err(|error| functions::fault(&error))?;
+    let ports =
+        Cloud::connect().await.and_then(|cloud| cloud.ports()).map_err(|error| functions::cannot_begin(&error))?;
     run(service_fn(move |request: Request| {
         let ports = ports.clone();
         async move {

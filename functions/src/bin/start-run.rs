@@ -9,8 +9,9 @@ use serde_json::Value;
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     functions::logs::set_up()?;
-    let starter =
-        Arc::new(Cloud::connect().await.and_then(|cloud| cloud.starter()).map_err(|error| functions::fault(&error))?);
+    let starter = Arc::new(
+        Cloud::connect().await.and_then(|cloud| cloud.starter()).map_err(|error| functions::cannot_begin(&error))?,
+    );
     run(service_fn(move |event: LambdaEvent<Value>| {
         let starter = Arc::clone(&starter);
         async move { starter.start(event.payload).await.map_err(|error| functions::fault(&error)) }

@@ -7,7 +7,8 @@ use serde_json::Value;
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     functions::logs::set_up()?;
-    let watcher = Cloud::connect().await.and_then(|cloud| cloud.watcher()).map_err(|error| functions::fault(&error))?;
+    let watcher =
+        Cloud::connect().await.and_then(|cloud| cloud.watcher()).map_err(|error| functions::cannot_begin(&error))?;
     run(service_fn(move |_: LambdaEvent<Value>| {
         let watcher = watcher.clone();
         async move { watcher.sweep().await.map_err(|error| functions::fault(&error)) }
