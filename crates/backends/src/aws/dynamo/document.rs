@@ -18,7 +18,7 @@ pub(super) type Item = HashMap<String, AttributeValue>;
 
 /// JSON, compressed with gzip.
 pub(super) const DOC: &str = "doc";
-/// SHA-256 of the JSON.
+/// SHA-256 of the JSON, 32 bytes.
 pub(super) const HASH: &str = "hash";
 /// How many items beside this one hold the rest of `doc`; not there: none.
 pub(super) const PARTS: &str = "parts";
@@ -71,7 +71,7 @@ pub(super) fn fill(item: &mut Item, key: &Key, value: &impl Serialize, limit: us
     let hash = ContentHash::of(&json);
     item.insert(PK.to_owned(), text(&key.pk));
     item.insert(SK.to_owned(), text(&key.sk));
-    item.insert(HASH.to_owned(), text(hash.as_str()));
+    item.insert(HASH.to_owned(), binary_of(&hash));
     let without = size(item) + DOC.len();
     if without + packed.len() <= limit {
         item.insert(DOC.to_owned(), AttributeValue::B(Blob::new(packed)));
@@ -104,6 +104,16 @@ pub(super) fn number_of<T: std::str::FromStr>(item: &Item, name: &str) -> Option
     item.get(name)?.as_n().ok()?.parse().ok()
 }
 
+/// A hash as it is stored.
+fn binary_of(hash: &ContentHash) -> AttributeValue {
+    AttributeValue::B(Blob::new(hex::decode(hash.as_str()).unwrap_or_default()))
+}
+
+/// The hash of an item as text; empty where it has none.
+pub(super) fn hash_of(item: &Item) -> String {
+    item.get(HASH).and_then(|value| value.as_b().ok()).map(|blob| hex::encode(blob.as_ref())).unwrap_or_default()
+}
+
 /// The bytes of `doc`.
 pub(super) fn bytes_of(item: &Item) -> &[u8] {
     item.get(DOC).and_then(|value| value.as_b().ok()).map_or(&[], |blob| blob.as_ref())
@@ -113,7 +123,7 @@ pub(super) fn bytes_of(item: &Item) -> &[u8] {
 pub(super) fn open<T: DeserializeOwned>(item: &Item, what: impl Fn() -> String) -> Result<T, StoreError> {
     let damaged = |detail: String| StoreError::Damaged { what: what(), detail };
     let json = unpack(bytes_of(item)).map_err(|error| damaged(format!("it cannot be unpacked: {error}")))?;
-    if text_of(item, HASH) != Some(ContentHash::of(&json).as_str()) {
+    if hash_of(item) != ContentHash::of(&json).as_str() {
         return Err(damaged("its content does not fit its hash".into()));
     }
     serde_json::from_slice(&json).map_err(|error| damaged(error.to_string()))

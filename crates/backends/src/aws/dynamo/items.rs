@@ -10,7 +10,9 @@ use domain::run::{PlannedPortfolio, Run};
 use domain::words::JobStatus;
 use domain::work_item::{ItemEvent, ItemKey, ItemRefusal, Place, WorkItem};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use serde_json::Value;
 
+use super::super::unavailable;
 use super::document::{EXPIRES_AT, ITEM_LIMIT, Item, fill, number, open, text, text_of};
 use super::keys::{self, PK, SK};
 use super::table::{Expression, Pages, Range, Rounds, Written, is_by, new_writer, sign, version_of};
@@ -22,10 +24,45 @@ const RECORD_LIMIT: usize = 2_048;
 /// Buckets that are read at the same time.
 const AT_ONCE: usize = 8;
 
+/// What a record says as its work item does already, and what the work item calls it.
+const SAID_ONCE: [(&str, &str); 3] =
+    [("batch_run_id", "/key/run"), ("portfolio_id", "/key/portfolio"), ("portfolio_name", "/portfolio_name")];
+
+/// A work item without what can be left out: nulls, and what each record says again. Every hundred bytes count.
+fn shortened(item: &WorkItem) -> Result<Value, serde_json::Error> {
+    let mut whole = serde_json::to_value(item)?;
+    let said = SAID_ONCE.map(|(name, of)| (name, whole.pointer(of).cloned()));
+    let records = whole.get_mut("records").and_then(Value::as_array_mut);
+    for record in records.into_iter().flatten().filter_map(Value::as_object_mut) {
+        record.retain(|name, value| {
+            !value.is_null() && !said.iter().any(|(once, as_said)| once == name && as_said.as_ref() == Some(value))
+        });
+    }
+    if let Some(fields) = whole.as_object_mut() {
+        fields.retain(|_, value| !value.is_null());
+    }
+    Ok(whole)
+}
+
+/// The whole work item again.
+fn restored(mut short: Value) -> Result<WorkItem, serde_json::Error> {
+    let said = SAID_ONCE.map(|(name, of)| (name, short.pointer(of).cloned()));
+    let records = short.get_mut("records").and_then(Value::as_array_mut);
+    for record in records.into_iter().flatten().filter_map(Value::as_object_mut) {
+        for (name, value) in &said {
+            if let Some(value) = value {
+                record.entry(*name).or_insert_with(|| value.clone());
+            }
+        }
+    }
+    serde_json::from_value(short)
+}
+
 /// The work item of an item of the table.
 pub(super) fn item_of(item: &Item) -> Result<WorkItem, StoreError> {
     let field = |name| text_of(item, name).unwrap_or("?").to_owned();
-    open(item, || format!("the work item {} {}", field(PK), field(SK)))
+    let what = || format!("the work item {} {}", field(PK), field(SK));
+    restored(open(item, what)?).map_err(|error| StoreError::Damaged { what: what(), detail: error.to_string() })
 }
 
 impl DynamoStore {
@@ -59,13 +96,12 @@ impl DynamoStore {
             let mut record = Item::from([
                 ("state".to_owned(), text(next.state.as_str())),
                 ("attempt".to_owned(), number(next.attempt)),
-                ("bucket".to_owned(), number(next.place.bucket)),
-                ("place".to_owned(), number(next.place.index)),
                 (EXPIRES_AT.to_owned(), number(self.expires_at())),
             ]);
             let writer = new_writer();
             sign(&mut record, version + 1, &writer);
-            let parts = fill(&mut record, &at, &next, RECORD_LIMIT)?;
+            let short = shortened(&next).map_err(|error| unavailable(doing(), error))?;
+            let parts = fill(&mut record, &at, &short, RECORD_LIMIT)?;
             match self.table.put_if(record, parts, Expression::unchanged_since(version), doing).await? {
                 Written::Refused(there) if !is_by(there.as_ref(), &writer) => {
                     read = there;

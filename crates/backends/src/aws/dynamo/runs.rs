@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use aws_sdk_dynamodb::primitives::Blob;
 use chrono::{DateTime, Utc};
-use domain::alert::{AlertAbout, AlertEvent, AlertRefusal, AlertState, is_delivered};
+use domain::alert::{AlertEvent, AlertRefusal, AlertState, is_delivered};
 use domain::ids::{Owner, RunId};
 use domain::ports::{Change, Creation, StoreError, StoredRun};
 use domain::run::{Run, RunEvent, RunPhase, RunRefusal};
@@ -30,7 +31,7 @@ impl Meta {
     }
 
     /// The item, with the items for what does not fit into it.
-    fn items(&self, version: u64, writer: &str) -> Result<(Item, Vec<Item>), StoreError> {
+    fn items(&self, version: u64, writer: &Blob) -> Result<(Item, Vec<Item>), StoreError> {
         let mut item = Item::from([
             ("phase".to_owned(), text(phase_word(&self.run.phase))),
             ("as_of".to_owned(), text(self.run.as_of.to_string())),
@@ -320,6 +321,7 @@ impl DynamoStore {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use domain::alert::AlertAbout;
 
     #[test]
     fn an_alert_is_recognised_as_ones_own_by_its_lease() {

@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnValue, Re
 use domain::ports::{Randomness as _, StoreError};
 
 use super::super::unavailable;
-use super::document::{DOC, HASH, Item, PARTS, bytes_of, number, number_of, text, text_of};
+use super::document::{DOC, Item, PARTS, bytes_of, hash_of, number, number_of, text, text_of};
 use super::keys::{self, Key, PK, SK};
 use crate::system::SystemRandomness;
 
@@ -218,7 +218,7 @@ impl Table {
     /// The item with the whole of its document.
     async fn complete(&self, mut item: Item, doing: &impl Fn() -> String) -> Result<Item, StoreError> {
         let Some(parts) = number_of::<usize>(&item, PARTS) else { return Ok(item) };
-        let [pk, sk, hash] = [PK, SK, HASH].map(|name| text_of(&item, name).unwrap_or_default().to_owned());
+        let [pk, sk] = [PK, SK].map(|name| text_of(&item, name).unwrap_or_default().to_owned());
         let mut bytes = bytes_of(&item).to_vec();
         let mut start = None;
         let mut found = 0;
@@ -232,7 +232,7 @@ impl Table {
                 .expression_attribute_names("#pk", PK)
                 .expression_attribute_names("#sk", SK)
                 .expression_attribute_values(":pk", text(&pk))
-                .expression_attribute_values(":sk", text(keys::parts(&sk, &hash)))
+                .expression_attribute_values(":sk", text(keys::parts(&sk, &hash_of(&item))))
                 .set_exclusive_start_key(start.take());
             let reply = request.send().await.map_err(|error| unavailable(doing(), error))?;
             for part in reply.items.unwrap_or_default() {
@@ -368,17 +368,17 @@ pub(super) fn version_of(item: &Item, what: impl Fn() -> String) -> Result<u64, 
 }
 
 /// A name for one write, never used again.
-pub(super) fn new_writer() -> String {
-    SystemRandomness.owner().0.simple().to_string()[..16].to_owned()
+pub(super) fn new_writer() -> Blob {
+    Blob::new(&SystemRandomness.owner().0.as_bytes()[8..])
 }
 
 /// Adds version and writer to an item that is about to be written.
-pub(super) fn sign(item: &mut Item, version: u64, writer: &str) {
+pub(super) fn sign(item: &mut Item, version: u64, writer: &Blob) {
     item.insert(VERSION.to_owned(), number(version));
-    item.insert(BY.to_owned(), text(writer));
+    item.insert(BY.to_owned(), AttributeValue::B(writer.clone()));
 }
 
 /// Whether this writer wrote what is there: the request came through and its reply was lost.
-pub(super) fn is_by(there: Option<&Item>, writer: &str) -> bool {
-    there.is_some_and(|item| text_of(item, BY) == Some(writer))
+pub(super) fn is_by(there: Option<&Item>, writer: &Blob) -> bool {
+    there.and_then(|item| item.get(BY)?.as_b().ok()) == Some(writer)
 }
