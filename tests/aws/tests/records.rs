@@ -214,6 +214,11 @@ fn records_of(run: RunId, n: u32) -> Vec<JobRecord> {
     records
 }
 
+/// Text that no compression makes small.
+fn noise(numbers: std::ops::Range<u32>) -> String {
+    numbers.map(|n| ContentHash::of(&n.to_le_bytes()).to_string()).collect()
+}
+
 async fn planned(store: &dyn RunStore, run: &Run, portfolios: u32) {
     assert_eq!(store.create_run(run).await.unwrap(), Creation::Created);
     let all: Vec<PlannedPortfolio> = (0..portfolios).map(portfolio).collect();
@@ -407,12 +412,10 @@ async fn no_item_is_too_large() {
     let records = Records::new().await;
     let store = records.store();
     let mut run = a_run(1);
-    let noise = |n: u32| ContentHash::of(&n.to_le_bytes()).to_string();
-    run.filter = (0..20_000).map(|n| PortfolioId::new(&noise(n)[..60]).unwrap()).collect();
+    run.filter = (0..20_000).map(|n| PortfolioId::new(&noise(n..n + 1)[..60]).unwrap()).collect();
     planned(&*store, &run, 1).await;
     let mut told = records_of(id(1), 0);
-    let large: String = (0..20_000).map(noise).collect();
-    told[3].job_metadata.insert("large".into(), large.into());
+    told[3].job_metadata.insert("large".into(), noise(0..20_000).into());
     told[3].job_metadata.insert("nothing".into(), serde_json::Value::Null);
     applied(store.apply_item(&key(id(1), 0), "P", place(0), &claim(1, 0)).await.unwrap());
     applied(store.apply_item(&key(id(1), 0), "P", place(0), &finish(1, 1, told.clone())).await.unwrap());
@@ -440,11 +443,13 @@ async fn damage_is_told() {
     for (name, value) in [
         ("hash", AttributeValue::B(Blob::new(other))),
         ("doc", AttributeValue::B(Blob::new("no gzip"))),
-        ("parts", AttributeValue::N("1".into())),
+        ("parts", AttributeValue::N("9".into())),
     ] {
         let told = put(name, value).await;
         assert!(matches!(told, Err(StoreError::Damaged { .. })), "{name}: {told:?}");
     }
+    let told = put("dict", AttributeValue::N("7".into())).await;
+    assert!(matches!(told, Err(StoreError::TooNew(_))), "{told:?}");
 }
 
 /// Records that may be removed one day say when; what stays for ever does not.

@@ -13,7 +13,7 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde_json::Value;
 
 use super::super::unavailable;
-use super::document::{EXPIRES_AT, ITEM_LIMIT, Item, fill, number, open, text, text_of};
+use super::document::{EXPIRES_AT, ITEM_LIMIT, Item, fill, fill_record, number, open, text, text_of};
 use super::keys::{self, PK, SK};
 use super::table::{Expression, Pages, Range, Rounds, Written, is_by, new_writer, sign, version_of};
 use super::{DynamoStore, Facts};
@@ -101,7 +101,7 @@ impl DynamoStore {
             let writer = new_writer();
             sign(&mut record, version + 1, &writer);
             let short = shortened(&next).map_err(|error| unavailable(doing(), error))?;
-            let parts = fill(&mut record, &at, &short, RECORD_LIMIT)?;
+            let parts = fill_record(&mut record, &at, &short, RECORD_LIMIT)?;
             match self.table.put_if(record, parts, Expression::unchanged_since(version), doing).await? {
                 Written::Refused(there) if !is_by(there.as_ref(), &writer) => {
                     read = there;

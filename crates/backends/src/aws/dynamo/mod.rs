@@ -5,6 +5,7 @@
 //! they name, so that nothing is ever missing from them, and what they name is read before it is believed.
 
 mod books;
+mod dictionary;
 mod document;
 mod folds;
 mod history;

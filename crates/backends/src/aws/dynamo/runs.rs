@@ -12,6 +12,7 @@ use domain::summary::RunSummary;
 use domain::words::RunStatus;
 use serde::{Deserialize, Serialize};
 
+use super::dictionary;
 use super::document::{ITEM_LIMIT, Item, fill, open, text, text_of};
 use super::keys::{self, Key, PK, SK};
 use super::table::{Expression, Pages, Range, Rounds, Written, is_by, new_writer, sign, version_of};
@@ -131,6 +132,7 @@ impl DynamoStore {
         if let Some(meta) = self.meta(id).await? {
             return Ok(Creation::Existing(meta.run));
         }
+        self.keep_dictionary().await?;
         let mut rows = vec![
             keys::listed(run.scheduled_for, id),
             keys::of_month(run.as_of, run.scheduled_for, id),
@@ -158,6 +160,17 @@ impl DynamoStore {
         }
         self.remember(run);
         Ok(Creation::Created)
+    }
+
+    /// Keeps the dictionary of the records beside them.
+    async fn keep_dictionary(&self) -> Result<(), StoreError> {
+        let key = keys::dictionary(dictionary::NUMBER);
+        if self.table.get(&key, || "read the dictionary of the records".to_owned()).await?.is_some() {
+            return Ok(());
+        }
+        let mut item = key.attributes();
+        item.insert("text".to_owned(), text(dictionary::TEXT));
+        self.table.put(item, || "write the dictionary of the records".to_owned()).await
     }
 
     /// Changes a run: reads it, decides, and writes it on the condition that nobody else wrote in between; again where
