@@ -35,10 +35,10 @@ impl DynamoStore {
         let mut pages = Self::history(portfolio).newest_first(limit.saturating_add(1));
         let mut items: Vec<Item> = Vec::new();
         // Runs of one slot are sorted by their start, so all of the last one have to be there.
-        while !pages.ended() && !(items.len() > limit && items.last().map(slot) != items.get(limit - 1).map(slot)) {
-            if limit == 0 {
-                break;
-            }
+        let enough = |items: &[Item]| {
+            limit == 0 || items.len() > limit && items.last().map(slot) != items.get(limit - 1).map(slot)
+        };
+        while !pages.ended() && !enough(&items) {
             items.extend(self.table.page(&mut pages, doing).await?);
         }
         let items = items.iter().map(item_of).collect::<Result<Vec<_>, _>>()?;

@@ -65,7 +65,7 @@ impl DynamoStore {
         let doing = || "read when the first run began".to_owned();
         let mut pages = Pages::of(keys::STARTED, Range::All).one();
         let first = self.table.page(&mut pages, doing).await?;
-        Ok(first.first().and_then(|row| run_list::Row::of(row)).map(|row| row.at))
+        Ok(first.first().and_then(run_list::Row::of).map(|row| row.at))
     }
 
     /// When a record that is written now may be removed, in seconds since 1970.
