@@ -376,6 +376,8 @@ async fn a_portfolio_costs_at_most_five_write_units() {
     let units: f64 = calls.iter().filter(written).map(|call| call.units).sum();
     assert!(units / 200.0 <= 5.0, "{} write units a portfolio", units / 200.0);
     assert!(units / 200.0 >= 3.0, "{} write units a portfolio: they are not counted", units / 200.0);
+    let read = calls.iter().filter(|call| !written(call)).map(|call| call.units).sum::<f64>() / 200.0;
+    assert!(read <= 6.0, "{read} read units a portfolio");
     let items = records.items().await;
     let of = |start: &str| -> Vec<usize> {
         items.iter().filter(|item| item["pk"].as_s().unwrap().starts_with(start)).map(size).collect()
@@ -384,6 +386,64 @@ async fn a_portfolio_costs_at_most_five_write_units() {
     assert!(of("PF#").iter().all(|bytes| *bytes <= 2_048), "{:?}", of("PF#").iter().max());
     let folds = items.iter().filter(|item| item["sk"].as_s().unwrap() == "FOLD").map(size);
     assert!(folds.into_iter().all(|bytes| bytes <= 1_024));
+}
+
+/// What the service puts off of a batch is asked for again, until all of it is there.
+#[tokio::test]
+async fn what_is_put_off_is_asked_for_again() {
+    let records = Records::new().await;
+    records.tap.halve();
+    let store = records.store();
+    whole_run(&*store, 1, 30).await;
+    let calls = records.tap.calls();
+    assert!(calls.iter().filter(|call| call.operation == "BatchGetItem").count() > 5, "nothing was put off");
+    let expected: Vec<JobRecord> = (0..30).flat_map(|n| records_of(id(1), n)).collect();
+    assert_eq!(store.records(id(1), &RecordQuery::default()).await.unwrap(), expected);
+}
+
+/// The program in docs/dynamodb.md prints the records as this program reads them.
+#[tokio::test]
+async fn the_documented_program_reads_the_records() {
+    let python = std::env::var("NIGHTBOOK_TEST_PYTHON").expect("run these tests by tests/aws/run");
+    let records = Records::new().await;
+    let store = records.store();
+    let run = a_run(1);
+    planned(&*store, &run, 103).await;
+    for n in [0, 2, 101] {
+        let mut told = records_of(id(1), n);
+        if n == 2 {
+            told[0].job_metadata.insert("large".into(), noise(0..20_000).into());
+        }
+        let (key, name) = (key(id(1), n), portfolio(n).name);
+        applied(store.apply_item(&key, &name, place(n), &claim(1, 0)).await.unwrap());
+        applied(store.apply_item(&key, &name, place(n), &finish(1, 1, told)).await.unwrap());
+    }
+    let documented = include_str!("../../../docs/dynamodb.md");
+    let program = documented.split("```python\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let arguments = [program, &records.name, &id(1).to_string()].map(str::to_owned);
+    let told = tokio::task::spawn_blocking(move || {
+        let mut command = std::process::Command::new(python);
+        command.arg("-c").args(arguments).env_clear().env("AWS_ENDPOINT_URL", table::endpoint());
+        command.envs([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test"), ("AWS_REGION", "us-east-1")]);
+        command.env("AWS_DEFAULT_REGION", "us-east-1").output().unwrap()
+    });
+    let told = told.await.unwrap();
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    let printed: Vec<serde_json::Map<String, serde_json::Value>> =
+        String::from_utf8(told.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let expected: Vec<_> = store
+        .records(id(1), &RecordQuery::default())
+        .await
+        .unwrap()
+        .iter()
+        .map(|record| {
+            let mut fields = serde_json::to_value(record).unwrap().as_object().unwrap().clone();
+            fields.retain(|_, value| !value.is_null());
+            fields
+        })
+        .collect();
+    assert_eq!(printed.len(), 3 * JOBS);
+    assert_eq!(printed, expected);
 }
 
 /// What a closer reads grows with the portfolios, and no faster.
@@ -415,7 +475,8 @@ async fn no_item_is_too_large() {
     let records = Records::new().await;
     let store = records.store();
     let mut run = a_run(1);
-    run.filter = (0..20_000).map(|n| PortfolioId::new(&noise(n..n + 1)[..60]).unwrap()).collect();
+    // More than a page of a query holds.
+    run.filter = (0..50_000).map(|n| PortfolioId::new(&noise(n..n + 1)[..60]).unwrap()).collect();
     planned(&*store, &run, 1).await;
     let mut told = records_of(id(1), 0);
     told[3].job_metadata.insert("large".into(), noise(0..20_000).into());

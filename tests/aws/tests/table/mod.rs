@@ -53,6 +53,8 @@ struct State {
     spoilt: u64,
     chance: u64,
     faults: u64,
+    /// Of the keys of a batch only half are answered.
+    halved: bool,
 }
 
 impl State {
@@ -82,6 +84,11 @@ impl Tap {
         let mut state = self.state.lock().unwrap();
         state.spoilt = per_mille;
         state.chance = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    }
+
+    /// From now on half of the keys of a batch are put off, as the service may do with any.
+    pub fn halve(&self) {
+        self.state.lock().unwrap().halved = true;
     }
 
     /// What went out since the last time.
@@ -120,6 +127,20 @@ enum Fault {
     Unavailable,
 }
 
+/// Takes every second key out of a batch; gives what the answer says of them.
+fn put_off_half(body: &mut Value) -> Option<Value> {
+    let mut rest = serde_json::Map::new();
+    for (table, asked) in body.get_mut("RequestItems")?.as_object_mut()? {
+        let keys = asked["Keys"].as_array()?.clone();
+        let later: Vec<&Value> = keys.iter().skip(1).step_by(2).collect();
+        if !later.is_empty() {
+            rest.insert(table.clone(), serde_json::json!({ "Keys": later, "ConsistentRead": true }));
+            asked["Keys"] = keys.iter().step_by(2).cloned().collect();
+        }
+    }
+    (!rest.is_empty()).then_some(Value::Object(rest))
+}
+
 fn reset() -> ConnectorError {
     ConnectorError::io(Box::new(std::io::Error::from(std::io::ErrorKind::ConnectionReset)))
 }
@@ -136,6 +157,8 @@ impl HttpConnector for TapConnector {
         let body: Value = serde_json::from_slice(request.body().bytes().unwrap_or_default()).unwrap_or_default();
         let mut weighed = body.clone();
         weighed["ReturnConsumedCapacity"] = "TOTAL".into();
+        let halved = self.state.lock().unwrap().halved;
+        let rest = if halved { put_off_half(&mut weighed) } else { None };
         let text = weighed.to_string();
         request.headers_mut().insert("content-length", text.len().to_string());
         *request.body_mut() = SdkBody::from(text);
@@ -172,7 +195,7 @@ impl HttpConnector for TapConnector {
             let (status, headers) = (response.status(), response.headers().clone());
             let bytes = ByteStream::new(response.into_body()).collect().await;
             let bytes = bytes.map_err(|error| ConnectorError::other(Box::new(error), None))?.into_bytes();
-            let told: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+            let mut told: Value = serde_json::from_slice(&bytes).unwrap_or_default();
             let units = |one: &Value| one["CapacityUnits"].as_f64().unwrap_or_default();
             record(match &told["ConsumedCapacity"] {
                 Value::Array(each) => each.iter().map(units).sum(),
@@ -181,8 +204,15 @@ impl HttpConnector for TapConnector {
             if fault == Fault::ResetAfter {
                 return Err(reset());
             }
-            let mut response = HttpResponse::new(status, SdkBody::from(bytes.to_vec()));
-            for (name, value) in headers.iter() {
+            let body = match rest {
+                Some(rest) => {
+                    told["UnprocessedKeys"] = rest;
+                    told.to_string().into_bytes()
+                }
+                None => bytes.to_vec(),
+            };
+            let mut response = HttpResponse::new(status, SdkBody::from(body));
+            for (name, value) in headers.iter().filter(|(name, _)| *name != "content-length") {
                 response.headers_mut().insert(name.to_owned(), value.to_owned());
             }
             Ok(response)

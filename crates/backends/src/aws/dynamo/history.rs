@@ -9,12 +9,12 @@ use domain::record::JobRecord;
 use domain::words::JobStatus;
 use domain::work_item::WorkItem;
 
-use super::DynamoStore;
 use super::document::{Item, text_of};
 use super::items::item_of;
 use super::keys::{self, SK};
 use super::run_list::Row;
 use super::table::{Pages, Range};
+use super::{DynamoStore, Facts};
 
 /// The slot of a record, as its sort key has it.
 fn slot(item: &Item) -> &str {
@@ -121,8 +121,9 @@ impl DynamoStore {
                     continue;
                 }
                 search.another_run(&stored.run);
+                let (id, facts) = (stored.run.batch_run_id, Facts::of(&stored.run));
                 for bucket in self.buckets(&stored.run).await? {
-                    for item in self.bucket(&stored.run, bucket, false).await? {
+                    for item in self.bucket(id, facts, bucket, false).await? {
                         if let Some(record) = search.look_at(&item) {
                             return Ok(Some(record));
                         }

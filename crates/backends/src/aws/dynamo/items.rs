@@ -198,24 +198,35 @@ impl DynamoStore {
     }
 
     pub(super) async fn items_of_bucket(&self, run: RunId, bucket: u32) -> Result<Vec<WorkItem>, StoreError> {
-        match self.meta(run).await? {
-            Some(meta) => self.bucket(&meta.run, bucket, false).await,
+        let mut facts = self.facts(run).await?;
+        if facts.is_some_and(|facts| facts.sealed.is_none()) {
+            // It may have been sealed since.
+            facts = self.meta(run).await?.map(|meta| Facts::of(&meta.run));
+        }
+        match facts {
+            Some(facts) => self.bucket(run, facts, bucket, false).await,
             None => Ok(Vec::new()),
         }
     }
 
     /// The touched items of a bucket, by place; without those of which the fold says that every job succeeded, if so
     /// asked.
-    pub(super) async fn bucket(&self, run: &Run, bucket: u32, not_all_good: bool) -> Result<Vec<WorkItem>, StoreError> {
-        let id = run.batch_run_id;
+    pub(super) async fn bucket(
+        &self,
+        id: RunId,
+        facts: Facts,
+        bucket: u32,
+        not_all_good: bool,
+    ) -> Result<Vec<WorkItem>, StoreError> {
         let mut wanted: BTreeSet<PortfolioId> = BTreeSet::new();
-        if let Some(plan) = &run.plan {
-            let listed = self.sealed_manifest(id, plan.epoch, bucket).await?;
+        if let Some(epoch) = facts.sealed {
+            let listed = self.sealed_manifest(id, epoch, bucket).await?;
             let good = if not_all_good { self.all_good(id, bucket).await? } else { BTreeSet::new() };
             wanted.extend((0..).zip(listed.iter()).filter(|(n, _)| !good.contains(n)).map(|(_, one)| one.clone()));
         }
         wanted.extend(self.strays(id, Some(bucket)).await?.into_iter().map(|(_, portfolio)| portfolio));
-        let keys = wanted.into_iter().map(|portfolio| keys::record(&ItemKey { run: id, portfolio }, run.scheduled_for));
+        let keys =
+            wanted.into_iter().map(|portfolio| keys::record(&ItemKey { run: id, portfolio }, facts.scheduled_for));
         let found = self.table.get_many(keys, || format!("read the work items of run {id}")).await?;
         let mut items = found.iter().map(item_of).collect::<Result<Vec<_>, _>>()?;
         items.retain(|item| item.place.bucket == bucket);
@@ -235,7 +246,8 @@ impl DynamoStore {
             let Some(meta) = self.meta(run).await? else { return Ok(Vec::new()) };
             let not_all_good = query.status.is_some_and(|status| status != JobStatus::Success);
             let buckets = self.buckets(&meta.run).await?;
-            let read = stream::iter(buckets).map(|bucket| self.bucket(&meta.run, bucket, not_all_good));
+            let facts = Facts::of(&meta.run);
+            let read = stream::iter(buckets).map(|bucket| self.bucket(run, facts, bucket, not_all_good));
             read.buffered(AT_ONCE).try_collect::<Vec<_>>().await?.concat()
         };
         let ended = items.into_iter().filter(|item| item.state.is_terminal());

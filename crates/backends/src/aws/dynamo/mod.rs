@@ -23,6 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::ids::{PortfolioId, RunId};
 use domain::ports::{Clock as _, StoreError};
+use domain::run::Run;
 use table::{Pages, Range, Table};
 
 use crate::system::SystemClock;
@@ -50,6 +51,12 @@ struct Memory {
 struct Facts {
     scheduled_for: DateTime<Utc>,
     sealed: Option<u32>,
+}
+
+impl Facts {
+    fn of(run: &Run) -> Self {
+        Self { scheduled_for: run.scheduled_for, sealed: run.plan.as_ref().map(|plan| plan.epoch) }
+    }
 }
 
 impl DynamoStore {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::dictionary;
 use super::document::{ITEM_LIMIT, Item, fill, open, text, text_of};
-use super::keys::{self, Key, PK, SK};
+use super::keys::{self, Key, PK, SK, time_text};
 use super::table::{Expression, Pages, Range, Rounds, Written, is_by, new_writer, sign, version_of};
 use super::{DynamoStore, Facts};
 
@@ -35,6 +35,7 @@ impl Meta {
     fn items(&self, version: u64, writer: &Blob) -> Result<(Item, Vec<Item>), StoreError> {
         let mut item = Item::from([
             ("phase".to_owned(), text(phase_word(&self.run.phase))),
+            ("slot".to_owned(), text(time_text(self.run.scheduled_for))),
             ("as_of".to_owned(), text(self.run.as_of.to_string())),
             ("schedule".to_owned(), text(self.run.schedule.as_str())),
         ]);
@@ -110,9 +111,7 @@ impl DynamoStore {
     }
 
     fn remember(&self, run: &Run) {
-        let sealed = run.plan.as_ref().map(|plan| plan.epoch);
-        let facts = Facts { scheduled_for: run.scheduled_for, sealed };
-        self.remembered(|memory| memory.know_run(run.batch_run_id, facts));
+        self.remembered(|memory| memory.know_run(run.batch_run_id, Facts::of(run)));
     }
 
     /// What is fixed of a run; none where there is no run.
@@ -120,10 +119,7 @@ impl DynamoStore {
         if let Some(facts) = self.remembered(|memory| memory.runs.get(&id).copied()) {
             return Ok(Some(facts));
         }
-        Ok(self
-            .meta(id)
-            .await?
-            .map(|meta| Facts { scheduled_for: meta.run.scheduled_for, sealed: meta.run.plan.map(|plan| plan.epoch) }))
+        Ok(self.meta(id).await?.map(|meta| Facts::of(&meta.run)))
     }
 
     pub(super) async fn create(&self, run: &Run) -> Result<Creation<Run>, StoreError> {
