@@ -11,17 +11,20 @@ use serde::de::DeserializeOwned;
 
 use super::super::packed::{pack, unpack};
 use super::super::unavailable;
+use super::dictionary;
 use super::keys::{self, Key, PK, SK};
 
 /// An item of the table.
 pub(super) type Item = HashMap<String, AttributeValue>;
 
-/// JSON, compressed with gzip.
+/// JSON, compressed.
 pub(super) const DOC: &str = "doc";
-/// SHA-256 of the JSON.
+/// SHA-256 of the JSON, 32 bytes.
 pub(super) const HASH: &str = "hash";
 /// How many items beside this one hold the rest of `doc`; not there: none.
 pub(super) const PARTS: &str = "parts";
+/// The dictionary against which `doc` is compressed; not there: it is gzip.
+pub(super) const DICTIONARY: &str = "dict";
 /// When the service may remove the item, in seconds since 1970.
 pub(super) const EXPIRES_AT: &str = "expires_at";
 
@@ -65,13 +68,34 @@ pub(super) fn size(item: &Item) -> usize {
 /// Puts a value into an item, of which at most `limit` bytes may be there then; gives the items for the rest, to be
 /// written first. They are named by the hash, so that nothing that is read is ever overwritten.
 pub(super) fn fill(item: &mut Item, key: &Key, value: &impl Serialize, limit: usize) -> Result<Vec<Item>, StoreError> {
+    fill_by(pack, item, key, value, limit)
+}
+
+/// The same, compressed against the dictionary.
+pub(super) fn fill_record(
+    item: &mut Item,
+    key: &Key,
+    value: &impl Serialize,
+    limit: usize,
+) -> Result<Vec<Item>, StoreError> {
+    item.insert(DICTIONARY.to_owned(), number(dictionary::NUMBER));
+    fill_by(dictionary::pack, item, key, value, limit)
+}
+
+fn fill_by(
+    pack: fn(&[u8]) -> std::io::Result<Vec<u8>>,
+    item: &mut Item,
+    key: &Key,
+    value: &impl Serialize,
+    limit: usize,
+) -> Result<Vec<Item>, StoreError> {
     let doing = || format!("compress {} {}", key.pk, key.sk);
     let json = serde_json::to_vec(value).map_err(|error| unavailable(doing(), error))?;
     let packed = pack(&json).map_err(|error| unavailable(doing(), error))?;
     let hash = ContentHash::of(&json);
     item.insert(PK.to_owned(), text(&key.pk));
     item.insert(SK.to_owned(), text(&key.sk));
-    item.insert(HASH.to_owned(), text(hash.as_str()));
+    item.insert(HASH.to_owned(), binary_of(&hash));
     let without = size(item) + DOC.len();
     if without + packed.len() <= limit {
         item.insert(DOC.to_owned(), AttributeValue::B(Blob::new(packed)));
@@ -104,6 +128,16 @@ pub(super) fn number_of<T: std::str::FromStr>(item: &Item, name: &str) -> Option
     item.get(name)?.as_n().ok()?.parse().ok()
 }
 
+/// A hash as it is stored.
+fn binary_of(hash: &ContentHash) -> AttributeValue {
+    AttributeValue::B(Blob::new(hex::decode(hash.as_str()).unwrap_or_default()))
+}
+
+/// The hash of an item as text; empty where it has none.
+pub(super) fn hash_of(item: &Item) -> String {
+    item.get(HASH).and_then(|value| value.as_b().ok()).map(|blob| hex::encode(blob.as_ref())).unwrap_or_default()
+}
+
 /// The bytes of `doc`.
 pub(super) fn bytes_of(item: &Item) -> &[u8] {
     item.get(DOC).and_then(|value| value.as_b().ok()).map_or(&[], |blob| blob.as_ref())
@@ -112,8 +146,16 @@ pub(super) fn bytes_of(item: &Item) -> &[u8] {
 /// The value of an item with all its parts, verified.
 pub(super) fn open<T: DeserializeOwned>(item: &Item, what: impl Fn() -> String) -> Result<T, StoreError> {
     let damaged = |detail: String| StoreError::Damaged { what: what(), detail };
-    let json = unpack(bytes_of(item)).map_err(|error| damaged(format!("it cannot be unpacked: {error}")))?;
-    if text_of(item, HASH) != Some(ContentHash::of(&json).as_str()) {
+    let unpacked = match number_of::<u32>(item, DICTIONARY) {
+        None => unpack(bytes_of(item)),
+        Some(dictionary::NUMBER) => dictionary::unpack(bytes_of(item)),
+        Some(newer) => {
+            let told = format!("{} was written by a newer release, with dictionary {newer}: install that one", what());
+            return Err(StoreError::TooNew(told));
+        }
+    };
+    let json = unpacked.map_err(|error| damaged(format!("it cannot be unpacked: {error}")))?;
+    if hash_of(item) != ContentHash::of(&json).as_str() {
         return Err(damaged("its content does not fit its hash".into()));
     }
     serde_json::from_slice(&json).map_err(|error| damaged(error.to_string()))

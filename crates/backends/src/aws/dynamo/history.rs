@@ -9,12 +9,12 @@ use domain::record::JobRecord;
 use domain::words::JobStatus;
 use domain::work_item::WorkItem;
 
-use super::DynamoStore;
 use super::document::{Item, text_of};
 use super::items::item_of;
 use super::keys::{self, SK};
 use super::run_list::Row;
 use super::table::{Pages, Range};
+use super::{DynamoStore, Facts};
 
 /// The slot of a record, as its sort key has it.
 fn slot(item: &Item) -> &str {
@@ -35,10 +35,10 @@ impl DynamoStore {
         let mut pages = Self::history(portfolio).newest_first(limit.saturating_add(1));
         let mut items: Vec<Item> = Vec::new();
         // Runs of one slot are sorted by their start, so all of the last one have to be there.
-        while !pages.ended() && !(items.len() > limit && items.last().map(slot) != items.get(limit - 1).map(slot)) {
-            if limit == 0 {
-                break;
-            }
+        let enough = |items: &[Item]| {
+            limit == 0 || items.len() > limit && items.last().map(slot) != items.get(limit - 1).map(slot)
+        };
+        while !pages.ended() && !enough(&items) {
             items.extend(self.table.page(&mut pages, doing).await?);
         }
         let items = items.iter().map(item_of).collect::<Result<Vec<_>, _>>()?;
@@ -121,8 +121,9 @@ impl DynamoStore {
                     continue;
                 }
                 search.another_run(&stored.run);
+                let (id, facts) = (stored.run.batch_run_id, Facts::of(&stored.run));
                 for bucket in self.buckets(&stored.run).await? {
-                    for item in self.bucket(&stored.run, bucket, false).await? {
+                    for item in self.bucket(id, facts, bucket, false).await? {
                         if let Some(record) = search.look_at(&item) {
                             return Ok(Some(record));
                         }

@@ -10,8 +10,10 @@ use domain::run::{PlannedPortfolio, Run};
 use domain::words::JobStatus;
 use domain::work_item::{ItemEvent, ItemKey, ItemRefusal, Place, WorkItem};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use serde_json::Value;
 
-use super::document::{EXPIRES_AT, ITEM_LIMIT, Item, fill, number, open, text, text_of};
+use super::super::unavailable;
+use super::document::{EXPIRES_AT, ITEM_LIMIT, Item, fill, fill_record, number, open, text, text_of};
 use super::keys::{self, PK, SK};
 use super::table::{Expression, Pages, Range, Rounds, Written, is_by, new_writer, sign, version_of};
 use super::{DynamoStore, Facts};
@@ -22,10 +24,45 @@ const RECORD_LIMIT: usize = 2_048;
 /// Buckets that are read at the same time.
 const AT_ONCE: usize = 8;
 
+/// What a record says as its work item does already, and what the work item calls it.
+const SAID_ONCE: [(&str, &str); 3] =
+    [("batch_run_id", "/key/run"), ("portfolio_id", "/key/portfolio"), ("portfolio_name", "/portfolio_name")];
+
+/// A work item without what can be left out: nulls, and what each record says again. Every hundred bytes count.
+fn shortened(item: &WorkItem) -> Result<Value, serde_json::Error> {
+    let mut whole = serde_json::to_value(item)?;
+    let said = SAID_ONCE.map(|(name, of)| (name, whole.pointer(of).cloned()));
+    let records = whole.get_mut("records").and_then(Value::as_array_mut);
+    for record in records.into_iter().flatten().filter_map(Value::as_object_mut) {
+        record.retain(|name, value| {
+            !value.is_null() && !said.iter().any(|(once, as_said)| once == name && as_said.as_ref() == Some(value))
+        });
+    }
+    if let Some(fields) = whole.as_object_mut() {
+        fields.retain(|_, value| !value.is_null());
+    }
+    Ok(whole)
+}
+
+/// The whole work item again.
+fn restored(mut short: Value) -> Result<WorkItem, serde_json::Error> {
+    let said = SAID_ONCE.map(|(name, of)| (name, short.pointer(of).cloned()));
+    let records = short.get_mut("records").and_then(Value::as_array_mut);
+    for record in records.into_iter().flatten().filter_map(Value::as_object_mut) {
+        for (name, value) in &said {
+            if let Some(value) = value {
+                record.entry(*name).or_insert_with(|| value.clone());
+            }
+        }
+    }
+    serde_json::from_value(short)
+}
+
 /// The work item of an item of the table.
 pub(super) fn item_of(item: &Item) -> Result<WorkItem, StoreError> {
     let field = |name| text_of(item, name).unwrap_or("?").to_owned();
-    open(item, || format!("the work item {} {}", field(PK), field(SK)))
+    let what = || format!("the work item {} {}", field(PK), field(SK));
+    restored(open(item, what)?).map_err(|error| StoreError::Damaged { what: what(), detail: error.to_string() })
 }
 
 impl DynamoStore {
@@ -59,13 +96,12 @@ impl DynamoStore {
             let mut record = Item::from([
                 ("state".to_owned(), text(next.state.as_str())),
                 ("attempt".to_owned(), number(next.attempt)),
-                ("bucket".to_owned(), number(next.place.bucket)),
-                ("place".to_owned(), number(next.place.index)),
                 (EXPIRES_AT.to_owned(), number(self.expires_at())),
             ]);
             let writer = new_writer();
             sign(&mut record, version + 1, &writer);
-            let parts = fill(&mut record, &at, &next, RECORD_LIMIT)?;
+            let short = shortened(&next).map_err(|error| unavailable(doing(), error))?;
+            let parts = fill_record(&mut record, &at, &short, RECORD_LIMIT)?;
             match self.table.put_if(record, parts, Expression::unchanged_since(version), doing).await? {
                 Written::Refused(there) if !is_by(there.as_ref(), &writer) => {
                     read = there;
@@ -162,24 +198,35 @@ impl DynamoStore {
     }
 
     pub(super) async fn items_of_bucket(&self, run: RunId, bucket: u32) -> Result<Vec<WorkItem>, StoreError> {
-        match self.meta(run).await? {
-            Some(meta) => self.bucket(&meta.run, bucket, false).await,
+        let mut facts = self.facts(run).await?;
+        if facts.is_some_and(|facts| facts.sealed.is_none()) {
+            // It may have been sealed since.
+            facts = self.meta(run).await?.map(|meta| Facts::of(&meta.run));
+        }
+        match facts {
+            Some(facts) => self.bucket(run, facts, bucket, false).await,
             None => Ok(Vec::new()),
         }
     }
 
     /// The touched items of a bucket, by place; without those of which the fold says that every job succeeded, if so
     /// asked.
-    pub(super) async fn bucket(&self, run: &Run, bucket: u32, not_all_good: bool) -> Result<Vec<WorkItem>, StoreError> {
-        let id = run.batch_run_id;
+    pub(super) async fn bucket(
+        &self,
+        id: RunId,
+        facts: Facts,
+        bucket: u32,
+        not_all_good: bool,
+    ) -> Result<Vec<WorkItem>, StoreError> {
         let mut wanted: BTreeSet<PortfolioId> = BTreeSet::new();
-        if let Some(plan) = &run.plan {
-            let listed = self.sealed_manifest(id, plan.epoch, bucket).await?;
+        if let Some(epoch) = facts.sealed {
+            let listed = self.sealed_manifest(id, epoch, bucket).await?;
             let good = if not_all_good { self.all_good(id, bucket).await? } else { BTreeSet::new() };
             wanted.extend((0..).zip(listed.iter()).filter(|(n, _)| !good.contains(n)).map(|(_, one)| one.clone()));
         }
         wanted.extend(self.strays(id, Some(bucket)).await?.into_iter().map(|(_, portfolio)| portfolio));
-        let keys = wanted.into_iter().map(|portfolio| keys::record(&ItemKey { run: id, portfolio }, run.scheduled_for));
+        let keys =
+            wanted.into_iter().map(|portfolio| keys::record(&ItemKey { run: id, portfolio }, facts.scheduled_for));
         let found = self.table.get_many(keys, || format!("read the work items of run {id}")).await?;
         let mut items = found.iter().map(item_of).collect::<Result<Vec<_>, _>>()?;
         items.retain(|item| item.place.bucket == bucket);
@@ -199,7 +246,8 @@ impl DynamoStore {
             let Some(meta) = self.meta(run).await? else { return Ok(Vec::new()) };
             let not_all_good = query.status.is_some_and(|status| status != JobStatus::Success);
             let buckets = self.buckets(&meta.run).await?;
-            let read = stream::iter(buckets).map(|bucket| self.bucket(&meta.run, bucket, not_all_good));
+            let facts = Facts::of(&meta.run);
+            let read = stream::iter(buckets).map(|bucket| self.bucket(run, facts, bucket, not_all_good));
             read.buffered(AT_ONCE).try_collect::<Vec<_>>().await?.concat()
         };
         let ended = items.into_iter().filter(|item| item.state.is_terminal());

@@ -160,6 +160,11 @@ pub(super) fn sighting(cause: &Fingerprint, started_at: DateTime<Utc>, run: RunI
     Key::new(cause_partition(cause), format!("{}#{run}", time_text(started_at)))
 }
 
+/// A dictionary of the records, for whoever reads the table without this program.
+pub(super) fn dictionary(number: u32) -> Key {
+    Key::new("DICTIONARY", number.to_string())
+}
+
 /// The alert book of a schedule.
 pub(super) fn alert_book(schedule: &ScheduleName) -> Key {
     Key::new(ALERTS, schedule.as_str())

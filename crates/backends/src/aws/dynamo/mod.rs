@@ -5,6 +5,7 @@
 //! they name, so that nothing is ever missing from them, and what they name is read before it is believed.
 
 mod books;
+mod dictionary;
 mod document;
 mod folds;
 mod history;
@@ -22,6 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::ids::{PortfolioId, RunId};
 use domain::ports::{Clock as _, StoreError};
+use domain::run::Run;
 use table::{Pages, Range, Table};
 
 use crate::system::SystemClock;
@@ -51,6 +53,12 @@ struct Facts {
     sealed: Option<u32>,
 }
 
+impl Facts {
+    fn of(run: &Run) -> Self {
+        Self { scheduled_for: run.scheduled_for, sealed: run.plan.as_ref().map(|plan| plan.epoch) }
+    }
+}
+
 impl DynamoStore {
     pub(super) fn new(client: aws_sdk_dynamodb::Client, table: &str, records_days: u32) -> Self {
         Self { table: Table { client, name: table.to_owned() }, records_days, memory: Arc::default() }
@@ -64,7 +72,7 @@ impl DynamoStore {
         let doing = || "read when the first run began".to_owned();
         let mut pages = Pages::of(keys::STARTED, Range::All).one();
         let first = self.table.page(&mut pages, doing).await?;
-        Ok(first.first().and_then(|row| run_list::Row::of(row)).map(|row| row.at))
+        Ok(first.first().and_then(run_list::Row::of).map(|row| row.at))
     }
 
     /// When a record that is written now may be removed, in seconds since 1970.

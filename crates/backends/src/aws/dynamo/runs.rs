@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use aws_sdk_dynamodb::primitives::Blob;
 use chrono::{DateTime, Utc};
-use domain::alert::{AlertAbout, AlertEvent, AlertRefusal, AlertState, is_delivered};
+use domain::alert::{AlertEvent, AlertRefusal, AlertState, is_delivered};
 use domain::ids::{Owner, RunId};
 use domain::ports::{Change, Creation, StoreError, StoredRun};
 use domain::run::{Run, RunEvent, RunPhase, RunRefusal};
@@ -11,8 +12,9 @@ use domain::summary::RunSummary;
 use domain::words::RunStatus;
 use serde::{Deserialize, Serialize};
 
+use super::dictionary;
 use super::document::{ITEM_LIMIT, Item, fill, open, text, text_of};
-use super::keys::{self, Key, PK, SK};
+use super::keys::{self, Key, PK, SK, time_text};
 use super::table::{Expression, Pages, Range, Rounds, Written, is_by, new_writer, sign, version_of};
 use super::{DynamoStore, Facts};
 
@@ -30,9 +32,10 @@ impl Meta {
     }
 
     /// The item, with the items for what does not fit into it.
-    fn items(&self, version: u64, writer: &str) -> Result<(Item, Vec<Item>), StoreError> {
+    fn items(&self, version: u64, writer: &Blob) -> Result<(Item, Vec<Item>), StoreError> {
         let mut item = Item::from([
             ("phase".to_owned(), text(phase_word(&self.run.phase))),
+            ("slot".to_owned(), text(time_text(self.run.scheduled_for))),
             ("as_of".to_owned(), text(self.run.as_of.to_string())),
             ("schedule".to_owned(), text(self.run.schedule.as_str())),
         ]);
@@ -108,9 +111,7 @@ impl DynamoStore {
     }
 
     fn remember(&self, run: &Run) {
-        let sealed = run.plan.as_ref().map(|plan| plan.epoch);
-        let facts = Facts { scheduled_for: run.scheduled_for, sealed };
-        self.remembered(|memory| memory.know_run(run.batch_run_id, facts));
+        self.remembered(|memory| memory.know_run(run.batch_run_id, Facts::of(run)));
     }
 
     /// What is fixed of a run; none where there is no run.
@@ -118,10 +119,7 @@ impl DynamoStore {
         if let Some(facts) = self.remembered(|memory| memory.runs.get(&id).copied()) {
             return Ok(Some(facts));
         }
-        Ok(self
-            .meta(id)
-            .await?
-            .map(|meta| Facts { scheduled_for: meta.run.scheduled_for, sealed: meta.run.plan.map(|plan| plan.epoch) }))
+        Ok(self.meta(id).await?.map(|meta| Facts::of(&meta.run)))
     }
 
     pub(super) async fn create(&self, run: &Run) -> Result<Creation<Run>, StoreError> {
@@ -130,6 +128,7 @@ impl DynamoStore {
         if let Some(meta) = self.meta(id).await? {
             return Ok(Creation::Existing(meta.run));
         }
+        self.keep_dictionary().await?;
         let mut rows = vec![
             keys::listed(run.scheduled_for, id),
             keys::of_month(run.as_of, run.scheduled_for, id),
@@ -157,6 +156,17 @@ impl DynamoStore {
         }
         self.remember(run);
         Ok(Creation::Created)
+    }
+
+    /// Keeps the dictionary of the records beside them.
+    async fn keep_dictionary(&self) -> Result<(), StoreError> {
+        let key = keys::dictionary(dictionary::NUMBER);
+        if self.table.get(&key, || "read the dictionary of the records".to_owned()).await?.is_some() {
+            return Ok(());
+        }
+        let mut item = key.attributes();
+        item.insert("text".to_owned(), text(dictionary::TEXT));
+        self.table.put(item, || "write the dictionary of the records".to_owned()).await
     }
 
     /// Changes a run: reads it, decides, and writes it on the condition that nobody else wrote in between; again where
@@ -320,6 +330,7 @@ impl DynamoStore {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use domain::alert::AlertAbout;
 
     #[test]
     fn an_alert_is_recognised_as_ones_own_by_its_lease() {

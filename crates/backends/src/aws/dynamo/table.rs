@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnValue, Re
 use domain::ports::{Randomness as _, StoreError};
 
 use super::super::unavailable;
-use super::document::{DOC, HASH, Item, PARTS, bytes_of, number, number_of, text, text_of};
+use super::document::{DOC, Item, PARTS, bytes_of, hash_of, number, number_of, text, text_of};
 use super::keys::{self, Key, PK, SK};
 use crate::system::SystemRandomness;
 
@@ -26,6 +26,11 @@ pub(super) const VERSION: &str = "ver";
 /// Who wrote this version: by it a writer whose reply was lost recognises its own write.
 pub(super) const BY: &str = "by";
 
+/// What is being done, for an error.
+pub(super) trait Doing: Fn() -> String + Send + Sync {}
+
+impl<T: Fn() -> String + Send + Sync> Doing for T {}
+
 /// Somebody else changed the item each time.
 #[derive(Debug, thiserror::Error)]
 #[error("it was put off {ROUNDS} times in a row: too much else was written at the same time")]
@@ -38,7 +43,7 @@ pub(super) struct Rounds {
 }
 
 impl Rounds {
-    pub(super) async fn another(&mut self, doing: impl Fn() -> String) -> Result<(), StoreError> {
+    pub(super) async fn another(&mut self, doing: impl Doing) -> Result<(), StoreError> {
         self.made += 1;
         if self.made == ROUNDS {
             return Err(unavailable(doing(), PutOff));
@@ -132,7 +137,7 @@ pub(super) struct Table {
 
 impl Table {
     /// An item with all its parts.
-    pub(super) async fn get(&self, key: &Key, doing: impl Fn() -> String) -> Result<Option<Item>, StoreError> {
+    pub(super) async fn get(&self, key: &Key, doing: impl Doing) -> Result<Option<Item>, StoreError> {
         let request = self.client.get_item().table_name(&self.name).set_key(Some(key.attributes()));
         let reply = request.consistent_read(true).send().await.map_err(|error| unavailable(doing(), error))?;
         match reply.item {
@@ -144,8 +149,8 @@ impl Table {
     /// Those of these items that are there, in no order. What the service puts off is asked for again.
     pub(super) async fn get_many(
         &self,
-        keys: impl IntoIterator<Item = Key>,
-        doing: impl Fn() -> String,
+        keys: impl IntoIterator<Item = Key> + Send,
+        doing: impl Doing,
     ) -> Result<Vec<Item>, StoreError> {
         let keys: Vec<Key> = keys.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
         let mut found = Vec::new();
@@ -172,7 +177,7 @@ impl Table {
     }
 
     /// The next page of a query; empty where there is none.
-    pub(super) async fn page(&self, pages: &mut Pages, doing: impl Fn() -> String) -> Result<Vec<Item>, StoreError> {
+    pub(super) async fn page(&self, pages: &mut Pages, doing: impl Doing) -> Result<Vec<Item>, StoreError> {
         if pages.ended {
             return Ok(Vec::new());
         }
@@ -207,7 +212,7 @@ impl Table {
     }
 
     /// Everything that a query finds.
-    pub(super) async fn all(&self, mut pages: Pages, doing: impl Fn() -> String) -> Result<Vec<Item>, StoreError> {
+    pub(super) async fn all(&self, mut pages: Pages, doing: impl Doing) -> Result<Vec<Item>, StoreError> {
         let mut items = Vec::new();
         while !pages.ended {
             items.extend(self.page(&mut pages, &doing).await?);
@@ -216,9 +221,9 @@ impl Table {
     }
 
     /// The item with the whole of its document.
-    async fn complete(&self, mut item: Item, doing: &impl Fn() -> String) -> Result<Item, StoreError> {
+    async fn complete(&self, mut item: Item, doing: &impl Doing) -> Result<Item, StoreError> {
         let Some(parts) = number_of::<usize>(&item, PARTS) else { return Ok(item) };
-        let [pk, sk, hash] = [PK, SK, HASH].map(|name| text_of(&item, name).unwrap_or_default().to_owned());
+        let [pk, sk] = [PK, SK].map(|name| text_of(&item, name).unwrap_or_default().to_owned());
         let mut bytes = bytes_of(&item).to_vec();
         let mut start = None;
         let mut found = 0;
@@ -232,7 +237,7 @@ impl Table {
                 .expression_attribute_names("#pk", PK)
                 .expression_attribute_names("#sk", SK)
                 .expression_attribute_values(":pk", text(&pk))
-                .expression_attribute_values(":sk", text(keys::parts(&sk, &hash)))
+                .expression_attribute_values(":sk", text(keys::parts(&sk, &hash_of(&item))))
                 .set_exclusive_start_key(start.take());
             let reply = request.send().await.map_err(|error| unavailable(doing(), error))?;
             for part in reply.items.unwrap_or_default() {
@@ -253,7 +258,7 @@ impl Table {
     }
 
     /// Writes an item as it is, whatever was there.
-    pub(super) async fn put(&self, item: Item, doing: impl Fn() -> String) -> Result<(), StoreError> {
+    pub(super) async fn put(&self, item: Item, doing: impl Doing) -> Result<(), StoreError> {
         let request = self.client.put_item().table_name(&self.name).set_item(Some(item));
         request.send().await.map(|_| ()).map_err(|error| unavailable(doing(), error))
     }
@@ -264,7 +269,7 @@ impl Table {
         item: Item,
         parts: Vec<Item>,
         condition: Expression,
-        doing: impl Fn() -> String,
+        doing: impl Doing,
     ) -> Result<Written, StoreError> {
         for part in parts {
             self.put(part, &doing).await?;
@@ -293,7 +298,7 @@ impl Table {
         }
     }
 
-    async fn refused(&self, there: Option<Item>, doing: &impl Fn() -> String) -> Result<Written, StoreError> {
+    async fn refused(&self, there: Option<Item>, doing: &impl Doing) -> Result<Written, StoreError> {
         match there.filter(|item| !item.is_empty()) {
             Some(item) => Ok(Written::Refused(Some(self.complete(item, doing).await?))),
             None => Ok(Written::Refused(None)),
@@ -306,7 +311,7 @@ impl Table {
         key: &Key,
         change: Expression,
         condition: Option<&str>,
-        doing: impl Fn() -> String,
+        doing: impl Doing,
     ) -> Result<Written, StoreError> {
         let mut request = self
             .client
@@ -335,12 +340,7 @@ impl Table {
     }
 
     /// Removes an item if it was written before this version.
-    pub(super) async fn delete_before(
-        &self,
-        key: &Key,
-        version: u64,
-        doing: impl Fn() -> String,
-    ) -> Result<(), StoreError> {
+    pub(super) async fn delete_before(&self, key: &Key, version: u64, doing: impl Doing) -> Result<(), StoreError> {
         let request = self
             .client
             .delete_item()
@@ -368,17 +368,17 @@ pub(super) fn version_of(item: &Item, what: impl Fn() -> String) -> Result<u64, 
 }
 
 /// A name for one write, never used again.
-pub(super) fn new_writer() -> String {
-    SystemRandomness.owner().0.simple().to_string()[..16].to_owned()
+pub(super) fn new_writer() -> Blob {
+    Blob::new(&SystemRandomness.owner().0.as_bytes()[8..])
 }
 
 /// Adds version and writer to an item that is about to be written.
-pub(super) fn sign(item: &mut Item, version: u64, writer: &str) {
+pub(super) fn sign(item: &mut Item, version: u64, writer: &Blob) {
     item.insert(VERSION.to_owned(), number(version));
-    item.insert(BY.to_owned(), text(writer));
+    item.insert(BY.to_owned(), AttributeValue::B(writer.clone()));
 }
 
 /// Whether this writer wrote what is there: the request came through and its reply was lost.
-pub(super) fn is_by(there: Option<&Item>, writer: &str) -> bool {
-    there.is_some_and(|item| text_of(item, BY) == Some(writer))
+pub(super) fn is_by(there: Option<&Item>, writer: &Blob) -> bool {
+    there.and_then(|item| item.get(BY)?.as_b().ok()) == Some(writer)
 }
