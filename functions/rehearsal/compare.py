@@ -43,7 +43,8 @@ def normal(path, page, runs):
     page = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?(\.\d+)?(Z|\+00:00)?", "TIME", page)
     page = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?Z?", "TIME", page)
     page = re.sub(r"\b\d\d:\d\d(:\d\d)?(\.\d+)?\b", "CLOCK", page)
-    page = re.sub(r"(&lt;|<)?\s?\b\d+([.,]\d+)?\s?(ms|s|min|h|µs)\b( \d+\s?(s|min|ms)\b)?", " LONG", page)
+    unit = r"(?:ms|µs|s|m|min|h|d)\b"
+    page = re.sub(rf"(?:&lt;|<)?\s?\b\d+(?:[.,]\d+)?\s?{unit}(?:\s\d+\s?{unit})*", " LONG", page)
     # Of the portfolios that succeeded in the same run the last that was written stands for it: a matter of time.
     page = re.sub(r'(TIME UTC</time>, <a href="[^"#]*#)[^"]+-([a-z_]+">)[^<]+</a>', r"\1ONE-\2ONE</a>", page)
     if path.split("/")[0] in ("jobs", "runs"):

@@ -174,10 +174,11 @@ def first_night(cloud, alerts):
     said, fault = cloud.invoke("StartRun", payload)
     check("start-run refuses a keyword that was not replaced", bool(fault) and "literal text" in json.dumps(said), said)
     cloud.feed("ProcessPortfolio", False)
-    # The emulator does not replace the keyword, and knows no time zones: the slot is given, and the time is near.
+    # The emulator does not replace the keyword, and knows no time zones: the slot is given, and the time is near. It has
+    # a name of its own, since the emulator never fires a schedule anew that it has looked at as a cron expression.
     at = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=3)
-    scheduler.update_schedule(
-        Name=schedule["Name"],
+    scheduler.create_schedule(
+        Name=f"{schedule['Name']}-near",
         ScheduleExpression=f"at({at:%Y-%m-%dT%H:%M:%S})",
         ScheduleExpressionTimezone="UTC",
         FlexibleTimeWindow={"Mode": "OFF"},
@@ -286,7 +287,7 @@ def main():
     arguments.add_argument("--keep", action="store_true", help="leave the folder of the rehearsal")
     arguments = arguments.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="nightbook-rehearsal-"))
-    emulator = None
+    emulator, ending = None, None
     try:
         step(f"the emulator starts, in {folder}")
         emulator = Emulator(arguments.emulator, folder)
@@ -294,9 +295,9 @@ def main():
     finally:
         if emulator:
             emulator.stop()
-        if not arguments.keep and not faults:
+        if ending and not faults and not arguments.keep:
             shutil.rmtree(folder, ignore_errors=True)
-        elif faults:
+        else:
             print(f"the folder of the rehearsal: {folder}", file=sys.stderr)
     print(ending)
     return 1 if faults else 0

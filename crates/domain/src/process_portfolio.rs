@@ -51,8 +51,10 @@ pub async fn process_portfolio(
     process_portfolio_until(ports, runner, message, std::future::pending()).await
 }
 
-/// As [`process_portfolio`], by a worker that has to go at some time: once `out_of_time` is over, the job in hand is told
-/// to stop, and the item is given back for whoever comes next, at once and not only when the claim has run out.
+/// As [`process_portfolio`], by a worker that has to go at some time.
+///
+/// Once `out_of_time` is over, the job in hand is told to stop, and the item is given back for whoever comes next, at once
+/// and not only when the claim has run out.
 ///
 /// # Errors
 /// The store or the queue; then the message comes again. A failure of a job is no error but a record.

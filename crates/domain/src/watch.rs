@@ -233,8 +233,10 @@ pub async fn watch(
     first_error.map_or(Ok(sweep), Err)
 }
 
-/// The part of [`watch`] that needs neither the site nor people: mends open runs, and records the slots of `passed` that
-/// have no run as missed. Gives what was done, and the first error after everything was looked at.
+/// The part of [`watch`] that needs neither the site nor people.
+///
+/// Mends open runs, and records the slots of `passed` that have no run as missed. Gives what was done, and the first error
+/// after everything was looked at.
 pub async fn mend_all(ports: &Ports, passed: &[StartRun]) -> (Sweep, Option<StoreError>) {
     let mut sweep = Sweep::default();
     let mut first_error = None;

@@ -50,9 +50,10 @@ mod tests {
     #[test]
     fn a_table_needs_a_name_and_a_build_that_knows_it() {
         assert!(parse("dynamodb://").unwrap_err().contains("name of a table"));
-        match parse("dynamodb://records") {
-            Ok(_) => assert!(cfg!(feature = "aws")),
-            Err(error) => assert!(!cfg!(feature = "aws") && error.contains("--features aws"), "{error}"),
+        let parsed = parse("dynamodb://records");
+        assert_eq!(parsed.is_ok(), cfg!(feature = "aws"), "{parsed:?}");
+        if let Err(error) = parsed {
+            assert!(error.contains("--features aws"), "{error}");
         }
     }
 }

@@ -19,6 +19,7 @@ pub(crate) async fn run(data: &Path, run: &str, format: ExportFormat) -> anyhow:
     let store = store.as_ref();
     let stored = reading::find(store, run).await?;
     let records = all_records(store, &stored).await?;
+    let namespace = namespace(data).await?;
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     match format {
         ExportFormat::Jsonl => {
@@ -29,7 +30,7 @@ pub(crate) async fn run(data: &Path, run: &str, format: ExportFormat) -> anyhow:
         }
         ExportFormat::Csv => write_csv(out, &records)?,
         ExportFormat::Openlineage => {
-            for event in lineage::events(&stored, &records, &namespace(data).await?) {
+            for event in lineage::events(&stored, &records, &namespace) {
                 writeln!(out, "{}", printable_json(&serde_json::to_string(&event)?))?;
             }
             out.flush()?;
