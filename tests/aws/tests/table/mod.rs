@@ -55,6 +55,9 @@ struct State {
     faults: u64,
     /// Of the keys of a batch only half are answered.
     halved: bool,
+    /// Whether replies to writes are lost, each other one.
+    loses_replies: bool,
+    lost_one: bool,
 }
 
 impl State {
@@ -89,6 +92,11 @@ impl Tap {
     /// From now on half of the keys of a batch are put off, as the service may do with any.
     pub fn halve(&self) {
         self.state.lock().unwrap().halved = true;
+    }
+
+    /// From now on the first reply to each write is lost, and that to its repetition is not.
+    pub fn lose_replies(&self) {
+        self.state.lock().unwrap().loses_replies = true;
     }
 
     /// What went out since the last time.
@@ -164,7 +172,12 @@ impl HttpConnector for TapConnector {
         *request.body_mut() = SdkBody::from(text);
         let fault = {
             let mut state = self.state.lock().unwrap();
-            if state.next() % 1_000 < state.spoilt {
+            let writes = ["PutItem", "UpdateItem", "DeleteItem"].contains(&operation.as_str());
+            state.lost_one = writes && state.loses_replies && !state.lost_one;
+            if state.lost_one {
+                state.faults += 1;
+                Fault::ResetAfter
+            } else if state.next() % 1_000 < state.spoilt {
                 state.faults += 1;
                 [Fault::ResetBefore, Fault::ResetAfter, Fault::Delay, Fault::Throttled, Fault::Unavailable]
                     [(state.next() % 5) as usize]
