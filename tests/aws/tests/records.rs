@@ -816,6 +816,42 @@ async fn lost_replies_are_recognised() {
     assert!(records.tap.faults() > 20, "{} replies were lost", records.tap.faults());
 }
 
+/// Requests that land after everything is over change nothing that counts.
+#[tokio::test]
+async fn writes_that_land_late_change_nothing() {
+    let records = Records::new().await;
+    let store = records.store();
+    whole_run(&*store, 1, 5).await;
+    let (key, name) = (key(id(1), 0), portfolio(0).name);
+    assert!(matches!(
+        store.apply_item(&key, &name, place(0), &claim(9, 900)).await.unwrap(),
+        Change::Refused(_, ItemRefusal::Terminal)
+    ));
+    // The list of what is left to be done may name too many: what it names is read before it is believed.
+    let table = async || -> BTreeMap<String, String> {
+        let items = records.items().await.into_iter().filter(|item| item["pk"].as_s().unwrap() != "ACTIVE");
+        let sorted = |item: std::collections::HashMap<String, AttributeValue>| {
+            let key = format!("{} {}", item["pk"].as_s().unwrap(), item["sk"].as_s().unwrap());
+            let fields: BTreeMap<_, _> = item
+                .into_iter()
+                .map(|(name, value)| match value {
+                    AttributeValue::Ns(mut numbers) => {
+                        numbers.sort();
+                        (name, AttributeValue::Ns(numbers))
+                    }
+                    value => (name, value),
+                })
+                .collect();
+            (key, format!("{fields:?}"))
+        };
+        items.map(sorted).collect()
+    };
+    let before = table().await;
+    assert!(records.tap.repeat_writes().await > 30);
+    assert_eq!(table().await, before);
+    assert!(store.open_runs().await.unwrap().is_empty() && store.undelivered().await.unwrap().is_empty());
+}
+
 /// Many runs, half of them of one slot, page by page.
 #[tokio::test]
 async fn many_runs_come_page_by_page() {

@@ -58,6 +58,8 @@ struct State {
     /// Whether replies to writes are lost, each other one.
     loses_replies: bool,
     lost_one: bool,
+    /// Writes as they went out, each with the line that it went by.
+    writes: Vec<(SharedHttpConnector, HttpRequest)>,
 }
 
 impl State {
@@ -97,6 +99,16 @@ impl Tap {
     /// From now on the first reply to each write is lost, and that to its repetition is not.
     pub fn lose_replies(&self) {
         self.state.lock().unwrap().loses_replies = true;
+    }
+
+    /// Sends every write again, the newest first: requests that land long after their sender died.
+    pub async fn repeat_writes(&self) -> usize {
+        let writes = std::mem::take(&mut self.state.lock().unwrap().writes);
+        let count = writes.len();
+        for (line, request) in writes.into_iter().rev() {
+            line.call(request).await.unwrap();
+        }
+        count
     }
 
     /// What went out since the last time.
@@ -173,6 +185,9 @@ impl HttpConnector for TapConnector {
         let fault = {
             let mut state = self.state.lock().unwrap();
             let writes = ["PutItem", "UpdateItem", "DeleteItem"].contains(&operation.as_str());
+            if writes && let Some(again) = request.try_clone() {
+                state.writes.push((self.inner.clone(), again));
+            }
             state.lost_one = writes && state.loses_replies && !state.lost_one;
             if state.lost_one {
                 state.faults += 1;
