@@ -96,7 +96,7 @@ impl Closer {
         let notifier = Alerting::new(
             &self.ports,
             Arc::clone(&self.books),
-            settings.settings.alerts.rules.clone(),
+            settings.settings.alerts.rules_in_force(),
             self.channels.clone(),
             settings.settings.site.base_url.clone().unwrap_or_else(|| self.base.clone()),
         );

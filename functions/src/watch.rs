@@ -151,7 +151,7 @@ impl Watcher {
         }
         if let Some(settings) = settings {
             let base = settings.settings.site.base_url.clone().unwrap_or_default();
-            let rules = settings.settings.alerts.rules.clone();
+            let rules = settings.settings.alerts.rules_in_force();
             let notifier = Alerting::new(ports, Arc::clone(&self.books), rules, self.channels.clone(), base);
             if let Err(error) = notifier.catch_up().await {
                 errors

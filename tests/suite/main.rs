@@ -1,6 +1,8 @@
 //! End-to-end tests: the program itself, from outside.
 #![allow(clippy::unwrap_used, reason = "all of this is tests; helpers of theirs may unwrap like they do")]
 
+mod alerts;
+mod channels;
 mod commands;
 mod crash;
 mod damage;
@@ -12,5 +14,6 @@ mod outside;
 mod own_jobs;
 mod prices;
 mod secrets;
+mod smtp;
 mod surfaces;
 mod watch;

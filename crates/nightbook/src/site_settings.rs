@@ -99,7 +99,7 @@ impl SiteSettings {
         Ok(self)
     }
 
-    /// What the site needs, with the next slot after `now`.
+    /// What the site needs, with the next slots after `now`.
     pub(crate) fn options(&self, now: DateTime<Utc>) -> SiteOptions {
         self.kept.options(now)
     }
@@ -124,7 +124,7 @@ impl SiteSettings {
     }
 
     /// When people are told.
-    pub(crate) fn rules(&self) -> &AlertRules {
-        &self.kept.settings.alerts.rules
+    pub(crate) fn rules(&self) -> AlertRules {
+        self.kept.settings.alerts.rules_in_force()
     }
 }

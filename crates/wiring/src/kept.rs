@@ -1,6 +1,7 @@
 //! What the site and the alerts need of the settings, kept beside the records for those who do not read the book.
 
 use std::collections::BTreeMap;
+use std::iter::successors;
 
 use book::{Book, Detail, Portfolio, Settings, next_due_slot};
 use chrono::{DateTime, Utc};
@@ -69,7 +70,7 @@ impl KeptSettings {
         self.settings.site.detail == Detail::Redacted
     }
 
-    /// What the site needs, with the next slot after `now`.
+    /// What the site needs, with the next slots after `now`.
     #[must_use]
     pub fn options(&self, now: DateTime<Utc>) -> SiteOptions {
         let schedule = &self.settings.schedule;
@@ -84,7 +85,9 @@ impl KeptSettings {
                 name: schedule.name.to_string(),
                 cron: schedule.cron.clone(),
                 timezone: schedule.timezone.to_string(),
-                next_due: next_due_slot(schedule, now),
+                next_due: successors(next_due_slot(schedule, now), |slot| next_due_slot(schedule, *slot))
+                    .take(2)
+                    .collect(),
                 grace_seconds: u64::from(schedule.grace_minutes) * 60,
             }),
             retention_note: format!(

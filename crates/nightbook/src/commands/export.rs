@@ -19,7 +19,10 @@ pub(crate) async fn run(data: &Path, run: &str, format: ExportFormat) -> anyhow:
     let store = store.as_ref();
     let stored = reading::find(store, run).await?;
     let records = all_records(store, &stored).await?;
-    let namespace = namespace(data).await?;
+    let namespace = match format {
+        ExportFormat::Openlineage => namespace(data).await?,
+        ExportFormat::Jsonl | ExportFormat::Csv => String::new(),
+    };
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     match format {
         ExportFormat::Jsonl => {

@@ -55,6 +55,11 @@ struct State {
     faults: u64,
     /// Of the keys of a batch only half are answered.
     halved: bool,
+    /// Whether replies to writes are lost, each other one.
+    loses_replies: bool,
+    lost_one: bool,
+    /// Writes as they went out, each with the line that it went by.
+    writes: Vec<(SharedHttpConnector, HttpRequest)>,
 }
 
 impl State {
@@ -89,6 +94,21 @@ impl Tap {
     /// From now on half of the keys of a batch are put off, as the service may do with any.
     pub fn halve(&self) {
         self.state.lock().unwrap().halved = true;
+    }
+
+    /// From now on the first reply to each write is lost, and that to its repetition is not.
+    pub fn lose_replies(&self) {
+        self.state.lock().unwrap().loses_replies = true;
+    }
+
+    /// Sends every write again, the newest first: requests that land long after their sender died.
+    pub async fn repeat_writes(&self) -> usize {
+        let writes = std::mem::take(&mut self.state.lock().unwrap().writes);
+        let count = writes.len();
+        for (line, request) in writes.into_iter().rev() {
+            line.call(request).await.unwrap();
+        }
+        count
     }
 
     /// What went out since the last time.
@@ -164,7 +184,15 @@ impl HttpConnector for TapConnector {
         *request.body_mut() = SdkBody::from(text);
         let fault = {
             let mut state = self.state.lock().unwrap();
-            if state.next() % 1_000 < state.spoilt {
+            let writes = ["PutItem", "UpdateItem", "DeleteItem"].contains(&operation.as_str());
+            if writes && let Some(again) = request.try_clone() {
+                state.writes.push((self.inner.clone(), again));
+            }
+            state.lost_one = writes && state.loses_replies && !state.lost_one;
+            if state.lost_one {
+                state.faults += 1;
+                Fault::ResetAfter
+            } else if state.next() % 1_000 < state.spoilt {
                 state.faults += 1;
                 [Fault::ResetBefore, Fault::ResetAfter, Fault::Delay, Fault::Throttled, Fault::Unavailable]
                     [(state.next() % 5) as usize]
