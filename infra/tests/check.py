@@ -527,7 +527,7 @@ mutations = [
     (no_wildcards, grant("WatchRole", "sqs:SendMessage", "*")),
     (no_wildcards, grant("HistoryRole", "s3:GetObject", {"Fn::Sub": "${RecordsBucket.Arn}/*"})),
     (no_wildcards, drop(R, "AlertTopicPolicy", P, "PolicyDocument", "Statement", 1, "Condition")),
-    (roles_match_the_calls, grant("WatchRole", "dynamodb:DeleteItem", ARN("Table"))),
+    (roles_match_the_calls, grant("HistoryRole", "dynamodb:DeleteItem", ARN("Table"))),
     (roles_match_the_calls, revoke("CloseRunRole", "Tell")),
     (only_who_should, grant("WatchRole", "s3:PutObject", {"Fn::Sub": "${SiteBucket.Arn}/*"})),
     (only_who_should, grant("HistoryRole", "dynamodb:UpdateItem", ARN("Table"))),

@@ -32,6 +32,7 @@ use tokio::task::JoinSet;
 use crate::environment;
 use crate::exit::Interrupted;
 use crate::lineage_sink::Lineage;
+use crate::place;
 use crate::price_shelf::FolderShelf;
 use crate::site_settings::SiteSettings;
 use crate::stop::Stop;
@@ -89,6 +90,7 @@ impl Engine {
         cores: Option<usize>,
         stop: Stop,
     ) -> anyhow::Result<Self> {
+        place::folder(data)?;
         let store = LocalStore::open(data)?;
         let settings = settings.with_redaction_key(data).context("cannot keep the key of the redacted site")?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);

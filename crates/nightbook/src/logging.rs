@@ -12,9 +12,9 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
+use wiring::{LogLines, log_panic};
 
 use crate::environment::Environment;
-use crate::log_lines::LogLines;
 
 const FILE_BYTES: usize = 10 * 1024 * 1024;
 const FILES_KEPT: usize = 5;
@@ -109,19 +109,4 @@ pub(crate) fn set_up(
     tracing_subscriber::registry().with(console).with(file).init();
     std::panic::set_hook(Box::new(log_panic));
     Ok(())
-}
-
-/// A panic as an event like any other: what the panicking part had in hand is masked, and the line is a log line.
-/// Where errors are not logged at all, it is still said.
-pub(crate) fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
-    let message = panic.payload_as_str().unwrap_or("without a message");
-    let place = panic.location().map(ToString::to_string).unwrap_or_default();
-    let backtrace = std::backtrace::Backtrace::capture();
-    if !tracing::enabled!(tracing::Level::ERROR) {
-        anstream::eprintln!("a part of the program panicked at {place}: {}", domain::redact::redact_line(message));
-    } else if backtrace.status() == std::backtrace::BacktraceStatus::Captured {
-        tracing::error!(place, backtrace = %backtrace, event = "panic", "a part of the program panicked: {message}");
-    } else {
-        tracing::error!(place, event = "panic", "a part of the program panicked: {message}");
-    }
 }

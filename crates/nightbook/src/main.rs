@@ -1,14 +1,16 @@
 //! The command line of Nightbook.
 
 mod cli;
+#[cfg(feature = "aws")]
+mod cloud;
 mod commands;
 mod engine;
 mod environment;
 mod exit;
 mod lineage_sink;
-mod log_lines;
 mod logging;
 mod output;
+mod place;
 mod price_shelf;
 mod progress;
 mod reading;
@@ -57,6 +59,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     let bars = Bars::new(long && !matches!(cli.command, Command::Serve { .. }));
     let log_file = match &cli.command {
         Command::Serve { data, .. } => {
+            place::folder(&data.data)?;
             let logs = data.data.join("logs");
             std::fs::create_dir_all(&logs)?;
             Some(logs.join("nightbook.log"))
@@ -77,7 +80,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             commands::demo::run(&dir, as_of, listen, &output, &bars, stop).await
         }
         Command::Init { dir } => commands::init::run(&dir, &output),
-        Command::Run { book, data, as_of, from, to, portfolios, trigger, again, concurrency } => {
+        Command::Run { book, data, as_of, from, to, portfolios, trigger, again, concurrency, wait } => {
             let asked = commands::run::Asked {
                 book: book.book,
                 data: data.data,
@@ -87,6 +90,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
                 trigger,
                 again,
                 concurrency,
+                wait,
             };
             commands::run::run(asked, &output, &bars, stop).await
         }
@@ -105,8 +109,9 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             commands::last::run(&data.data, &job, portfolio.as_ref(), &output).await
         }
         Command::Failures { data, since } => commands::failures::run(&data.data, since, &output).await,
-        Command::Rerun { run, data, failed, concurrency } => {
-            commands::rerun::run(&data.data, &run, failed, concurrency, &output, &bars, stop).await
+        Command::Rerun { run, data, failed, concurrency, wait } => {
+            let asked = commands::rerun::Asked { data: data.data, run, failed_only: failed, concurrency, wait };
+            commands::rerun::run(asked, &output, &bars, stop).await
         }
         Command::Cancel { run, data } => commands::cancel::run(&data.data, &run, &output, stop).await,
         Command::Doctor { data } => commands::doctor::run(&data.data, &output).await,
@@ -115,6 +120,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Export { run, data, format } => commands::export::run(&data.data, &run, format).await,
         Command::Alert { command } => commands::alert::run(command, &output, stop).await,
+        Command::DeadLetters { command } => commands::deadletters::run(command, &output).await,
         Command::Backup { to, data } => commands::doctor::backup(&data.data, &to, &output).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "nightbook", &mut std::io::stdout());

@@ -14,9 +14,10 @@ use domain::record::JobError;
 use domain::words::ErrorCategory;
 use jobs::{Fetched, PriceGate};
 use serde_json::json;
+use wiring::by_hand;
 
 use crate::commands::init::write_files;
-use crate::commands::run::{by_hand, one, read_usable};
+use crate::commands::run::{one, read_usable};
 use crate::engine::Engine;
 use crate::exit::BadInput;
 use crate::output::Output;

@@ -1,0 +1,256 @@
+//! Work items with the records of their jobs: one item each, keyed by portfolio; and the manifests that list them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use domain::ids::{PortfolioId, RunId};
+use domain::ports::{Change, RecordQuery, StoreError};
+use domain::record::JobRecord;
+use domain::run::{PlannedPortfolio, Run};
+use domain::words::JobStatus;
+use domain::work_item::{ItemEvent, ItemKey, ItemRefusal, Place, WorkItem};
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use serde_json::Value;
+
+use super::super::unavailable;
+use super::document::{EXPIRES_AT, ITEM_LIMIT, Item, fill, fill_record, number, open, text, text_of};
+use super::keys::{self, PK, SK};
+use super::table::{Expression, Pages, Range, Rounds, Written, is_by, new_writer, sign, version_of};
+use super::{DynamoStore, Facts};
+
+/// Bytes of a work item with its records; what does not fit is in an item beside it.
+const RECORD_LIMIT: usize = 2_048;
+
+/// Buckets that are read at the same time.
+const AT_ONCE: usize = 8;
+
+/// What a record says as its work item does already, and what the work item calls it.
+const SAID_ONCE: [(&str, &str); 3] =
+    [("batch_run_id", "/key/run"), ("portfolio_id", "/key/portfolio"), ("portfolio_name", "/portfolio_name")];
+
+/// A work item without what can be left out: nulls, and what each record says again. Every hundred bytes count.
+fn shortened(item: &WorkItem) -> Result<Value, serde_json::Error> {
+    let mut whole = serde_json::to_value(item)?;
+    let said = SAID_ONCE.map(|(name, of)| (name, whole.pointer(of).cloned()));
+    let records = whole.get_mut("records").and_then(Value::as_array_mut);
+    for record in records.into_iter().flatten().filter_map(Value::as_object_mut) {
+        record.retain(|name, value| {
+            !value.is_null() && !said.iter().any(|(once, as_said)| once == name && as_said.as_ref() == Some(value))
+        });
+    }
+    if let Some(fields) = whole.as_object_mut() {
+        fields.retain(|_, value| !value.is_null());
+    }
+    Ok(whole)
+}
+
+/// The whole work item again.
+fn restored(mut short: Value) -> Result<WorkItem, serde_json::Error> {
+    let said = SAID_ONCE.map(|(name, of)| (name, short.pointer(of).cloned()));
+    let records = short.get_mut("records").and_then(Value::as_array_mut);
+    for record in records.into_iter().flatten().filter_map(Value::as_object_mut) {
+        for (name, value) in &said {
+            if let Some(value) = value {
+                record.entry(*name).or_insert_with(|| value.clone());
+            }
+        }
+    }
+    serde_json::from_value(short)
+}
+
+/// The work item of an item of the table.
+pub(super) fn item_of(item: &Item) -> Result<WorkItem, StoreError> {
+    let field = |name| text_of(item, name).unwrap_or("?").to_owned();
+    let what = || format!("the work item {} {}", field(PK), field(SK));
+    restored(open(item, what)?).map_err(|error| StoreError::Damaged { what: what(), detail: error.to_string() })
+}
+
+impl DynamoStore {
+    pub(super) async fn change_item(
+        &self,
+        key: &ItemKey,
+        name: &str,
+        place: Place,
+        event: &ItemEvent,
+    ) -> Result<Change<WorkItem, ItemRefusal>, StoreError> {
+        let doing = || format!("write the work item of portfolio {} in run {}", key.portfolio, key.run);
+        let facts = self.facts(key.run).await?;
+        let facts = facts.ok_or_else(|| StoreError::NotFound { what: format!("run {}", key.run) })?;
+        let at = keys::record(key, facts.scheduled_for);
+        let mut read = self.table.get(&at, doing).await?;
+        let mut rounds = Rounds::default();
+        loop {
+            let (item, version) = match &read {
+                Some(stored) => (item_of(stored)?, version_of(stored, doing)?),
+                None => (WorkItem::untouched(key.clone(), name.to_owned(), place), 0),
+            };
+            let next = match item.next(event) {
+                Ok(next) => next,
+                // The reply was lost, and the request came again.
+                Err(_) if item.is_result_of(event) => return Ok(Change::Applied(item)),
+                Err(refusal) => return Ok(Change::Refused(item, refusal)),
+            };
+            if read.is_none() {
+                self.list_stray(&next, facts).await?;
+            }
+            let mut record = Item::from([
+                ("state".to_owned(), text(next.state.as_str())),
+                ("attempt".to_owned(), number(next.attempt)),
+                (EXPIRES_AT.to_owned(), number(self.expires_at())),
+            ]);
+            let writer = new_writer();
+            sign(&mut record, version + 1, &writer);
+            let short = shortened(&next).map_err(|error| unavailable(doing(), error))?;
+            let parts = fill_record(&mut record, &at, &short, RECORD_LIMIT)?;
+            match self.table.put_if(record, parts, Expression::unchanged_since(version), doing).await? {
+                Written::Refused(there) if !is_by(there.as_ref(), &writer) => {
+                    read = there;
+                    rounds.another(doing).await?;
+                }
+                Written::Done(_) | Written::Refused(_) => return Ok(Change::Applied(next)),
+            }
+        }
+    }
+
+    /// Lists an item that the sealed manifest does not, so that it is found with those of its bucket. It costs a write
+    /// only for messages that nobody planned.
+    async fn list_stray(&self, item: &WorkItem, facts: Facts) -> Result<(), StoreError> {
+        let run = item.key.run;
+        let sealed = match facts.sealed {
+            Some(epoch) => Some(epoch),
+            None => self.need_meta(run).await?.run.plan.map(|plan| plan.epoch),
+        };
+        if let Some(epoch) = sealed {
+            let listed = self.sealed_manifest(run, epoch, item.place.bucket).await?;
+            if listed.get(item.place.index as usize) == Some(&item.key.portfolio) {
+                return Ok(());
+            }
+        }
+        let mut row = keys::stray(&item.key, item.place).attributes();
+        row.insert(EXPIRES_AT.to_owned(), number(self.expires_at()));
+        self.table.put(row, || format!("list portfolio {} of run {run}", item.key.portfolio)).await
+    }
+
+    /// The portfolios of a bucket of a sealed manifest, which never change.
+    async fn sealed_manifest(&self, run: RunId, epoch: u32, bucket: u32) -> Result<Arc<[PortfolioId]>, StoreError> {
+        let of = (run, epoch, bucket);
+        if let Some(known) = self.remembered(|memory| memory.manifests.get(&of).cloned()) {
+            return Ok(known);
+        }
+        let chunk = self.read_manifest(run, epoch, bucket).await?;
+        let portfolios: Arc<[PortfolioId]> = chunk.into_iter().map(|portfolio| portfolio.id).collect();
+        if !portfolios.is_empty() {
+            self.remembered(|memory| memory.know_manifest(of, Arc::clone(&portfolios)));
+        }
+        Ok(portfolios)
+    }
+
+    pub(super) async fn write_manifest(
+        &self,
+        run: RunId,
+        epoch: u32,
+        bucket: u32,
+        chunk: &[PlannedPortfolio],
+    ) -> Result<(), StoreError> {
+        let doing = || format!("write bucket {bucket} of the portfolios of run {run}");
+        let mut item = Item::from([(EXPIRES_AT.to_owned(), number(self.expires_at()))]);
+        let parts = fill(&mut item, &keys::manifest(run, epoch, bucket), &chunk, ITEM_LIMIT)?;
+        for item in parts.into_iter().chain([item]) {
+            self.table.put(item, doing).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn read_manifest(
+        &self,
+        run: RunId,
+        epoch: u32,
+        bucket: u32,
+    ) -> Result<Vec<PlannedPortfolio>, StoreError> {
+        let what = || format!("bucket {bucket} of the portfolios of run {run}");
+        let item = self.table.get(&keys::manifest(run, epoch, bucket), || format!("read {}", what())).await?;
+        item.map_or_else(|| Ok(Vec::new()), |item| open(&item, what))
+    }
+
+    pub(super) async fn read_item(&self, key: &ItemKey) -> Result<Option<WorkItem>, StoreError> {
+        let Some(facts) = self.facts(key.run).await? else { return Ok(None) };
+        let doing = || format!("read the work item of portfolio {} in run {}", key.portfolio, key.run);
+        self.table.get(&keys::record(key, facts.scheduled_for), doing).await?.as_ref().map(item_of).transpose()
+    }
+
+    /// Items of a run that no sealed manifest lists, as bucket and portfolio; of one bucket, or of all.
+    async fn strays(&self, run: RunId, bucket: Option<u32>) -> Result<BTreeSet<(u32, PortfolioId)>, StoreError> {
+        let pages = Pages::of(keys::run_partition(run), Range::Prefix(keys::strays(bucket)));
+        let rows = self.table.all(pages, || format!("read the work items of run {run}")).await?;
+        let stray = |row: &Item| {
+            let mut parts = text_of(row, SK)?.splitn(4, '#').skip(1);
+            let (bucket, _place, portfolio) = (parts.next()?, parts.next()?, parts.next()?);
+            Some((bucket.parse().ok()?, portfolio.parse().ok()?))
+        };
+        Ok(rows.iter().filter_map(stray).collect())
+    }
+
+    /// The buckets that a run may have items and folds in.
+    pub(super) async fn buckets(&self, run: &Run) -> Result<BTreeSet<u32>, StoreError> {
+        let mut buckets: BTreeSet<u32> = (0..run.plan.as_ref().map_or(0, |plan| plan.buckets())).collect();
+        buckets.extend(self.strays(run.batch_run_id, None).await?.into_iter().map(|(bucket, _)| bucket));
+        Ok(buckets)
+    }
+
+    pub(super) async fn items_of_bucket(&self, run: RunId, bucket: u32) -> Result<Vec<WorkItem>, StoreError> {
+        let mut facts = self.facts(run).await?;
+        if facts.is_some_and(|facts| facts.sealed.is_none()) {
+            // It may have been sealed since.
+            facts = self.meta(run).await?.map(|meta| Facts::of(&meta.run));
+        }
+        match facts {
+            Some(facts) => self.bucket(run, facts, bucket, false).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The touched items of a bucket, by place; without those of which the fold says that every job succeeded, if so
+    /// asked.
+    pub(super) async fn bucket(
+        &self,
+        id: RunId,
+        facts: Facts,
+        bucket: u32,
+        not_all_good: bool,
+    ) -> Result<Vec<WorkItem>, StoreError> {
+        let mut wanted: BTreeSet<PortfolioId> = BTreeSet::new();
+        if let Some(epoch) = facts.sealed {
+            let listed = self.sealed_manifest(id, epoch, bucket).await?;
+            let good = if not_all_good { self.all_good(id, bucket).await? } else { BTreeSet::new() };
+            wanted.extend((0..).zip(listed.iter()).filter(|(n, _)| !good.contains(n)).map(|(_, one)| one.clone()));
+        }
+        wanted.extend(self.strays(id, Some(bucket)).await?.into_iter().map(|(_, portfolio)| portfolio));
+        let keys =
+            wanted.into_iter().map(|portfolio| keys::record(&ItemKey { run: id, portfolio }, facts.scheduled_for));
+        let found = self.table.get_many(keys, || format!("read the work items of run {id}")).await?;
+        let mut items = found.iter().map(item_of).collect::<Result<Vec<_>, _>>()?;
+        items.retain(|item| item.place.bucket == bucket);
+        items.sort_by_key(|item| item.place);
+        Ok(items)
+    }
+
+    pub(super) async fn find_records(&self, run: RunId, query: &RecordQuery) -> Result<Vec<JobRecord>, StoreError> {
+        let fits = |record: &JobRecord| {
+            query.job.as_ref().is_none_or(|job| record.job_name == *job)
+                && query.job_type.is_none_or(|family| record.job_type == family)
+                && query.status.is_none_or(|status| record.status == status)
+        };
+        let items = if let Some(portfolio) = &query.portfolio {
+            self.read_item(&ItemKey { run, portfolio: portfolio.clone() }).await?.into_iter().collect()
+        } else {
+            let Some(meta) = self.meta(run).await? else { return Ok(Vec::new()) };
+            let not_all_good = query.status.is_some_and(|status| status != JobStatus::Success);
+            let buckets = self.buckets(&meta.run).await?;
+            let facts = Facts::of(&meta.run);
+            let read = stream::iter(buckets).map(|bucket| self.bucket(run, facts, bucket, not_all_good));
+            read.buffered(AT_ONCE).try_collect::<Vec<_>>().await?.concat()
+        };
+        let ended = items.into_iter().filter(|item| item.state.is_terminal());
+        Ok(ended.flat_map(|item| item.records).filter(|record| fits(record)).collect())
+    }
+}

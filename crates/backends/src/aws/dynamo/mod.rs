@@ -1,0 +1,103 @@
+//! The records in one `DynamoDB` table: no scan, no index; every decision is the domain's `next`, written on the
+//! condition that nobody else wrote in between. `docs/dynamodb.md` describes the items.
+//!
+//! Lists (`RUNS`, `STARTED`, `ACTIVE` and others) name runs and say nothing about them. They are written before what
+//! they name, so that nothing is ever missing from them, and what they name is read before it is believed.
+
+mod books;
+mod dictionary;
+mod document;
+mod folds;
+mod history;
+mod items;
+mod keys;
+mod run_list;
+mod runs;
+mod store;
+mod summaries;
+mod table;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::ids::{PortfolioId, RunId};
+use domain::ports::{Clock as _, StoreError};
+use domain::run::Run;
+use table::{Pages, Range, Table};
+
+use crate::system::SystemClock;
+
+/// Entries of a memory at most; more, and it begins anew.
+const REMEMBERED: usize = 256;
+
+/// The store of the records. Cheap to clone; all clones share what they remember.
+#[derive(Debug, Clone)]
+pub struct DynamoStore {
+    table: Table,
+    records_days: u32,
+    memory: Arc<Mutex<Memory>>,
+}
+
+/// What never changes once it is there, so that it is read once for many portfolios.
+#[derive(Debug, Default)]
+struct Memory {
+    runs: BTreeMap<RunId, Facts>,
+    manifests: BTreeMap<(RunId, u32, u32), Arc<[PortfolioId]>>,
+}
+
+/// What is fixed of a run: its slot, and the epoch of its manifest from the seal on.
+#[derive(Debug, Clone, Copy)]
+struct Facts {
+    scheduled_for: DateTime<Utc>,
+    sealed: Option<u32>,
+}
+
+impl Facts {
+    fn of(run: &Run) -> Self {
+        Self { scheduled_for: run.scheduled_for, sealed: run.plan.as_ref().map(|plan| plan.epoch) }
+    }
+}
+
+impl DynamoStore {
+    pub(super) fn new(client: aws_sdk_dynamodb::Client, table: &str, records_days: u32) -> Self {
+        Self { table: Table { client, name: table.to_owned() }, records_days, memory: Arc::default() }
+    }
+
+    /// When the first run began: no slot before it was ever missed. None while there is no run.
+    ///
+    /// # Errors
+    /// The store.
+    pub async fn first_run_at(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let doing = || "read when the first run began".to_owned();
+        let mut pages = Pages::of(keys::STARTED, Range::All).one();
+        let first = self.table.page(&mut pages, doing).await?;
+        Ok(first.first().and_then(run_list::Row::of).map(|row| row.at))
+    }
+
+    /// When a record that is written now may be removed, in seconds since 1970.
+    fn expires_at(&self) -> i64 {
+        (SystemClock.now() + TimeDelta::days(i64::from(self.records_days))).timestamp()
+    }
+
+    fn remembered<T>(&self, look: impl FnOnce(&mut Memory) -> T) -> T {
+        // Each change is one insert, so a panic leaves nothing half done.
+        look(&mut self.memory.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Memory {
+    fn know_run(&mut self, id: RunId, facts: Facts) {
+        if self.runs.len() >= REMEMBERED {
+            self.runs.clear();
+        }
+        self.runs.insert(id, facts);
+    }
+
+    fn know_manifest(&mut self, of: (RunId, u32, u32), portfolios: Arc<[PortfolioId]>) {
+        if self.manifests.len() >= REMEMBERED {
+            self.manifests.clear();
+        }
+        self.manifests.insert(of, portfolios);
+    }
+}
