@@ -35,6 +35,7 @@ pub mod incident;
 pub mod job;
 pub mod job_context;
 pub mod job_program;
+pub mod note;
 pub mod ports;
 pub mod process_portfolio;
 pub mod record;

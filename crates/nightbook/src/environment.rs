@@ -31,3 +31,8 @@ impl Environment {
 pub(crate) fn named(variable: &str) -> Option<String> {
     std::env::var(variable).ok().filter(|value| !value.is_empty())
 }
+
+/// The tokens of the history API: one that may read and write, one that may only read.
+pub(crate) fn tokens() -> (Option<String>, Option<String>) {
+    (named("NIGHTBOOK_TOKEN"), named("NIGHTBOOK_READ_TOKEN"))
+}

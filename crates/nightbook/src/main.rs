@@ -2,6 +2,7 @@
 
 mod cli;
 mod commands;
+mod desk;
 mod engine;
 mod environment;
 mod exit;
@@ -16,6 +17,7 @@ mod sample;
 mod scheduler;
 mod site_settings;
 mod stop;
+mod web;
 
 use std::process::ExitCode;
 

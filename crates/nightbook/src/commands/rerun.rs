@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use backends::local::LocalStore;
 use domain::identity;
 use domain::ids::PortfolioId;
 use domain::ports::{RunStore as _, StoredRun};
@@ -44,26 +45,12 @@ pub(crate) async fn run(
         ))
         .into());
     }
-    let portfolios = if failed_only { not_successful(&engine, &original).await? } else { original.run.filter.clone() };
-    if failed_only && portfolios.is_empty() {
+    let Some(start) = again(&engine.store, &original, failed_only).await? else {
         output
             .line(&format!("Every job of run {} succeeded: there is nothing to run again.", original.run.batch_run_id));
         return Ok(ExitCode::SUCCESS);
-    }
-    let mut repeat = 1;
-    while engine.store.run(identity::rerun(original.run.batch_run_id, failed_only, repeat)).await?.is_some() {
-        repeat += 1;
-    }
-    let start = StartRun {
-        id: identity::rerun(original.run.batch_run_id, failed_only, repeat),
-        schedule: original.run.schedule.clone(),
-        trigger: "rerun".to_owned(),
-        as_of: original.run.as_of,
-        scheduled_for: original.run.scheduled_for,
-        rerun_of: Some(original.run.batch_run_id),
-        repeat,
-        filter: portfolios.clone(),
     };
+    let portfolios = start.filter.clone();
     let inputs = SnapshotInputs::new(Arc::clone(&engine.ports.documents), original.run.clone(), portfolios.clone());
     let bar = bars.of_run(&engine, original.run.as_of, portfolios.len(), portfolios.len());
     let summary = engine.run(&start, &inputs).await;
@@ -77,9 +64,36 @@ pub(crate) async fn run(
     Ok(exit_code(&summaries))
 }
 
+/// The start of a rerun; none where every job succeeded and only others were asked for.
+pub(crate) async fn again(
+    store: &LocalStore,
+    original: &StoredRun,
+    failed_only: bool,
+) -> anyhow::Result<Option<StartRun>> {
+    let run = &original.run;
+    let filter = if failed_only { not_successful(store, original).await? } else { run.filter.clone() };
+    if failed_only && filter.is_empty() {
+        return Ok(None);
+    }
+    let mut repeat = 1;
+    while store.run(identity::rerun(run.batch_run_id, failed_only, repeat)).await?.is_some() {
+        repeat += 1;
+    }
+    Ok(Some(StartRun {
+        id: identity::rerun(run.batch_run_id, failed_only, repeat),
+        schedule: run.schedule.clone(),
+        trigger: "rerun".to_owned(),
+        as_of: run.as_of,
+        scheduled_for: run.scheduled_for,
+        rerun_of: Some(run.batch_run_id),
+        repeat,
+        filter,
+    }))
+}
+
 /// Portfolios with a failed, skipped or missing job.
-async fn not_successful(engine: &Engine, original: &StoredRun) -> anyhow::Result<Vec<PortfolioId>> {
-    let mut found: Vec<PortfolioId> = all_records(&engine.store, original)
+async fn not_successful(store: &LocalStore, original: &StoredRun) -> anyhow::Result<Vec<PortfolioId>> {
+    let mut found: Vec<PortfolioId> = all_records(store, original)
         .await?
         .into_iter()
         .filter(|record| record.status != JobStatus::Success)
