@@ -78,7 +78,9 @@ enum Since {
 
 fn since_of(text: &str) -> Result<Since, Problem> {
     let wrong = || {
-        Problem::bad_request(format!("since: {text:?} is neither a time back such as 30d, 12h or 90m, nor a date, nor an instant"))
+        Problem::bad_request(format!(
+            "since: {text:?} is neither a time back such as 30d, 12h or 90m, nor a date, nor an instant"
+        ))
     };
     if let Ok(at) = DateTime::parse_from_rfc3339(text) {
         return Ok(Since::At(at.to_utc()));
@@ -232,7 +234,10 @@ pub(crate) struct DataQuality {
 /// The data quality of the newest runs, or of a portfolio in them.
 #[utoipa::path(get, path = "/api/v1/batch/data-quality", tag = "history", params(QualityAsked),
     responses((status = 200, description = "Data quality, newest run first", body = DataQuality)))]
-pub(crate) async fn data_quality(State(api): State<Api>, Asked(asked): Asked<QualityAsked>) -> Result<Response, Problem> {
+pub(crate) async fn data_quality(
+    State(api): State<Api>,
+    Asked(asked): Asked<QualityAsked>,
+) -> Result<Response, Problem> {
     let limit = within("limit", asked.limit, 30, 200)?;
     let mut runs = Vec::new();
     if let Some(portfolio) = &asked.portfolio_id {

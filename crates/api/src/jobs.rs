@@ -153,12 +153,8 @@ pub(crate) async fn of_run(
         Some(text) => place('j', text)?.parse().map_err(|_| not_ours())?,
     };
     let stored = existing(&api, id).await?;
-    let filter = Filter {
-        portfolio: asked.portfolio_id,
-        job: asked.job_name,
-        job_type: asked.job_type,
-        status: asked.status,
-    };
+    let filter =
+        Filter { portfolio: asked.portfolio_id, job: asked.job_name, job_type: asked.job_type, status: asked.status };
     let records = of(&api, &stored, &filter).await?;
     let total_jobs = records.len();
     let jobs: Vec<JobRecord> = records.into_iter().skip(from).take(limit).collect();
@@ -400,17 +396,17 @@ pub(crate) async fn summary(State(api): State<Api>, Asked(asked): Asked<SummaryA
         for job in plan.jobs.iter().filter(|job| filter.names(job)) {
             let mut counts = Counts::default();
             match &stored.summary {
-                Some(summary) => summary.job_summary.iter().filter(|line| line.job == job.name).for_each(|line| counts.add(line)),
+                Some(summary) => {
+                    summary.job_summary.iter().filter(|line| line.job == job.name).for_each(|line| counts.add(line))
+                }
                 None => {
                     counts.total = u64::from(plan.portfolios);
                     counts.running = counts.total;
                 }
             }
-            for sum in [
-                &mut all,
-                by_job_type.entry(job.job_type).or_default(),
-                by_job.entry(job.name.clone()).or_default(),
-            ] {
+            for sum in
+                [&mut all, by_job_type.entry(job.job_type).or_default(), by_job.entry(job.name.clone()).or_default()]
+            {
                 sum.total += counts.total;
                 sum.completed += counts.completed;
                 sum.failed += counts.failed;

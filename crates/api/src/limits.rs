@@ -39,7 +39,9 @@ pub(crate) async fn in_turn(State(turns): State<Turns>, request: Request, next: 
     };
     match tokio::time::timeout(ANSWER, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => Problem::unavailable("the answer took too long; ask for less, or try again in a moment").into_response(),
+        Err(_) => {
+            Problem::unavailable("the answer took too long; ask for less, or try again in a moment").into_response()
+        }
     }
 }
 

@@ -88,7 +88,8 @@ impl Problem {
 
     /// A run is active, so no other can be started.
     pub(crate) fn run_active(run: RunId) -> Self {
-        let detail = format!("run {run} is active: wait for its end, or cancel it (POST /api/v1/batch/runs/{run}/cancel)");
+        let detail =
+            format!("run {run} is active: wait for its end, or cancel it (POST /api/v1/batch/runs/{run}/cancel)");
         Self::conflict("run-active", detail).about(run)
     }
 
@@ -105,11 +106,19 @@ impl From<StoreError> for Problem {
         match error {
             StoreError::NotFound { .. } => Self::not_found(whole),
             StoreError::Unavailable { .. } => {
-                tracing::error!(error = whole, event = "api.failed", "a question to the history API could not be answered");
+                tracing::error!(
+                    error = whole,
+                    event = "api.failed",
+                    "a question to the history API could not be answered"
+                );
                 Self::unavailable(format!("{error}; try again in a moment"))
             }
             StoreError::Damaged { .. } | StoreError::TooNew(_) => {
-                tracing::error!(error = whole, event = "api.failed", "a question to the history API could not be answered");
+                tracing::error!(
+                    error = whole,
+                    event = "api.failed",
+                    "a question to the history API could not be answered"
+                );
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "records-unusable", whole)
             }
         }

@@ -78,7 +78,14 @@ pub(crate) struct LastRun {
 pub(crate) async fn last_run(State(api): State<Api>) -> Result<Response, Problem> {
     let page = api.store.runs(&RunQuery { limit: 1, ..RunQuery::default() }).await?;
     let Some(stored) = page.runs.first() else {
-        return json(&LastRun { last_run: None, status: None, batch_run_id: None, as_of: None, verdict: None, run: None });
+        return json(&LastRun {
+            last_run: None,
+            status: None,
+            batch_run_id: None,
+            as_of: None,
+            verdict: None,
+            run: None,
+        });
     };
     let summary = summary_now(api.store.as_ref(), stored).await?;
     json(&LastRun {

@@ -144,7 +144,8 @@ pub(crate) async fn rerun(
     let stored = existing(&api, id).await?;
     none_active(&api).await?;
     if stored.run.phase == RunPhase::Missed {
-        let detail = format!("{id} is a slot that passed without a run: POST /api/v1/batch/runs with its as_of makes up for it");
+        let detail =
+            format!("{id} is a slot that passed without a run: POST /api/v1/batch/runs with its as_of makes up for it");
         return Err(Problem::conflict("missed-slot", detail).about(id));
     }
     begun(&api, commands.rerun(id, body.failed).await?, "started", Some("rerun"))
@@ -252,7 +253,8 @@ pub(crate) async fn annotate(
         let text = format!("{author}\n{at}\n{}\n{text}", body.kind.as_str());
         Uuid::new_v5(&id.0, text.as_bytes())
     };
-    let note = Note { id: body.id.unwrap_or_else(own), batch_run_id: id, kind: body.kind, author, at, text: redact(text) };
+    let note =
+        Note { id: body.id.unwrap_or_else(own), batch_run_id: id, kind: body.kind, author, at, text: redact(text) };
     port.add_note(&note).await?;
     // The same note sent again is answered with the one that is there.
     let kept = there.into_iter().find(|known| known.id == note.id).unwrap_or(note);

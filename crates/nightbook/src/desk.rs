@@ -87,8 +87,9 @@ impl Commands for Desk {
         let book = tokio::task::spawn_blocking(move || read_usable(&folder)).await;
         let book = book.map_err(anyhow::Error::from).and_then(|read| read).map_err(told)?;
         let schedule = &book.settings.schedule;
-        let as_of =
-            asked.as_of.unwrap_or_else(|| schedule.calendar.last_completed_session(self.clock.now(), schedule.timezone));
+        let as_of = asked
+            .as_of
+            .unwrap_or_else(|| schedule.calendar.last_completed_session(self.clock.now(), schedule.timezone));
         if !schedule.calendar.is_session(as_of) {
             let next = schedule.calendar.next_session(as_of);
             return Err(CommandError::Unusable(format!("as_of: {as_of} is not a session; the next is {next}")));
@@ -111,7 +112,9 @@ impl Commands for Desk {
         }
         match again(&self.store, &original, failed_only).await.map_err(told)? {
             Some(start) => self.record(&start).await,
-            None => Err(CommandError::Conflict(format!("every job of run {run} succeeded: there is nothing to repeat"))),
+            None => {
+                Err(CommandError::Conflict(format!("every job of run {run} succeeded: there is nothing to repeat")))
+            }
         }
     }
 

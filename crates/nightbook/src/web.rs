@@ -66,7 +66,9 @@ pub(crate) async fn bind(listen: &str) -> anyhow::Result<Bound> {
     for (name, token) in [("NIGHTBOOK_TOKEN", &tokens.0), ("NIGHTBOOK_READ_TOKEN", &tokens.1)] {
         let usable = |token: &String| token.len() >= TOKEN_CHARS && token.bytes().all(|byte| byte.is_ascii_graphic());
         if !token.as_ref().is_none_or(usable) {
-            let text = format!("{name} is not usable: a token has at least {TOKEN_CHARS} letters, digits or signs and no space; `openssl rand -hex 32` makes one");
+            let text = format!(
+                "{name} is not usable: a token has at least {TOKEN_CHARS} letters, digits or signs and no space; `openssl rand -hex 32` makes one"
+            );
             return Err(BadInput(text).into());
         }
     }
@@ -81,7 +83,9 @@ pub(crate) async fn bind(listen: &str) -> anyhow::Result<Bound> {
         Some(tokens) => Access::Tokens(tokens),
         None if address.ip().is_loopback() => Access::Loopback,
         None => {
-            let text = format!("{address} can be reached by others, so it needs a token: set NIGHTBOOK_TOKEN (may read and write) or NIGHTBOOK_READ_TOKEN (may only read), or listen on 127.0.0.1");
+            let text = format!(
+                "{address} can be reached by others, so it needs a token: set NIGHTBOOK_TOKEN (may read and write) or NIGHTBOOK_READ_TOKEN (may only read), or listen on 127.0.0.1"
+            );
             return Err(BadInput(text).into());
         }
     };
