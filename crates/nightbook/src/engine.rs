@@ -147,6 +147,7 @@ impl Engine {
             self.settings.options(self.ports.clock.now()),
         )
         .with_alerts(Arc::new(self.store.clone()))
+        .with_notes(Arc::new(self.store.clone()))
     }
 
     /// Who tells people about runs.
