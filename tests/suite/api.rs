@@ -115,6 +115,13 @@ fn until(what: &str, mut so: impl FnMut() -> bool) {
     }
 }
 
+/// Waits until the run at this place is closed and its pages are out.
+fn until_closed(address: SocketAddr, place: &str) -> Value {
+    until("closed", || get(address, place).json()["closed_at"].is_string());
+    until("idle", || get(address, "/api/v1/batch/runs/current").json()["status"] == "idle");
+    get(address, place).json()
+}
+
 /// A book of two portfolios and a night of it.
 fn one_night(dir: &Path) -> Value {
     write_book(&dir.join("book"), 2).unwrap();
@@ -158,9 +165,11 @@ fn a_run_is_started_repeated_and_annotated_over_http() {
     let started = post(address, "/api/v1/batch/runs", &json!({"as_of": "2026-11-24", "portfolio_ids": ["p001"]}));
     assert_eq!((started.status, &started.json()["status"]), (202, &json!("started")), "{started:?}");
     let place = started.headers["location"].clone();
-    until("closed", || get(address, &place).json()["closed_at"].is_string());
-    let run = get(address, &place).json();
-    assert_eq!((&run["trigger"], &run["portfolios_expected"], &run["as_of"]), (&json!("api"), &json!(1), &json!("2026-11-24")));
+    let run = until_closed(address, &place);
+    assert_eq!(
+        (&run["trigger"], &run["portfolios_expected"], &run["as_of"]),
+        (&json!("api"), &json!(1), &json!("2026-11-24"))
+    );
     let same = post(address, "/api/v1/batch/runs", &json!({"as_of": "2026-11-24", "portfolio_ids": ["p001"]}));
     assert_eq!((same.status, &same.json()["status"]), (200, &json!("finished")));
     for (body, says) in [
@@ -173,8 +182,7 @@ fn a_run_is_started_repeated_and_annotated_over_http() {
     let rerun = post(address, &format!("/api/v1/batch/runs/{old}/rerun"), &json!({}));
     assert_eq!(rerun.status, 202, "{rerun:?}");
     let place = rerun.headers["location"].clone();
-    until("closed", || get(address, &place).json()["closed_at"].is_string());
-    let repeated = get(address, &place).json();
+    let repeated = until_closed(address, &place);
     assert_eq!((&repeated["rerun_of"], &repeated["successful_jobs"]), (&json!(old), &night["successful_jobs"]));
     assert_eq!(repeated["market_snapshot"], night["market_snapshot"], "on the same inputs");
 
@@ -183,6 +191,18 @@ fn a_run_is_started_repeated_and_annotated_over_http() {
     assert_eq!(post(address, &notes, &note).status, 201);
     let page = format!("/runs/{old}/index.html");
     until("the note is on the page", || get(address, &page).body.contains("vendor late &#60;b&#62;again"));
+    let metrics = get(address, "/metrics");
+    assert!(metrics.headers["content-type"].starts_with("text/plain; version=0.0.4"), "{metrics:?}");
+    for line in [
+        "nightbook_runs_closed_total{status=\"success\"} 2",
+        "nightbook_last_run_status{status=\"success\"} 1",
+        "nightbook_open_runs 0",
+        "nightbook_events_total{event=\"run.asked_for\",level=\"info\"} 2",
+        "nightbook_events_total{event=\"note.added\",level=\"info\"} 1",
+    ] {
+        assert!(metrics.body.lines().any(|said| said == line), "{line} is not in\n{}", metrics.body);
+    }
+    assert!(metrics.body.contains("nightbook_http_requests_total{code=\"200\"} "), "{}", metrics.body);
     let ended = post(address, &format!("/api/v1/batch/runs/{old}/cancel"), &json!({}));
     assert_eq!(ended.status, 409, "{ended:?}");
     drop(serving);
@@ -198,10 +218,14 @@ fn while_a_run_goes_on_it_is_shown_guarded_and_can_be_cancelled() {
     write_book(&dir.path().join("book"), 3).unwrap();
     // A job that waits until a file is there.
     let go = dir.path().join("go");
-    let script = format!("cat >/dev/null; until [ -e {} ]; do sleep 0.05; done; echo '{{\"status\": \"success\"}}'", text(&go));
+    let script =
+        format!("cat >/dev/null; until [ -e {} ]; do sleep 0.05; done; echo '{{\"status\": \"success\"}}'", text(&go));
     let settings = dir.path().join("book/nightbook.toml");
     let before = std::fs::read_to_string(&settings).unwrap();
-    let job = format!("\n[[jobs]]\nname = \"waits\"\ncommand = [\"sh\", \"-c\", \"\"\"{}\"\"\"]\n", script.replace('"', "\\\""));
+    let job = format!(
+        "\n[[jobs]]\nname = \"waits\"\ncommand = [\"sh\", \"-c\", \"\"\"{}\"\"\"]\n",
+        script.replace('"', "\\\"")
+    );
     std::fs::write(&settings, before + &job).unwrap();
     let serving = serve(dir.path(), &[]);
     let address = serving.address;
@@ -220,7 +244,8 @@ fn while_a_run_goes_on_it_is_shown_guarded_and_can_be_cancelled() {
     // Many readers at once while it goes on.
     let readers: Vec<_> = (0..1_000)
         .map(|n| {
-            let path = ["/api/v1/batch/runs/current", "/api/v1/batch/runs", "/api/v1/batch/jobs/summary", "/healthz"][n % 4];
+            let path =
+                ["/api/v1/batch/runs/current", "/api/v1/batch/runs", "/api/v1/batch/jobs/summary", "/healthz"][n % 4];
             let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
             let mut stream = TcpStream::connect(address).unwrap();
             stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
@@ -236,11 +261,14 @@ fn while_a_run_goes_on_it_is_shown_guarded_and_can_be_cancelled() {
     assert_eq!((cancelled.status, &cancelled.json()["status"]), (202, &json!("cancelling")), "{cancelled:?}");
     std::fs::write(&go, "").unwrap();
     let place = started.headers["location"].clone();
-    until("closed", || get(address, &place).json()["closed_at"].is_string());
-    let run = get(address, &place).json();
+    let run = until_closed(address, &place);
     let n = |name: &str| run[name].as_u64().unwrap();
     assert!(run["cancelled_at"].is_string(), "{run}");
-    assert_eq!(n("successful_jobs") + n("failed_jobs") + n("skipped_jobs") + n("missing_jobs"), n("total_jobs"), "{run}");
+    assert_eq!(
+        n("successful_jobs") + n("failed_jobs") + n("skipped_jobs") + n("missing_jobs"),
+        n("total_jobs"),
+        "{run}"
+    );
     let log = std::fs::read_to_string(dir.path().join("serve.log")).unwrap();
     assert!(!log.contains("\"event\":\"panic\""), "{log}");
 }
@@ -289,7 +317,9 @@ fn hostile_requests_are_refused_and_the_server_goes_on() {
     // A body that never ends: the answer says that it came too slowly.
     let mut drip = TcpStream::connect(address).unwrap();
     drip.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    let head = format!("POST /api/v1/batch/runs HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{{");
+    let head = format!(
+        "POST /api/v1/batch/runs HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{{"
+    );
     drip.write_all(head.as_bytes()).unwrap();
     assert_eq!(answer(drip).unwrap().status, 408);
     assert_eq!(get(address, "/api/v1/batch/runs").status, 200);
@@ -304,14 +334,15 @@ fn an_address_that_others_reach_needs_a_token() {
     let refused = command(dir.path(), "0.0.0.0:0").stderr(Stdio::piped()).output().unwrap();
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!((refused.status.code(), said.contains("NIGHTBOOK_TOKEN")), (Some(2), true), "{said}");
-    let short = command(dir.path(), "127.0.0.1:0").env("NIGHTBOOK_TOKEN", "short").stderr(Stdio::piped()).output().unwrap();
+    let short =
+        command(dir.path(), "127.0.0.1:0").env("NIGHTBOOK_TOKEN", "short").stderr(Stdio::piped()).output().unwrap();
     let said = String::from_utf8_lossy(&short.stderr).into_owned();
     assert_eq!((short.status.code(), said.contains("short")), (Some(2), false), "a token must not be shown: {said}");
 
     let (writes, reads) = ("C4nary-that-may-write", "C4nary-that-may-read");
     let serving = serve(dir.path(), &[("NIGHTBOOK_TOKEN", writes), ("NIGHTBOOK_READ_TOKEN", reads)]);
     let address = serving.address;
-    for path in ["/", "/status.json", "/api/v1/batch/runs"] {
+    for path in ["/", "/status.json", "/metrics", "/api/v1/batch/runs"] {
         assert_eq!(get(address, path).status, 401, "{path}");
         let bearer = format!("authorization: Bearer {reads}\r\n");
         assert_eq!(ask(address, "GET", path, &bearer, "").status, 200, "{path}");

@@ -26,6 +26,7 @@ pub mod baseline;
 pub mod close_run;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod events;
 pub mod fingerprint;
 pub mod fold;
 pub mod guards;
@@ -35,6 +36,8 @@ pub mod incident;
 pub mod job;
 pub mod job_context;
 pub mod job_program;
+pub mod log_settings;
+pub mod metrics;
 pub mod note;
 pub mod ports;
 pub mod process_portfolio;

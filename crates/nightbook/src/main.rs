@@ -9,6 +9,7 @@ mod exit;
 mod lineage_sink;
 mod log_lines;
 mod logging;
+mod metrics;
 mod output;
 mod price_shelf;
 mod progress;
@@ -24,7 +25,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser as _};
 
 use crate::cli::{Cli, Command};
-use crate::environment::Environment;
+use crate::metrics::Metrics;
 use crate::output::Output;
 use crate::progress::Bars;
 use crate::stop::Stop;
@@ -50,7 +51,6 @@ fn start(cli: Cli) -> anyhow::Result<ExitCode> {
 }
 
 async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
-    let environment = Environment::read();
     let output = Output::new(cli.json);
     let long = matches!(
         cli.command,
@@ -71,7 +71,9 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Run { .. } | Command::Rerun { .. } | Command::Serve { .. } | Command::Cancel { .. } => "info",
         _ => "warn",
     };
-    logging::set_up(&environment, default_level, bars.multi(), log_file.as_deref())?;
+    let metrics = Metrics::default();
+    let counted = matches!(cli.command, Command::Serve { .. }).then(|| metrics.clone());
+    logging::set_up(&environment::logs(), default_level, bars.multi(), log_file.as_deref(), counted)?;
     let stop = Stop::on_signals()?;
     match cli.command {
         Command::Demo { dir, no_serve, as_of, listen } => {
@@ -93,7 +95,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             commands::run::run(asked, &output, &bars, stop).await
         }
         Command::Serve { book, data, listen } => {
-            commands::serve::run(&book.book, &data.data, &listen, &output, stop).await
+            commands::serve::run(&book.book, &data.data, &listen, &output, metrics, stop).await
         }
         Command::Check { book } => commands::check::run(&book.book, &output),
         Command::History { data, status, month, limit, after } => {

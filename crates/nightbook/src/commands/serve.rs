@@ -15,6 +15,7 @@ use domain::ports::{Clock as _, RunStore};
 use crate::commands::run::read_usable;
 use crate::desk::Desk;
 use crate::engine::Engine;
+use crate::metrics::{self, Asked, Metrics};
 use crate::output::Output;
 use crate::scheduler::{Scheduler, is_interruption};
 use crate::site_settings::SiteSettings;
@@ -31,6 +32,7 @@ pub(crate) async fn run(
     data: &Path,
     listen: &str,
     output: &Output,
+    metrics: Metrics,
     mut stop: Stop,
 ) -> anyhow::Result<ExitCode> {
     let book = read_usable(book_dir)?;
@@ -42,11 +44,20 @@ pub(crate) async fn run(
     settings.keep(data)?;
     // Connections of its own: questions do not wait for the run, nor the run for them.
     let records: Arc<dyn RunStore> = Arc::new(LocalStore::open_read_only(data)?);
+    let schedule = book.settings.schedule.clone();
+    let asked = Asked {
+        store: Arc::clone(&records),
+        clock: Arc::clone(&engine.ports.clock),
+        live: engine.watched(),
+        next_due: Box::new(move |now| next_due_slot(&schedule, now)),
+    };
+    let metrics_router = api::protect(metrics::router(metrics.clone(), asked), bound.access.clone());
     let api = Api::new(records, Arc::clone(&engine.ports.clock), bound.access.clone())
         .with_notes(Arc::new(engine.store.clone()))
         .with_commands(Arc::new(Desk::new(&engine, book_dir.to_path_buf())))
         .with_live(engine.watched());
     let router = web::site_and_api(&engine.site_folder(), api, bound.access.clone());
+    let router = metrics.counting(metrics_router.merge(router));
     let serving = web::start(bound, router, stop.clone())?;
     output.line(&format!("Site:  {address}/"));
     output.line(&format!("API:   {address}/api/v1/openapi.json"));
