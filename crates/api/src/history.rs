@@ -27,11 +27,10 @@ const PORTFOLIO_RUNS: usize = 400;
 #[into_params(parameter_in = Query)]
 pub(crate) struct FailuresAsked {
     /// Only this cause.
-    #[param(pattern = r"^[0-9a-f]{16}$")]
     fingerprint: Option<Fingerprint>,
     /// Only in runs that began since: a time back from the start of the newest run (`30d`, `12h`, `90m`), a date, or an
     /// instant (RFC 3339). Default: `30d`.
-    #[param(pattern = r"^[0-9]{1,4}[dhm]$|^[0-9]{4}-[0-9]{2}-[0-9]{2}")]
+    #[param(pattern = r"^([0-9]{1,4}[dhm]|[0-9]{4}-(0[1-9]|1[0-2])-([0-2][0-9]|3[01])(T.*)?)$")]
     since: Option<String>,
 }
 
