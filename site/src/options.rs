@@ -73,8 +73,9 @@ pub struct ScheduleView {
     pub cron: String,
     /// The time zone of the rule.
     pub timezone: String,
-    /// The next slot as of the publication. One that is not after the newest run is not shown.
-    pub next_due: Option<DateTime<Utc>>,
+    /// The next slots as of the publication, soonest first. The page shows the first that no run has been made for
+    /// yet: a run by hand may come before its slot, so one slot would not do.
+    pub next_due: Vec<DateTime<Utc>>,
     /// How much later than the slot a run may be before the page calls it overdue.
     pub grace_seconds: u64,
 }

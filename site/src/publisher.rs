@@ -22,7 +22,7 @@ use crate::pages;
 use crate::views;
 use crate::views::alerts::{AlertsShown, AlertsView, alerts_shown};
 use crate::views::index::IndexInput;
-use crate::views::machine::{Badge, JobsFile, PortfolioFile, StatusFile, summary_file};
+use crate::views::machine::{Badge, JobsFile, MonthsFile, PortfolioFile, StatusFile, summary_file};
 use crate::views::run::RunInput;
 
 /// Runs that the index looks back on.
@@ -34,6 +34,8 @@ const SHARED: [&str; 7] =
     ["quality/index.html", "jobs/index.html", "history/index.html", "feed.xml", "badge.svg", "badge.json", "404.html"];
 /// A file that every site of this form has, and that is never changed: its absence says that all is to be written.
 const MARK: &str = "schemas/status.v1.json";
+/// The months that have a page. A publication reads this one file; without it, it would ask for each month on record.
+const MONTHS: &str = "history/months.json";
 /// Months without a run after which history is taken to begin.
 const MONTHS_OF_SILENCE: u32 = 14;
 
@@ -117,7 +119,10 @@ impl SitePublisher {
         for schema in pages::schemas() {
             self.write_always(&schema).await?;
         }
-        self.publish_runs(&self.ended_runs().await?, true).await
+        // Not what the site says, which may be damaged.
+        let months = MonthsFile { schema: 1, months: self.months_on_record().await? };
+        let listed = self.write_always(&pages::json(MONTHS.into(), &months)?).await?;
+        Ok(listed + self.publish_runs(&self.ended_runs().await?, true).await?)
     }
 
     /// Writes `index.html` and `status.json` as the records are now, for a run under way. Says how many files were
@@ -189,10 +194,11 @@ impl SitePublisher {
             for job in &jobs {
                 written += self.write_job(job).await?;
             }
-            let there = self.months(&self.reader()).await?;
+            let there = if anew { self.months_on_record().await? } else { self.listed_months().await?.0 };
             for month in there.iter().filter(|month| anew || months.contains(*month)) {
                 written += self.write_month(month, &there).await?;
             }
+            written += self.list_months(&there).await?;
             written += self.write_shared().await?;
             written += self.write_index(anew).await?;
             if self.marks().await? == marks {
@@ -257,13 +263,25 @@ impl SitePublisher {
                 written += self.write_job(&job.name).await?;
             }
         }
-        let month = month_of(data.head.run.as_of);
-        if self.tag(&pages::month_path(&month)).await?.is_none() {
-            written += self.write_month(&month, &self.months(&self.reader()).await?).await?;
-        }
+        written += self.introduce_month(month_of(data.head.run.as_of)).await?;
         written += self.write_run(data).await?;
         self.mark(data.head.run.batch_run_id, PagesThere::Run).await?;
         Ok(written)
+    }
+
+    /// Writes the page of a month that is not listed, then those before and after it, which now lead to it, and last
+    /// the list: whoever is stopped on the way does all of it again.
+    async fn introduce_month(&self, month: String) -> Result<u64, PublishError> {
+        let (mut months, tag) = self.listed_months().await?;
+        let Err(at) = months.binary_search_by(|other| month.cmp(other)) else {
+            return if tag.is_none() { self.list_months(&months).await } else { Ok(0) };
+        };
+        months.insert(at, month);
+        let mut written = self.write_month(&months[at], &months).await?;
+        for beside in [at.checked_sub(1), Some(at + 1)].into_iter().flatten().filter_map(|at| months.get(at)) {
+            written += self.write_month(beside, &months).await?;
+        }
+        Ok(written + self.list_months(&months).await?)
     }
 }
 
@@ -460,7 +478,7 @@ impl SitePublisher {
                 tags.push(self.tag(path).await?);
             }
             let reader = self.reader();
-            let months = self.months(&reader).await?;
+            let months = self.listed_months().await?.0;
             let Overview { runs, latest, jobs, with_page, .. } = self.overview(&reader).await?;
             let [drawn, told] = badges("", &Badge::of(&self.options.title, &days(&runs)))?;
             let feed = views::machine::feed(&runs, &self.options, runs.len() >= LOOK_BACK);
@@ -570,8 +588,38 @@ impl SitePublisher {
         Ok(Overview { runs, latest, jobs, open, with_page })
     }
 
-    /// Months that have a page, newest first: one question a month, back to where history begins.
-    async fn months(&self, reader: &Reader) -> Result<Vec<String>, PublishError> {
+    /// Months that have a page, newest first, and the file that says so as it was read. A site without it is new, or of
+    /// an older form: then as the records say.
+    async fn listed_months(&self) -> Result<(Vec<String>, Tag), PublishError> {
+        let there = self.site.read(MONTHS).await.map_err(|error| page_error(MONTHS, error))?;
+        let listed = there.as_deref().and_then(|bytes| serde_json::from_slice::<MonthsFile>(bytes).ok());
+        let months = match listed {
+            Some(file) => file.months,
+            None => self.months_on_record().await?,
+        };
+        Ok((months, there.as_deref().map(ContentHash::of)))
+    }
+
+    /// Adds months to the list.
+    async fn list_months(&self, more: &[String]) -> Result<u64, PublishError> {
+        for _ in 0..MOST_TRIES {
+            let (listed, tag) = self.listed_months().await?;
+            let all: BTreeSet<&String> = listed.iter().chain(more).collect();
+            if tag.is_some() && all.len() == listed.len() {
+                return Ok(0);
+            }
+            let file = MonthsFile { schema: 1, months: all.into_iter().rev().cloned().collect() };
+            match self.write_over(&pages::json(MONTHS.into(), &file)?, tag).await? {
+                Written::Refused => {}
+                one => return Ok(count(one)),
+            }
+        }
+        Err(busy(MONTHS))
+    }
+
+    /// Months with runs that have pages, newest first: one question a month, back to where history begins.
+    async fn months_on_record(&self) -> Result<Vec<String>, PublishError> {
+        let reader = self.reader();
         let newest = reader.heads(&RunQuery::default(), LOOK_BACK).await?;
         let Some(mut date) = newest.iter().map(|head| head.run.as_of).max() else { return Ok(Vec::new()) };
         let (mut months, mut silent) = (Vec::new(), 0);
@@ -580,7 +628,7 @@ impl SitePublisher {
             let known = newest.iter().any(|head| head.linkable && month_of(head.run.as_of) == month);
             let has_page = known || {
                 let query = RunQuery { month: Some(month.clone()), ..RunQuery::default() };
-                reader.heads(&query, 1).await?.iter().any(|head| head.linkable)
+                reader.heads(&query, 0).await?.iter().any(|head| head.linkable)
             };
             silent = if has_page { 0 } else { silent + 1 };
             if has_page {

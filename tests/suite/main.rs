@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "all of this is tests; helpers of theirs may unwrap like they do")]
 
 mod api;
+mod alerts;
+mod channels;
 mod commands;
 mod crash;
 mod damage;
@@ -13,5 +15,6 @@ mod outside;
 mod own_jobs;
 mod prices;
 mod secrets;
+mod smtp;
 mod surfaces;
 mod watch;

@@ -63,7 +63,7 @@ fn table(prices: &Prices, request: &Request) -> Vec<u8> {
 
 fn settings(server: &str, more: &str) -> String {
     format!(
-        "url = \"http://{server}/eod?s={{symbol}}&from={{from}}&to={{to}}&token={{key}}\"\nkey_env = \"TEST_PRICES_KEY\"\nrequests_per_minute = 60000\ntimeout_seconds = 2\n{more}"
+        "url = \"http://{server}/eod?s={{symbol}}&from={{from}}&to={{to}}&token={{key}}\"\nkey_env = \"TEST_PRICES_KEY\"\nrequests_per_minute = 60000\ntimeout_seconds = 30\n{more}"
     )
 }
 
@@ -260,7 +260,7 @@ fn a_source_that_stalls_is_given_up_and_a_key_that_is_not_set_is_said() {
     let more = "total_seconds = 3\n";
     let (book, _) = book_of(
         dir.path(),
-        &settings(&stalls.address.to_string(), more).replace("timeout_seconds = 2", "timeout_seconds = 1"),
+        &settings(&stalls.address.to_string(), more).replace("timeout_seconds = 30", "timeout_seconds = 1"),
     );
     let file = book.join("nightbook.toml");
     let once = std::fs::read_to_string(&file).unwrap().replace("[run]\n", "[run]\nretries = 1\n");

@@ -45,8 +45,10 @@ pub enum CommandError {
     Store(#[from] StoreError),
 }
 
-/// Starts, repeats and cancels runs. The router has checked that the run is there and in a state in which this can be
-/// done, and that no other is active; between that and the command others may come, so an implementation checks again.
+/// Starts, repeats and cancels runs.
+///
+/// The router has checked that the run is there and in a state in which this can be done, and that no other is active;
+/// between that and the command others may come, so an implementation checks again.
 #[async_trait]
 pub trait Commands: Send + Sync {
     /// Records a run by hand, so that it will be done even if the process dies now.

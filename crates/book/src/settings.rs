@@ -538,6 +538,14 @@ pub const COMMAND_CHANNEL: &str = "command";
 pub const COMMAND_SECONDS: u32 = 60;
 
 impl AlertSettings {
+    /// The rules, as the channels complete them: a `command` alone, from before there were channels, gets no digests
+    /// unless the settings ask for them.
+    #[must_use]
+    pub fn rules_in_force(&self) -> AlertRules {
+        let digest = self.rules.digest.unwrap_or(!self.channels.is_empty());
+        AlertRules { digest: Some(digest), ..self.rules.clone() }
+    }
+
     /// All channels: those of `[[alerts.channel]]`, and the one that `command` is.
     #[must_use]
     pub fn all_channels(&self) -> Vec<ChannelSpec> {

@@ -36,8 +36,11 @@ const SHOW_GIVEN_UP: TimeDelta = TimeDelta::days(7);
 /// The pause after the first failure of a channel. It doubles with each further one.
 const FIRST_PAUSE: TimeDelta = TimeDelta::seconds(60);
 
-/// The longest pause.
-const LONGEST_PAUSE: TimeDelta = TimeDelta::hours(1);
+/// The longest pause: what a receiver missed reaches it so long after it is well again, at the latest.
+const LONGEST_PAUSE: TimeDelta = TimeDelta::minutes(15);
+
+/// Why a message that is delivered at most once is given up when its sender dies.
+const SENDER_DIED: &str = "whoever delivered it ended meanwhile, and delivery is at_most_once";
 
 /// The longest pause that a receiver may ask for.
 const LONGEST_RETRY_AFTER: TimeDelta = TimeDelta::hours(24);
@@ -149,8 +152,7 @@ impl Delivery {
                 Err(DeliveryRefusal::LeaseHeld)
             }
             (DeliveryState::Sending { .. }, DeliveryEvent::Claim { now, mode: DeliveryMode::AtMostOnce, .. }) => {
-                let error = "whoever delivered it ended meanwhile, and delivery is at_most_once".to_owned();
-                Ok(Self { state: DeliveryState::GivenUp { at: *now, error }, ..self.clone() })
+                Ok(Self { state: DeliveryState::GivenUp { at: *now, error: SENDER_DIED.to_owned() }, ..self.clone() })
             }
             (_, DeliveryEvent::Claim { owner, lease_until, .. }) => Ok(Self {
                 attempts: self.attempts.saturating_add(1),
@@ -354,6 +356,22 @@ impl AlertBook {
         self.troubles.retain(|channel, _| known(channel));
         self.tidy(now);
         before != (self.outbox.clone(), self.troubles.len())
+    }
+
+    /// Takes over from senders that are known to be dead: what they had in hand waits again, or is given up where
+    /// delivery is at most once. Channels that fail are tried at once: whoever starts the program may have mended them.
+    pub fn take_over(&mut self, mode: DeliveryMode, now: DateTime<Utc>) {
+        for delivery in self.outbox.iter_mut().flat_map(|outgoing| outgoing.deliveries.values_mut()) {
+            if matches!(delivery.state, DeliveryState::Sending { .. }) {
+                delivery.state = match mode {
+                    DeliveryMode::AtLeastOnce => DeliveryState::Waiting,
+                    DeliveryMode::AtMostOnce => DeliveryState::GivenUp { at: now, error: SENDER_DIED.to_owned() },
+                };
+            }
+        }
+        for trouble in self.troubles.values_mut() {
+            trouble.next_try = trouble.next_try.min(now);
+        }
     }
 
     /// Forgets what is over.
@@ -578,7 +596,7 @@ pub fn decide(
         .iter()
         .filter(|note| {
             let told = book.notes_told.get(&note.key);
-            rules.digest && told.is_none_or(|at| *at + TimeDelta::days(rules.digest_days.into()) <= now)
+            rules.digest != Some(false) && told.is_none_or(|at| *at + TimeDelta::days(rules.digest_days.into()) <= now)
         })
         .collect();
 

@@ -143,8 +143,8 @@ pub struct AlertRules {
     pub wait_runs: u32,
     /// Causes in fewer portfolios are not told; on record they are all the same. Default 1.
     pub min_portfolios: u32,
-    /// Whether poor data quality and unusual durations are told, at the lowest severity. Default yes.
-    pub digest: bool,
+    /// Whether poor data quality and unusual durations are told, at the lowest severity. None is yes.
+    pub digest: Option<bool>,
     /// The same note is told again after so many days at the earliest. Default 7.
     pub digest_days: u32,
     /// Share of the portfolios without full data above which a run's data quality is poor. Default 0.5.
@@ -166,7 +166,7 @@ impl Default for AlertRules {
         Self {
             wait_runs: 1,
             min_portfolios: 1,
-            digest: true,
+            digest: None,
             digest_days: 7,
             quality_share: 0.5,
             pace_seconds: 5.0,
@@ -259,7 +259,7 @@ pub enum ChannelKind {
         /// The topic.
         topic_arn: String,
     },
-    /// An event bus of Amazon EventBridge.
+    /// An event bus of Amazon `EventBridge`.
     #[serde(rename = "eventbridge")]
     EventBridge {
         /// The bus.

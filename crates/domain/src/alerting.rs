@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::{Either, join_all, select};
 
 use crate::alert::RunAlert;
@@ -16,7 +16,7 @@ use crate::alert_book::{AlertBook, DeliveryEvent, DeliveryState, Note, RunFacts,
 use crate::alert_message::AlertMessage;
 use crate::alert_rules::{AlertRules, DeliveryMode, Severity};
 use crate::baseline::LOOK_BACK;
-use crate::ids::{ChannelName, JobName, ScheduleName};
+use crate::ids::{ChannelName, JobName, Owner, ScheduleName};
 use crate::ports::{
     AlertBooks, AlertChannel, ChannelError, Clock, Notifier, Ports, Randomness, RunStore, Sleeper, StoreError,
 };
@@ -85,6 +85,21 @@ pub async fn change_book<T: Send>(
     })
 }
 
+/// Takes over the deliveries of senders that are known to be dead.
+///
+/// # Errors
+/// The store.
+pub async fn take_over(books: &dyn AlertBooks, mode: DeliveryMode, now: DateTime<Utc>) -> Result<(), StoreError> {
+    for schedule in books.alert_schedules().await? {
+        change_book(books, &schedule, |book| {
+            book.take_over(mode, now);
+            Some(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
 fn told(error: &StoreError) -> JobError {
     JobError::from_error(ErrorCategory::Transient, error)
 }
@@ -117,7 +132,7 @@ impl Alerting {
 
     /// What is worth knowing of a run beside its failures.
     async fn notes_of(&self, summary: &RunSummary) -> Result<Vec<Note>, StoreError> {
-        if !self.rules.digest || summary.status == RunStatus::Missed {
+        if self.rules.digest == Some(false) || summary.status == RunStatus::Missed {
             return Ok(Vec::new());
         }
         let mut past: BTreeMap<JobName, Vec<f64>> = BTreeMap::new();
@@ -190,7 +205,7 @@ impl Alerting {
         schedule: &ScheduleName,
         channel: &ChannelName,
         message: &AlertMessage,
-        owner: crate::ids::Owner,
+        owner: Owner,
         outcome: Result<(), ChannelError>,
     ) -> Result<bool, StoreError> {
         let now = self.clock.now();

@@ -133,8 +133,9 @@ pub const fn is_flaky(falls: u64) -> bool {
     falls >= FLAKY_FALLS
 }
 
-/// Where durations, oldest first, change for good: the place of the first of the new kind. At least [`AT_LEAST`] stand
-/// on either side, and the medians of the two sides differ by more than the band of the older side allows.
+/// Where durations, oldest first, change for good: the place of the first of the new kind.
+///
+/// At least [`AT_LEAST`] stand on either side, and the medians of the two sides differ by more than the band of the older side allows.
 #[must_use]
 pub fn change_point(values: &[f64]) -> Option<usize> {
     let last = values.len().checked_sub(AT_LEAST)?;

@@ -1,5 +1,7 @@
-//! The metrics: their names, and the line in which a function writes them to its log for `CloudWatch` (embedded metric
-//! format). Ids are never dimensions: what each run or portfolio did is asked from the records.
+//! The metrics: their names, and the line in which a function writes them to its log.
+//!
+//! `CloudWatch` reads them from there (embedded metric format). Ids are never dimensions: what each run or portfolio did
+//! is asked from the records.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};

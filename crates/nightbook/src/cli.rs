@@ -228,7 +228,7 @@ pub(crate) enum Command {
 pub(crate) enum AlertCommand {
     /// Send a test message through a channel, and say whether it got through.
     Test {
-        /// The channel, as `nightbook.toml` calls it; the one of `command` in [alerts] is called command.
+        /// The channel, as `nightbook.toml` calls it; the `command` of `[alerts]` is called command.
         channel: ChannelName,
         #[command(flatten)]
         data: DataDir,

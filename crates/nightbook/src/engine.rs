@@ -12,13 +12,14 @@ use backends::local::{FolderSite, LocalCloses, LocalQueue, LocalStore, Message};
 use backends::system::{SystemClock, SystemRandomness, TokioSleeper};
 use book::Book;
 use chrono::{DateTime, Utc};
-use domain::alerting::Alerting;
+use domain::alerting::{Alerting, take_over};
 use domain::close_run::{Closed, close_run};
 use domain::ids::{JobName, PortfolioId, RunId};
 use domain::job_context::JobContext;
 use domain::ports::{Clock, JobRunner, Notifier as _, PortfolioJobs, Ports, Publisher as _, RunInputs, WorkMessage};
 use domain::process_portfolio::{Handled, process_portfolio};
 use domain::record::{JobError, JobOutput};
+use domain::redact::redact;
 use domain::run::Run;
 use domain::start_run::{StartRun, Started, start_run};
 use domain::summary::RunSummary;
@@ -98,6 +99,13 @@ impl Attention {
     }
 }
 
+/// Tells what is due of the alerts; what cannot be told is logged, and tried again.
+async fn catch_up(notifier: &Alerting) {
+    if let Err(error) = notifier.catch_up().await {
+        tracing::warn!(error = %redact(&error.message), event = "alert.failed", "what is due of the alerts could not be told, and is tried again");
+    }
+}
+
 impl Engine {
     /// Opens the data folder for writing, as its only process, and voids the leases of processes that died.
     ///
@@ -112,7 +120,9 @@ impl Engine {
         let store = LocalStore::open(data)?;
         let settings = settings.with_redaction_key(data).context("cannot keep the key of the redacted site")?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        store.void_leases(clock.now()).await.context("cannot take over what a process that ended left in hand")?;
+        let taken_over = "cannot take over what a process that ended left in hand";
+        store.void_leases(clock.now()).await.context(taken_over)?;
+        take_over(&store, settings.rules().delivery, clock.now()).await.context(taken_over)?;
         let queue = Arc::new(LocalQueue::new());
         let cores =
             cores.or_else(|| std::thread::available_parallelism().ok().map(std::num::NonZero::get)).unwrap_or(1).max(1);
@@ -155,12 +165,13 @@ impl Engine {
         Alerting::new(
             &self.ports,
             Arc::new(self.store.clone()),
-            self.settings.rules().clone(),
+            self.settings.rules(),
             self.settings.channels(&self.ports.clock),
             self.settings.base(self.site_folder()),
         )
     }
 
+<<<<<<< HEAD
     /// Writes the pages that somebody asked to be written again.
     pub(crate) async fn publish_asked(&self) {
         let runs = std::mem::take(&mut *self.attention.pages.lock().unwrap_or_else(PoisonError::into_inner));
@@ -172,6 +183,12 @@ impl Engine {
                 );
             }
         }
+=======
+    /// Tells what is due of the alerts: what was put off, what an earlier process left, or a receiver did not take then.
+    async fn tell_due(&self) {
+        catch_up(&self.notifier()).await;
+        self.show_alerts().await;
+>>>>>>> main
     }
 
     /// Shows on the index what has changed of the alerts: pages are written before anybody is told.
@@ -249,6 +266,7 @@ impl Engine {
         }
         if let Started::Existing(run) = &started {
             if run.is_closed() {
+                self.tell_due().await;
                 let stored = self.ports.store.run(run.batch_run_id).await?;
                 return stored.and_then(|stored| stored.summary).context("the run is closed and has no summary");
             }
@@ -267,6 +285,7 @@ impl Engine {
         self.suspects_first(run).await?;
         let in_hand = self.cores * IN_HAND_PER_CORE;
         let mut tasks: JoinSet<anyhow::Result<Option<Message>>> = JoinSet::new();
+        let mut telling: JoinSet<()> = JoinSet::new();
         let mut stop = self.stop.clone();
         let mut refresh = tokio::time::interval_at(tokio::time::Instant::now() + REFRESH, REFRESH);
         loop {
@@ -277,8 +296,11 @@ impl Engine {
                 biased;
                 () = stop.stopped() => return Err(self.wind_down(id, tasks).await),
                 _ = refresh.tick() => {
-                    if let Err(error) = self.notifier().catch_up().await {
-                        tracing::warn!(batch_run_id = %id, error = %error.message, event = "alert.failed", "what is due of the alerts could not be told; the next refresh tries again");
+                    // Beside the work: a receiver may take its time.
+                    while telling.try_join_next().is_some() {}
+                    if telling.is_empty() {
+                        let notifier = self.notifier();
+                        telling.spawn(async move { catch_up(&notifier).await });
                     }
                     // The index then shows progress and signs of life; a failure is mended by the next refresh.
                     if let Err(error) = self.publisher().refresh_index().await {
@@ -301,7 +323,8 @@ impl Engine {
                     }
                     Ok(Some(Message::Close(closing))) => {
                         let closed = close_run(&self.ports, &self.publisher(), &self.notifier(), closing).await?;
-                        self.show_alerts().await;
+                        while telling.join_next().await.is_some() {}
+                        self.tell_due().await;
                         if let Closed::Closed(summary) = closed
                             && summary.batch_run_id == id
                         {

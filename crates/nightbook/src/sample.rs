@@ -614,6 +614,7 @@ mod tests {
         assert_eq!(std::mem::take(&mut shown.alerts.channels).len(), 6);
         assert_eq!(std::mem::take(&mut shown.alerts.rules.mutes).len(), 1);
         assert!(shown.alerts.rules.quiet_hours.take().is_some());
+        assert_eq!(shown.alerts.rules.digest.take(), Some(true));
         assert!(shown.run.concurrency.take().is_some());
         assert!(shown.http_prices.take().is_some());
         let lineage = &mut shown.lineage;

@@ -2,6 +2,7 @@
 //! without the book.
 
 use std::collections::BTreeMap;
+use std::iter::successors;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -130,7 +131,7 @@ impl SiteSettings {
         Ok(Self { redaction_key, ..self })
     }
 
-    /// What the site needs, with the next slot after `now`.
+    /// What the site needs, with the next slots after `now`.
     pub(crate) fn options(&self, now: DateTime<Utc>) -> SiteOptions {
         let schedule = &self.settings.schedule;
         SiteOptions {
@@ -144,7 +145,9 @@ impl SiteSettings {
                 name: schedule.name.to_string(),
                 cron: schedule.cron.clone(),
                 timezone: schedule.timezone.to_string(),
-                next_due: next_due_slot(schedule, now),
+                next_due: successors(next_due_slot(schedule, now), |slot| next_due_slot(schedule, *slot))
+                    .take(2)
+                    .collect(),
                 grace_seconds: u64::from(schedule.grace_minutes) * 60,
             }),
             retention_note: format!(
@@ -175,7 +178,7 @@ impl SiteSettings {
     }
 
     /// When people are told.
-    pub(crate) fn rules(&self) -> &AlertRules {
-        &self.settings.alerts.rules
+    pub(crate) fn rules(&self) -> AlertRules {
+        self.settings.alerts.rules_in_force()
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::ids::{ContentHash, JobName, Owner, PortfolioId, RunId, ScheduleName};
-use domain::ports::{Publisher as _, RunQuery, RunStore};
+use domain::ports::{Publisher as _, RunQuery, RunStore, SiteStore as _, WriteIf};
 use domain::record::{JobError, JobRecord, Progress, Quality, SkippedBecause};
 use domain::retry::RetryPolicy;
 use domain::run::{PlannedPortfolio, Publication, Run, RunLevelWork, RunPhase, SealedPlan};
@@ -21,6 +21,7 @@ use uuid::Uuid;
 use crate::gather::{Past, Reader};
 use crate::mask::Mask;
 use crate::options::{Card, ScheduleView, SiteOptions};
+use crate::pages;
 use crate::publisher::SitePublisher;
 use crate::views;
 use crate::views::index::{IndexInput, IndexView};
@@ -42,7 +43,7 @@ fn options(redacted: bool) -> SiteOptions {
             name: "nightly".into(),
             cron: "30 18 * * 1-5".into(),
             timezone: "America/New_York".into(),
-            next_due: Some(slot(25)),
+            next_due: vec![slot(25), slot(26)],
             grace_seconds: 900,
         }),
         redaction_key: "k".into(),
@@ -193,6 +194,17 @@ fn a_slot_without_a_run_says_what_to_do_until_another_run_makes_up_for_it() {
 }
 
 #[test]
+fn a_run_by_hand_before_its_slot_leaves_the_next_night_due() {
+    let due = |entries| index_of(entries).due.map(|stamp| stamp.machine);
+    let text = |day| Some(views::Stamp::of(slot(day)).machine);
+    assert_eq!(due(vec![entry(1, 24, &[Good])]), text(25));
+    assert_eq!(due(vec![entry(1, 24, &[Good]), entry(2, 25, &[Good])]), text(26));
+    let mut some = entry(2, 25, &[Good]);
+    some.run.filter = vec![sample::id_of(0)];
+    assert_eq!(due(vec![entry(1, 24, &[Good]), some]), text(25), "a run of one portfolio is not the night");
+}
+
+#[test]
 fn view_models_of_a_run_and_a_portfolio() {
     let store = store(vec![entry(1, 23, &[Good, Good]), entry(2, 24, &[Good, Fails, Lost])]);
     let reader = Reader::new(Arc::clone(&store) as Arc<dyn RunStore>, mask(), Arc::default());
@@ -305,6 +317,47 @@ fn published_run_by_run_it_is_the_site_that_a_rebuild_makes_and_never_has_a_dead
 }
 
 #[test]
+fn a_new_month_is_led_to_from_those_beside_it_and_all_are_listed() {
+    let night = |n: u128, months_back: i64| {
+        let mut night = entry(n, 24, &[Good, Fails]);
+        let back = TimeDelta::days(30 * months_back);
+        let summary = night.summary.as_mut().unwrap();
+        night.run.as_of -= back;
+        night.run.scheduled_for -= back;
+        night.run.started_at -= back;
+        summary.as_of -= back;
+        summary.scheduled_for -= back;
+        summary.started_at -= back;
+        night
+    };
+    // The one between comes last, as after a backfill.
+    let nights = [night(1, 2), night(3, 0), night(2, 1)];
+    let site = Arc::new(MemorySite::default());
+    let store = store(Vec::new());
+    for night in nights.clone() {
+        let mut pending = night.clone();
+        pending.run.publication = Publication::Pending;
+        pending.run.pages = domain::run::PagesThere::Nothing;
+        put(&store, pending);
+        block_on(publisher(&store, &site, false).publish(night.run.batch_run_id)).unwrap();
+        put(&store, night);
+        assert_eq!(dead_links(&texts(&site)), Vec::<String>::new());
+    }
+    let (grown, whole) = (texts(&site), rebuilt(nights.into(), false));
+    let mut months: Vec<&String> = whole.keys().filter(|path| path.starts_with("history/")).collect();
+    months.retain(|path| grown.get(*path) != whole.get(*path));
+    assert_eq!(months, Vec::<&String>::new(), "pages that a rebuild makes otherwise");
+    let listed: serde_json::Value = serde_json::from_str(&grown["history/months.json"]).unwrap();
+    assert_eq!(listed["months"].as_array().unwrap().len(), 3, "{listed}");
+
+    // A list that is damaged does no harm to what is published, and a rebuild mends it.
+    let wrong = pages::text("history/months.json".into(), "{".into());
+    block_on(site.write(&wrong, &WriteIf::Always)).unwrap();
+    block_on(publisher(&store, &site, false).rebuild()).unwrap();
+    assert_eq!(texts(&site), grown);
+}
+
+#[test]
 fn an_older_store_never_overwrites_a_newer_index() {
     let site = Arc::new(MemorySite::default());
     block_on(publisher(&store(nights()), &site, false).rebuild()).unwrap();
@@ -405,13 +458,14 @@ fn the_files_for_machines_are_as_their_schemas_say() {
         jsonschema::validator_for(&text).unwrap()
     };
     let (mut seen, schemas) =
-        (BTreeSet::new(), ["status", "summary", "jobs", "portfolio"].map(|name| (name, schema(name))));
+        (BTreeSet::new(), ["status", "summary", "jobs", "portfolio", "months"].map(|name| (name, schema(name))));
     for (path, text) in files.iter().filter(|(path, _)| path.ends_with(".json") && !path.starts_with("schemas/")) {
         let name = match path.split('/').collect::<Vec<_>>()[..] {
             ["status.json"] => "status",
             ["runs", _, "summary.json"] => "summary",
             ["runs", _, "jobs.json"] => "jobs",
             ["portfolios", _] => "portfolio",
+            ["history", "months.json"] => "months",
             _ => continue,
         };
         seen.insert(name);
@@ -422,7 +476,7 @@ fn the_files_for_machines_are_as_their_schemas_say() {
         assert_eq!(wrong, Vec::<String>::new());
         assert_eq!(value["schema"], 1, "{path}");
     }
-    assert_eq!(seen.len(), 4);
+    assert_eq!(seen.len(), 5);
 }
 
 fn gzipped(text: &str) -> usize {

@@ -336,8 +336,10 @@ pub(crate) fn build(input: &IndexInput<'_>) -> IndexView {
         found.map(|head| (head.run.as_of.to_string(), head.linkable))
     };
     let schedule = input.options.schedule.as_ref();
-    let due = schedule
-        .and_then(|schedule| schedule.next_due.filter(|due| head.is_none_or(|head| *due > head.run.scheduled_for)));
+    // A run of some portfolios only does not stand for its night.
+    let whole = input.runs.iter().filter(|head| head.run.plan.is_some() && head.run.filter.is_empty());
+    let made = whole.map(|head| head.run.scheduled_for).max();
+    let due = schedule.and_then(|schedule| schedule.next_due.iter().copied().find(|due| Some(*due) > made));
     let grace = schedule.map_or(0, |schedule| schedule.grace_seconds);
     let grid = grid(input);
     let page_of = input.latest.iter().find(|data| data.head.linkable);

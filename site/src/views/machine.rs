@@ -255,6 +255,14 @@ impl JobsFile {
     }
 }
 
+/// `history/months.json`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct MonthsFile {
+    pub(crate) schema: u32,
+    /// Newest first.
+    pub(crate) months: Vec<String>,
+}
+
 /// `runs/<id>/summary.json`: the summary without how the site stands towards it, which the site cannot know of itself.
 pub(crate) fn summary_file(summary: &RunSummary) -> serde_json::Result<serde_json::Value> {
     let mut value = serde_json::to_value(summary)?;

@@ -2,9 +2,10 @@
 //! `schema`; a field that is added does not change the version, one that goes or changes its meaning does.
 
 /// The schemas by the name of their file below `schemas/`.
-pub(crate) const SCHEMAS: [(&str, &str); 4] = [
+pub(crate) const SCHEMAS: [(&str, &str); 5] = [
     ("status.v1.json", include_str!("../../../templates/schemas/status.v1.json")),
     ("summary.v1.json", include_str!("../../../templates/schemas/summary.v1.json")),
     ("jobs.v1.json", include_str!("../../../templates/schemas/jobs.v1.json")),
     ("portfolio.v1.json", include_str!("../../../templates/schemas/portfolio.v1.json")),
+    ("months.v1.json", include_str!("../../../templates/schemas/months.v1.json")),
 ];

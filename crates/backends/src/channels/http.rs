@@ -1,6 +1,7 @@
 //! Webhooks: what Slack takes, and the message as JSON, signed by the rules of Standard Webhooks
 //! (<https://www.standardwebhooks.com>).
 
+use std::io::Read as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,8 +74,10 @@ impl Post {
                 let to = header("location").map_or_else(|| "nowhere".to_owned(), host_of);
                 return Err(failed(format!("{host} answers {status}: a redirect to {to} is not followed")));
             }
-            let said = answer.body_mut().with_config().limit(ANSWER_BYTES).lossy_utf8(true).read_to_string();
-            let said = masked(&said.unwrap_or_default(), &url);
+            let mut said = Vec::new();
+            // What cannot be read is not said.
+            let _ = answer.body_mut().as_reader().take(ANSWER_BYTES).read_to_end(&mut said);
+            let said = masked(&String::from_utf8_lossy(&said), &url);
             let said: String = said.trim().chars().take(ANSWER_CHARS).collect();
             Err(ChannelError {
                 message: format!("{host} answers {status}: {said}"),
@@ -104,7 +107,8 @@ fn host_of(url: &str) -> String {
     redact(authority.rsplit('@').next().unwrap_or_default())
 }
 
-fn is_this_machine(url: &str) -> bool {
+/// Whether an address leads to this machine.
+pub(super) fn is_this_machine(url: &str) -> bool {
     let host = host_of(url);
     let host = host.rsplit_once(':').map_or(host.as_str(), |(host, _)| host);
     host == "localhost" || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())

@@ -17,8 +17,10 @@ use domain::ports::{AlertChannel, ChannelError, Clock};
 
 pub use http::sign;
 
-/// The channel that these settings describe. One that cannot be used here is a channel too, whose deliveries fail and
-/// say why: what is wrong with it shows where failed deliveries show, and keeps no other from delivering.
+/// The channel that these settings describe.
+///
+/// One that cannot be used here is a channel too, whose deliveries fail and say why: what is wrong with it shows where
+/// failed deliveries show, and keeps no other from delivering.
 ///
 /// `environment` gives the value of an environment variable.
 #[must_use]
@@ -46,7 +48,12 @@ fn transport(
         Address::Url(url) => Ok(url.clone()),
         Address::UrlEnv(name) => {
             let url = secret(name)?;
-            if is_web(&url) { Ok(url) } else { Err(format!("the environment variable {name} holds no web address")) }
+            let url = url.trim();
+            if url.starts_with("https://") || (url.starts_with("http://") && http::is_this_machine(url)) {
+                Ok(url.to_owned())
+            } else {
+                Err(format!("the environment variable {name} holds no web address that begins with https://"))
+            }
         }
     };
     Ok(match kind {
@@ -66,10 +73,6 @@ fn transport(
             return Err(format!("channels of the type {} are there in the cloud only", kind.as_str()));
         }
     })
-}
-
-fn is_web(url: &str) -> bool {
-    ["https://", "http://"].iter().any(|scheme| url.len() > scheme.len() && url.starts_with(scheme))
 }
 
 /// How a message is carried.

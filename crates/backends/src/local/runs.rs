@@ -305,6 +305,23 @@ fn apply_item_in(
     }
 }
 
+fn apply_alert_in(
+    connection: &Connection,
+    run: RunId,
+    event: &AlertEvent,
+) -> Result<Change<AlertState, AlertRefusal>, OpError> {
+    let state = load_alert(connection, run)?;
+    let next = match state.next(event) {
+        Err(refusal) => return Ok(Change::Refused(state, refusal)),
+        Ok(next) => next,
+    };
+    let (json, hash) = with_hash(&next)?;
+    connection
+        .prepare_cached("UPDATE runs SET alert = ?2, alert_hash = ?3, delivered = ?4 WHERE batch_run_id = ?1")?
+        .execute(params![run.to_string(), json, hash, is_delivered(&need_run(connection, run)?.run, next)])?;
+    Ok(Change::Applied(next))
+}
+
 /// Voids the leases of the process that held the folder before.
 pub(crate) fn void_leases_in(connection: &Connection, now: DateTime<Utc>) -> Result<(), OpError> {
     let open: Vec<String> = connection
@@ -314,6 +331,9 @@ pub(crate) fn void_leases_in(connection: &Connection, now: DateTime<Utc>) -> Res
     for id in open {
         let run: RunId = parsed(&id, || format!("the id of run {id}"))?;
         apply_run_in(connection, run, &RunEvent::VoidLease { now })?;
+        if let AlertState::Sending { owner, .. } = load_alert(connection, run)? {
+            apply_alert_in(connection, run, &AlertEvent::GiveBack { owner })?;
+        }
         let portfolios: Vec<String> = connection
             .prepare("SELECT portfolio_id FROM work_items WHERE batch_run_id = ?1 AND state = 'working'")?
             .query_map(params![id], |row| row.get(0))?
@@ -585,28 +605,7 @@ impl RunStore for LocalStore {
         event: &AlertEvent,
     ) -> Result<Change<AlertState, AlertRefusal>, StoreError> {
         let event = *event;
-        self.write("write the alert", move |writing| {
-            let state = load_alert(writing.connection, run)?;
-            match state.next(&event) {
-                Err(refusal) => Ok(Change::Refused(state, refusal)),
-                Ok(next) => {
-                    let (json, hash) = with_hash(&next)?;
-                    writing
-                        .connection
-                        .prepare_cached(
-                            "UPDATE runs SET alert = ?2, alert_hash = ?3, delivered = ?4 WHERE batch_run_id = ?1",
-                        )?
-                        .execute(params![
-                            run.to_string(),
-                            json,
-                            hash,
-                            is_delivered(&need_run(writing.connection, run)?.run, next),
-                        ])?;
-                    Ok(Change::Applied(next))
-                }
-            }
-        })
-        .await
+        self.write("write the alert", move |writing| apply_alert_in(writing.connection, run, &event)).await
     }
 
     async fn runs(&self, query: &RunQuery) -> Result<RunPage, StoreError> {

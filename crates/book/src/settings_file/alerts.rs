@@ -62,7 +62,7 @@ impl Walk<'_> {
             "wait_runs" => self.whole(key, value, 1..=100, &mut rules.wait_runs),
             "min_portfolios" => self.whole(key, value, 1..=1_000_000, &mut rules.min_portfolios),
             "digest" => match value.get_ref() {
-                DeValue::Boolean(digest) => rules.digest = *digest,
+                DeValue::Boolean(digest) => rules.digest = Some(*digest),
                 other => {
                     let found = kind(other);
                     self.error(&value.span(), format!("`digest` must be true or false, not {found}"));
@@ -537,6 +537,21 @@ mod tests {
             assert!(all.contains(wanted), "{wanted} is not in\n{all}");
         }
         assert_eq!(settings.alerts.rules.wait_runs, 1);
+    }
+
+    #[test]
+    fn a_command_alone_gets_digests_only_where_they_are_asked_for() {
+        let command = "[alerts]\ncommand = \"page\"\n";
+        let channel = "[[alerts.channel]]\nname = \"a\"\ntype = \"command\"\ncommand = \"page\"\n";
+        for (text, digest) in [
+            (command.to_owned(), false),
+            (format!("{command}digest = true\n"), true),
+            (channel.to_owned(), true),
+            (format!("[alerts]\ndigest = false\n{channel}"), false),
+        ] {
+            let (settings, errors, _) = parse(&text);
+            assert_eq!((settings.alerts.rules_in_force().digest, errors), (Some(digest), vec![]), "{text}");
+        }
     }
 
     #[test]

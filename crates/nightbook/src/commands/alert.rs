@@ -89,14 +89,9 @@ async fn list(data: &Path, output: &Output) -> anyhow::Result<ExitCode> {
     }
     let now = SystemClock.now();
     let undelivered: Vec<_> = books.iter().flat_map(|book| book.undelivered(now)).collect();
-    let settings = SiteSettings::kept(data);
-    let mutes: Vec<&Mute> = settings
-        .rules()
-        .mutes
-        .iter()
-        .chain(books.iter().flat_map(|book| &book.mutes))
-        .filter(|mute| mute.until > now)
-        .collect();
+    let rules = SiteSettings::kept(data).rules();
+    let mutes: Vec<&Mute> =
+        rules.mutes.iter().chain(books.iter().flat_map(|book| &book.mutes)).filter(|mute| mute.until > now).collect();
     if output.is_json() {
         let incidents: Vec<_> = books
             .iter()

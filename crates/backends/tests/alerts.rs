@@ -1,0 +1,634 @@
+//! Nights of a simulated calendar, with people who are told: what is told, how often, and what becomes of it when a
+//! receiver fails or a sender dies.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use backends::memory::MemoryStore;
+use chrono::{DateTime, Datelike as _, NaiveDate, NaiveTime, TimeDelta, Utc};
+use chrono_tz::Tz;
+use domain::alert::RunAlert;
+use domain::alert_message::{AlertKind, AlertMessage};
+use domain::alert_rules::{AlertRules, DeliveryMode, Mute, QuietHours, Severity};
+use domain::alerting::{Alerting, take_over};
+use domain::ids::{CauseId, ChannelName, Fingerprint, JobName, Owner, PortfolioId, RunId, ScheduleName};
+use domain::ports::{
+    AlertBooks as _, AlertChannel, ChannelError, Clock, Notifier as _, Randomness, RunStore as _, Sleeper,
+};
+use domain::run::{PagesThere, Publication, Run, RunPhase};
+use domain::summary::{FailureCluster, JobSummary, QualitySummary, RunSummary};
+use domain::words::{ErrorCategory, RunStatus};
+use futures::executor::block_on;
+
+/// The time, as the test sets it.
+struct Hands(Mutex<DateTime<Utc>>);
+
+impl Clock for Hands {
+    fn now(&self) -> DateTime<Utc> {
+        *self.0.lock().unwrap()
+    }
+}
+
+/// Nobody waits for long enough.
+struct Never;
+
+#[async_trait]
+impl Sleeper for Never {
+    async fn sleep(&self, _: Duration) {
+        futures::future::pending().await
+    }
+}
+
+struct Dice(Mutex<u128>);
+
+impl Randomness for Dice {
+    fn owner(&self) -> Owner {
+        let mut next = self.0.lock().unwrap();
+        *next += 1;
+        Owner(uuid::Uuid::from_u128(*next))
+    }
+
+    fn jitter(&self) -> f64 {
+        0.5
+    }
+}
+
+type Answer = Box<dyn Fn(DateTime<Utc>) -> Result<(), ChannelError> + Send + Sync>;
+
+/// A receiver that keeps what it gets, and answers as the test wants.
+struct Receiver {
+    name: ChannelName,
+    least: Severity,
+    clock: Arc<Hands>,
+    answer: Answer,
+    /// What reached it, when, whatever it answered.
+    tries: Mutex<Vec<(DateTime<Utc>, AlertMessage)>>,
+    got: Mutex<Vec<AlertMessage>>,
+}
+
+#[async_trait]
+impl AlertChannel for Receiver {
+    fn name(&self) -> &ChannelName {
+        &self.name
+    }
+
+    fn min_severity(&self) -> Severity {
+        self.least
+    }
+
+    async fn deliver(&self, message: &AlertMessage) -> Result<(), ChannelError> {
+        self.tries.lock().unwrap().push((self.clock.now(), message.clone()));
+        (self.answer)(self.clock.now())?;
+        self.got.lock().unwrap().push(message.clone());
+        Ok(())
+    }
+}
+
+struct World {
+    store: MemoryStore,
+    clock: Arc<Hands>,
+    receivers: Vec<Arc<Receiver>>,
+    rules: AlertRules,
+    dice: Arc<Dice>,
+    runs: u128,
+}
+
+fn schedule() -> ScheduleName {
+    ScheduleName::new("nightly").unwrap()
+}
+
+/// 23:30 UTC of that day of November 2026.
+fn night(day: u32) -> DateTime<Utc> {
+    NaiveDate::from_ymd_opt(2026, 11, day).unwrap().and_hms_opt(23, 30, 0).unwrap().and_utc()
+}
+
+fn fail(message: &str) -> ChannelError {
+    ChannelError { message: message.to_owned(), retry_after: None, is_final: false }
+}
+
+fn portfolios(names: std::ops::Range<u32>) -> Vec<PortfolioId> {
+    names.map(|n| PortfolioId::new(format!("p{n:02}")).unwrap()).collect()
+}
+
+/// Failures: the digit that makes the fingerprint, the job, and the portfolios.
+fn cause(digit: char, job: &str, portfolios: Vec<PortfolioId>) -> FailureCluster {
+    FailureCluster {
+        fingerprint: Fingerprint::new(digit.to_string().repeat(16)).unwrap(),
+        category: ErrorCategory::Permanent,
+        job: JobName::new(job).unwrap(),
+        message: format!("{job} has no data"),
+        count: portfolios.len() as u64,
+        skipped: portfolios.len() as u64 * 2,
+        portfolios,
+        first_seen_run: RunId(uuid::Uuid::nil()),
+        new: true,
+    }
+}
+
+impl World {
+    fn new(rules: AlertRules) -> Self {
+        Self {
+            store: MemoryStore::default(),
+            clock: Arc::new(Hands(Mutex::new(night(1)))),
+            receivers: Vec::new(),
+            rules,
+            dice: Arc::new(Dice(Mutex::new(1_000))),
+            runs: 0,
+        }
+    }
+
+    fn with(mut self, name: &str, least: Severity, answer: Answer) -> Self {
+        let (name, clock) = (ChannelName::new(name).unwrap(), Arc::clone(&self.clock));
+        let (tries, got) = (Mutex::default(), Mutex::default());
+        self.receivers.push(Arc::new(Receiver { name, least, clock, answer, tries, got }));
+        self
+    }
+
+    /// With one receiver that takes everything.
+    fn with_desk(self) -> Self {
+        self.with("desk", Severity::Info, Box::new(|_| Ok(())))
+    }
+
+    fn alerting(&self) -> Alerting {
+        Alerting {
+            books: Arc::new(self.store.clone()),
+            store: Arc::new(self.store.clone()),
+            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+            sleeper: Arc::new(Never),
+            randomness: Arc::clone(&self.dice) as Arc<dyn Randomness>,
+            rules: self.rules.clone(),
+            channels: self.receivers.iter().map(|receiver| Arc::clone(receiver) as Arc<dyn AlertChannel>).collect(),
+            base: "https://night.example/".to_owned(),
+        }
+    }
+
+    fn at(&self, now: DateTime<Utc>) -> &Self {
+        *self.clock.0.lock().unwrap() = now;
+        self
+    }
+
+    fn summary(&mut self, slot: DateTime<Utc>, failures: Vec<FailureCluster>) -> RunSummary {
+        self.runs += 1;
+        let id = RunId(uuid::Uuid::from_u128(self.runs));
+        let (count, skipped) = failures.iter().fold((0, 0), |sum, f| (sum.0 + f.count, sum.1 + f.skipped));
+        let line = |job: &str, seconds: f64| JobSummary {
+            job: JobName::new(job).unwrap(),
+            portfolios: 20,
+            success: 20,
+            failed: 0,
+            skipped: 0,
+            missing: 0,
+            p50_seconds: Some(seconds),
+            p95_seconds: Some(seconds),
+            max_seconds: Some(seconds),
+            retried: 0,
+        };
+        RunSummary {
+            batch_run_id: id,
+            schedule: schedule(),
+            trigger: "schedule".into(),
+            rerun_of: None,
+            as_of: slot.date_naive(),
+            scheduled_for: slot,
+            started_at: slot,
+            closed_at: Some(slot + TimeDelta::minutes(10)),
+            status: if failures.is_empty() { RunStatus::Success } else { RunStatus::Partial },
+            portfolios_expected: 20,
+            portfolios_processed: 20,
+            total_jobs: 180,
+            successful_jobs: 180 - count - skipped,
+            failed_jobs: count,
+            skipped_jobs: skipped,
+            missing_jobs: 0,
+            total_duration: 60.0,
+            wall_seconds: Some(600.0),
+            job_summary: vec![line("factor_analysis", 30.0), line("stress_testing", 4.0)],
+            data_quality: QualitySummary { full: 20, ..QualitySummary::default() },
+            failures,
+            market_snapshot: None,
+            book: None,
+            cancelled_at: None,
+            publication: Publication::Pending,
+        }
+    }
+
+    fn record(&self, summary: &RunSummary, filter: &[PortfolioId]) {
+        let run = Run {
+            batch_run_id: summary.batch_run_id,
+            schedule: summary.schedule.clone(),
+            trigger: summary.trigger.clone(),
+            as_of: summary.as_of,
+            scheduled_for: summary.scheduled_for,
+            started_at: summary.started_at,
+            rerun_of: summary.rerun_of,
+            repeat: 0,
+            filter: filter.to_vec(),
+            phase: if summary.status == RunStatus::Missed { RunPhase::Missed } else { RunPhase::Closed },
+            plan_epoch: 0,
+            close_epoch: 0,
+            plan: None,
+            cancelled_at: None,
+            closed_at: summary.closed_at,
+            publication: Publication::Pending,
+            pages: PagesThere::Nothing,
+            pages_at: None,
+        };
+        self.store.put(run, Vec::new(), Some(summary.clone()));
+    }
+
+    /// A run of all portfolios at this slot ends ten minutes later.
+    fn run(&mut self, slot: DateTime<Utc>, failures: Vec<FailureCluster>) -> RunSummary {
+        let summary = self.summary(slot, failures);
+        self.record(&summary, &[]);
+        self.tell(&summary);
+        summary
+    }
+
+    fn tell(&self, summary: &RunSummary) {
+        self.at(summary.closed_at.unwrap());
+        block_on(self.alerting().tell(summary)).unwrap();
+    }
+
+    /// The watch looks, once a minute, until then.
+    fn watch_until(&self, end: DateTime<Utc>) {
+        let mut now = self.clock.now();
+        while now < end {
+            now += TimeDelta::minutes(1);
+            block_on(self.at(now).alerting().catch_up()).unwrap();
+        }
+    }
+
+    fn got(&self, receiver: usize) -> Vec<AlertMessage> {
+        self.receivers[receiver].got.lock().unwrap().clone()
+    }
+
+    fn kinds(&self, receiver: usize) -> Vec<AlertKind> {
+        self.got(receiver).iter().map(|message| message.kind).collect()
+    }
+}
+
+fn factors() -> FailureCluster {
+    cause('a', "factor_analysis", portfolios(0..7))
+}
+
+fn stress() -> FailureCluster {
+    cause('b', "stress_testing", portfolios(6..8))
+}
+
+/// What every message must be: as the schema says, and nothing that the schema does not know.
+fn assert_schema(message: &AlertMessage) {
+    let schema: serde_json::Value =
+        serde_json::from_str(include_str!("../../../docs/alert-event.schema.json")).unwrap();
+    let json = serde_json::to_value(message).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let errors: Vec<String> = validator.iter_errors(&json).map(|error| error.to_string()).collect();
+    assert!(errors.is_empty(), "{errors:?}\n{json:#}");
+    let known = |value: &serde_json::Value, properties: &serde_json::Value| {
+        for key in value.as_object().unwrap().keys() {
+            assert!(properties.get(key).is_some(), "{key} is not in the schema");
+        }
+    };
+    known(&json, &schema["properties"]);
+    for list in ["top_causes", "recovered"] {
+        for item in json[list].as_array().unwrap() {
+            known(item, &schema["properties"][list]["items"]["properties"]);
+        }
+    }
+}
+
+#[test]
+fn what_people_are_told_word_by_word() {
+    let mut world = World::new(AlertRules { digest: Some(false), ..AlertRules::default() }).with_desk();
+    world.run(night(2), vec![factors()]);
+    world.run(night(3), vec![factors()]);
+    world.run(night(4), vec![factors(), stress()]);
+    world.run(night(5), vec![stress()]);
+    world.run(night(6), vec![]);
+    let missed = RunSummary { status: RunStatus::Missed, ..world.summary(night(9), vec![]) };
+    world.record(&missed, &[]);
+    world.tell(&missed);
+    world.run(night(10), vec![]);
+    world.rules.digest = None;
+    let poor = QualitySummary { full: 5, limited: 14, failed: 1, ..QualitySummary::default() };
+    let digest = RunSummary { data_quality: poor, ..world.summary(night(11), vec![]) };
+    world.record(&digest, &[]);
+    world.tell(&digest);
+    let got = world.got(0);
+    use AlertKind::{Digest, Missed, Open, PartialRecovery, Recovery, Reminder, Update};
+    assert_eq!(world.kinds(0), [Open, Reminder, Update, PartialRecovery, Recovery, Missed, Recovery, Digest]);
+    for message in &got {
+        assert_schema(message);
+    }
+    let words: Vec<String> = got
+        .iter()
+        .map(|message| format!("Subject: {} [{}]\n\n{}", message.title, message.severity.as_str(), message.text()))
+        .collect();
+    insta::assert_snapshot!(words.join("\n=====\n\n"));
+}
+
+#[test]
+fn the_form_of_a_message() {
+    let mut world = World::new(AlertRules::default()).with_desk();
+    world.run(night(2), vec![factors()]);
+    insta::assert_json_snapshot!(world.got(0)[0]);
+}
+
+#[test]
+fn a_message_to_try_a_channel_with_is_as_the_schema_says() {
+    assert_schema(&AlertMessage::test(schedule(), RunId(uuid::Uuid::from_u128(1)), "https://night.example", night(2)));
+}
+
+/// As a notifier that is handed alerts of single runs, it repeats none either.
+#[test]
+fn an_alert_of_a_run_alone_is_told_once() {
+    let mut world = World::new(AlertRules::default()).with_desk();
+    let summary = world.summary(night(2), vec![factors()]);
+    world.record(&summary, &[]);
+    let alert = RunAlert::of(&summary, "https://night.example").unwrap();
+    for _ in 0..2 {
+        block_on(world.alerting().notify(&alert)).unwrap();
+    }
+    let got = world.got(0);
+    assert_eq!(got.len(), 1);
+    assert_schema(&got[0]);
+    assert_eq!((got[0].alert_id.as_str(), got[0].portfolios_affected), (alert.alert_id.as_str(), 7));
+}
+
+/// A week of nights, each run told by two closers and looked at by the watch all day: one message a night at most, and
+/// none twice.
+#[test]
+fn a_week_of_nights_repeats_nothing() {
+    let mut world =
+        World::new(AlertRules::default()).with_desk().with("pager", Severity::Critical, Box::new(|_| Ok(())));
+    let nights: [Vec<FailureCluster>; 7] =
+        [vec![], vec![factors()], vec![factors()], vec![factors(), stress()], vec![stress()], vec![], vec![]];
+    for (day, failures) in (2..).zip(nights) {
+        let summary = world.run(night(day), failures);
+        world.tell(&summary);
+        world.watch_until(night(day + 1));
+    }
+    let mut ids: BTreeMap<String, usize> = BTreeMap::new();
+    let mut runs: BTreeMap<RunId, usize> = BTreeMap::new();
+    for message in world.got(0) {
+        *ids.entry(message.alert_id).or_default() += 1;
+        *runs.entry(message.batch_run_id).or_default() += 1;
+    }
+    assert!(ids.values().chain(runs.values()).all(|count| *count == 1), "{ids:?} {runs:?}");
+    use AlertKind::{Open, PartialRecovery, Recovery, Reminder, Update};
+    assert_eq!(world.kinds(0), [Open, Reminder, Update, PartialRecovery, Recovery]);
+    assert_eq!(world.kinds(1), [], "nothing was critical");
+    assert_eq!(world.receivers[0].tries.lock().unwrap().len(), 5);
+}
+
+/// The receiver fails for an hour: it is asked with growing pauses, gets everything in its order, once, and nobody else
+/// gets anything twice.
+#[test]
+fn a_receiver_that_fails_for_an_hour_misses_nothing() {
+    let end = night(2) + TimeDelta::minutes(70);
+    let mut world = World::new(AlertRules::default())
+        .with(
+            "desk",
+            Severity::Info,
+            Box::new(move |now| if now < end { Err(fail("the desk is closed")) } else { Ok(()) }),
+        )
+        .with("other", Severity::Info, Box::new(|_| Ok(())));
+    world.run(night(2), vec![factors()]);
+    let shown = block_on(world.store.alert_book(&schedule())).unwrap().undelivered(world.clock.now());
+    assert_eq!((shown.len(), shown[0].waiting, shown[0].given_up), (1, 1, 0));
+    assert_eq!((shown[0].channel.as_str(), shown[0].error.as_str()), ("desk", "the desk is closed"));
+    world.watch_until(night(2) + TimeDelta::minutes(50));
+    world.run(night(2) + TimeDelta::minutes(40), vec![]);
+    world.watch_until(night(2) + TimeDelta::hours(4));
+    assert_eq!(world.kinds(0), [AlertKind::Open, AlertKind::Recovery]);
+    assert_eq!(world.kinds(1), [AlertKind::Open, AlertKind::Recovery]);
+    let tries: Vec<i64> = world.receivers[0]
+        .tries
+        .lock()
+        .unwrap()
+        .iter()
+        .filter(|(_, message)| message.kind == AlertKind::Open)
+        .map(|(at, _)| (*at - night(2)).num_minutes())
+        .collect();
+    assert_eq!(tries, [10, 11, 13, 17, 25, 40, 55, 70], "the pauses double, up to a quarter of an hour");
+    let attempts: Vec<u32> = world.got(0).iter().map(|message| message.attempt).collect();
+    assert_eq!(attempts, [8, 1]);
+    let book = block_on(world.store.alert_book(&schedule())).unwrap();
+    assert_eq!(book.undelivered(world.clock.now()), [], "nothing is left to show");
+}
+
+#[test]
+fn a_receiver_may_say_when_to_come_back_and_what_it_never_takes() {
+    let later = ChannelError { retry_after: Some(Duration::from_secs(30 * 60)), ..fail("busy") };
+    let open = night(2) + TimeDelta::minutes(11);
+    let mut world = World::new(AlertRules::default())
+        .with("busy", Severity::Info, Box::new(move |now| if now < open { Err(later.clone()) } else { Ok(()) }))
+        .with("picky", Severity::Info, Box::new(|_| Err(ChannelError { is_final: true, ..fail("no such thing") })));
+    world.run(night(2), vec![factors()]);
+    world.watch_until(night(2) + TimeDelta::hours(2));
+    let tries = |receiver: usize| -> Vec<i64> {
+        let tries = world.receivers[receiver].tries.lock().unwrap();
+        tries.iter().map(|(at, _)| (*at - night(2)).num_minutes()).collect()
+    };
+    assert_eq!(tries(0), [10, 40]);
+    assert_eq!(tries(1), [10]);
+    let shown = block_on(world.store.alert_book(&schedule())).unwrap().undelivered(world.clock.now());
+    assert_eq!((shown.len(), shown[0].waiting, shown[0].given_up), (1, 0, 1));
+    // It is shown for a week.
+    let book = block_on(world.store.alert_book(&schedule())).unwrap();
+    assert_eq!(book.undelivered(night(2) + TimeDelta::days(8)), []);
+}
+
+/// A sender dies while it delivers to the first receiver.
+fn died_delivering(world: &mut World) -> RunSummary {
+    let summary = world.summary(night(2), vec![factors()]);
+    world.record(&summary, &[]);
+    world.at(summary.closed_at.unwrap());
+    // It reaches the receiver, and whoever sent it is never heard of again.
+    struct Dies(Arc<Receiver>);
+    #[async_trait]
+    impl AlertChannel for Dies {
+        fn name(&self) -> &ChannelName {
+            &self.0.name
+        }
+        fn min_severity(&self) -> Severity {
+            Severity::Info
+        }
+        async fn deliver(&self, message: &AlertMessage) -> Result<(), ChannelError> {
+            self.0.deliver(message).await?;
+            futures::future::pending().await
+        }
+    }
+    let alerting = Alerting { channels: vec![Arc::new(Dies(Arc::clone(&world.receivers[0])))], ..world.alerting() };
+    let mut telling = Box::pin(alerting.tell(&summary));
+    assert!(futures::FutureExt::now_or_never(&mut telling).is_none());
+    drop(telling);
+    assert_eq!(world.got(0).len(), 1);
+    summary
+}
+
+/// What becomes of it, as long as nobody knows of the death.
+fn after_a_death(delivery: DeliveryMode) -> World {
+    let mut world = World::new(AlertRules { delivery, ..AlertRules::default() }).with_desk();
+    let summary = died_delivering(&mut world);
+    world.tell(&summary);
+    world.watch_until(night(2) + TimeDelta::minutes(30));
+    world
+}
+
+#[test]
+fn a_sender_that_dies_is_followed_by_another_with_the_same_id() {
+    let world = after_a_death(DeliveryMode::AtLeastOnce);
+    let got = world.got(0);
+    assert_eq!(got.len(), 2);
+    assert_eq!(got[0].alert_id, got[1].alert_id);
+    assert_eq!([got[0].attempt, got[1].attempt], [1, 2]);
+}
+
+/// A new process knows that whoever had a message in hand is dead, and that channels may be mended.
+#[test]
+fn a_new_process_takes_over_at_once() {
+    for (delivery, tries) in [(DeliveryMode::AtLeastOnce, 2), (DeliveryMode::AtMostOnce, 1)] {
+        let mut world = World::new(AlertRules { delivery, ..AlertRules::default() }).with_desk();
+        let summary = died_delivering(&mut world);
+        block_on(world.alerting().catch_up()).unwrap();
+        assert_eq!(world.got(0).len(), 1, "it is in hand still, for all that anybody knows");
+        block_on(take_over(&world.store, delivery, world.clock.now())).unwrap();
+        block_on(world.alerting().catch_up()).unwrap();
+        world.tell(&summary);
+        assert_eq!(world.got(0).len(), tries, "{delivery:?}");
+    }
+    let mut world = World::new(AlertRules::default()).with("desk", Severity::Info, Box::new(|_| Err(fail("closed"))));
+    world.run(night(2), vec![factors()]);
+    block_on(world.alerting().catch_up()).unwrap();
+    assert_eq!(world.receivers[0].tries.lock().unwrap().len(), 1);
+    block_on(take_over(&world.store, DeliveryMode::AtLeastOnce, world.clock.now())).unwrap();
+    block_on(world.alerting().catch_up()).unwrap();
+    assert_eq!(world.receivers[0].tries.lock().unwrap().len(), 2);
+}
+
+#[test]
+fn at_most_once_is_never_twice() {
+    let world = after_a_death(DeliveryMode::AtMostOnce);
+    assert_eq!(world.got(0).len(), 1);
+    let shown = block_on(world.store.alert_book(&schedule())).unwrap().undelivered(world.clock.now());
+    assert_eq!(shown[0].given_up, 1, "nobody knows whether it arrived, and the site says so");
+
+    let rules = AlertRules { delivery: DeliveryMode::AtMostOnce, ..AlertRules::default() };
+    let mut world = World::new(rules).with("desk", Severity::Info, Box::new(|_| Err(fail("closed"))));
+    world.run(night(2), vec![factors()]);
+    world.watch_until(night(3));
+    assert_eq!(world.receivers[0].tries.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn quiet_hours_put_off_what_is_not_critical() {
+    let time = |hour| NaiveTime::from_hms_opt(hour, 0, 0).unwrap();
+    let quiet_hours = Some(QuietHours { from: time(22), to: time(7), timezone: Tz::UTC });
+    let mut world = World::new(AlertRules { quiet_hours, ..AlertRules::default() }).with_desk();
+    world.run(night(2), vec![factors()]);
+    assert_eq!(world.got(0), []);
+    let mut failed = world.summary(night(2) + TimeDelta::minutes(20), vec![stress()]);
+    failed.status = RunStatus::Failed;
+    world.record(&failed, &[]);
+    world.tell(&failed);
+    assert_eq!(world.kinds(0).len(), 1, "what is critical is told at once");
+    world.watch_until(night(3));
+    let got = world.got(0);
+    assert_eq!(got.len(), 2, "what was put off is told in the end");
+    let tries = world.receivers[0].tries.lock().unwrap();
+    assert_eq!(tries[1].0.time(), time(7));
+}
+
+#[test]
+fn a_cause_is_told_after_so_many_runs_and_not_while_it_is_muted() {
+    let mut world = World::new(AlertRules { wait_runs: 2, ..AlertRules::default() }).with_desk();
+    world.run(night(2), vec![factors()]);
+    world.run(night(3), vec![]);
+    assert_eq!(world.kinds(0), [], "once is not told, nor that it is over");
+    world.run(night(4), vec![factors()]);
+    world.run(night(5), vec![factors()]);
+    assert_eq!(world.kinds(0), [AlertKind::Open]);
+    assert_eq!(world.got(0)[0].top_causes[0].runs, 2);
+
+    let until = night(7) + TimeDelta::hours(1);
+    let mute = Mute {
+        fingerprint: Some(CauseId::from(&factors().fingerprint)),
+        portfolio: None,
+        until,
+        reason: "known".into(),
+    };
+    world.rules.mutes = vec![mute];
+    world.run(night(6), vec![factors()]);
+    world.run(night(7), vec![factors()]);
+    assert_eq!(world.kinds(0), [AlertKind::Open]);
+    world.run(night(8), vec![factors()]);
+    assert_eq!(world.kinds(0), [AlertKind::Open, AlertKind::Reminder], "the mute is over");
+    assert_eq!(world.got(0)[1].top_causes[0].runs, 5);
+}
+
+#[test]
+fn a_rerun_of_some_portfolios_recovers_those_and_no_other() {
+    let mut world = World::new(AlertRules::default()).with_desk();
+    let bad = world.run(night(2), vec![factors()]);
+    let rerun = |world: &mut World, minutes, failures, filter: &[PortfolioId]| {
+        let mut summary = world.summary(night(2), failures);
+        summary.rerun_of = Some(bad.batch_run_id);
+        summary.started_at = night(2) + TimeDelta::minutes(minutes);
+        summary.closed_at = Some(summary.started_at + TimeDelta::minutes(1));
+        world.record(&summary, filter);
+        world.tell(&summary);
+    };
+    rerun(&mut world, 60, vec![], &portfolios(9..12));
+    assert_eq!(world.kinds(0), [AlertKind::Open], "others that are well say nothing of these");
+    rerun(&mut world, 120, vec![], &portfolios(0..4));
+    assert_eq!(world.kinds(0), [AlertKind::Open], "three are left");
+    rerun(&mut world, 180, vec![], &portfolios(4..7));
+    assert_eq!(world.kinds(0), [AlertKind::Open, AlertKind::Recovery]);
+    assert_eq!(world.got(0)[1].recovered[0].lasted_seconds, 3 * 3_600);
+    // A run of an older slot changes nothing of what newer ones said.
+    world.run(night(3), vec![stress()]);
+    world.run(night(1), vec![]);
+    assert_eq!(world.kinds(0)[2..], [AlertKind::Open]);
+}
+
+#[test]
+fn a_run_that_goes_on_for_too_long_is_told_once() {
+    let mut world = World::new(AlertRules::default()).with_desk();
+    let mut summary = world.summary(night(2), vec![]);
+    world.record(&summary, &[]);
+    let mut open = block_on(world.store.run(summary.batch_run_id)).unwrap().unwrap().run;
+    let closed = open.clone();
+    (open.phase, open.closed_at) = (RunPhase::Running, None);
+    world.store.put(open, Vec::new(), None);
+    world.at(night(2));
+    world.watch_until(night(2) + TimeDelta::hours(3));
+    assert_eq!(world.kinds(0), [AlertKind::Overdue]);
+    assert_schema(&world.got(0)[0]);
+    summary.closed_at = Some(night(2) + TimeDelta::hours(3));
+    world.store.put(closed, Vec::new(), Some(summary.clone()));
+    world.tell(&summary);
+    assert_eq!(world.kinds(0), [AlertKind::Overdue, AlertKind::Recovery]);
+}
+
+#[test]
+fn unusual_durations_are_told_once_a_week_at_the_lowest_severity() {
+    let mut world = World::new(AlertRules::default()).with_desk();
+    for day in 2..9 {
+        world.run(night(day), vec![]);
+    }
+    assert_eq!(world.kinds(0), []);
+    for day in 9..18 {
+        let mut slow = world.summary(night(day), vec![]);
+        slow.job_summary[0].p95_seconds = Some(80.0);
+        world.record(&slow, &[]);
+        world.tell(&slow);
+    }
+    let got = world.got(0);
+    assert_eq!(got.iter().map(|message| message.created_at.day()).collect::<Vec<_>>(), [9], "then it is usual");
+    assert_eq!((got[0].kind, got[0].severity), (AlertKind::Digest, Severity::Info));
+    assert!(got[0].notes[0].contains("factor_analysis is slower than usual"), "{:?}", got[0].notes);
+}

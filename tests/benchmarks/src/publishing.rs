@@ -1,0 +1,454 @@
+//! Rendering and publishing: the pages of one run, and whether the next night costs more when many are on record.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::{Context as _, bail};
+use async_trait::async_trait;
+use backends::local::{LocalQueue, LocalStore, Message};
+use backends::memory::MemorySite;
+use backends::system::{SystemRandomness, TokioSleeper};
+use book::Settings;
+use chrono::{DateTime, Duration, NaiveDate, TimeDelta, Utc};
+use domain::alert::{AlertEvent, AlertRefusal, AlertState, RunAlert};
+use domain::close_run::{Closed, close_run};
+use domain::fold::{Fold, FoldEntry};
+use domain::ids::{ContentHash, Fingerprint, JobName, PortfolioId, RunId, ScheduleName};
+use domain::job::JobSpec;
+use domain::job_context::JobContext;
+use domain::ports::{
+    Change, Clock, Creation, FailureSighting, JobRun, JobRunner, Notifier, PinnedInputs, PortfolioJobs, PortfolioRun,
+    Ports, PublishError, Publisher, RecordQuery, RunInputs, RunPage, RunQuery, RunStore, SiteFile, SiteStore,
+    StoreError, StoredRun, WriteIf, Written,
+};
+use domain::process_portfolio::process_portfolio;
+use domain::record::{JobError, JobOutput, JobRecord, Quality};
+use domain::retry::RetryPolicy;
+use domain::run::{PagesThere, PlannedPortfolio, Run, RunEvent, RunLevelWork, RunRefusal};
+use domain::start_run::{StartRun, start_run};
+use domain::summary::RunSummary;
+use domain::words::{ErrorCategory, QualityFlag};
+use domain::work_item::{ItemEvent, ItemKey, ItemRefusal, Place, WorkItem};
+use futures::future::try_join_all;
+use serde_json::{Map, Value, json};
+use site::{ScheduleView, SiteOptions, SitePublisher};
+
+use crate::figure::{Figure, median};
+
+/// Runs that are made at once, and work items in hand at once: the commits of the store serve many of them.
+const AT_ONCE: usize = 32;
+/// Nights that are measured at each end.
+const NIGHTS: u32 = 15;
+/// Portfolios of the book whose history grows.
+const FEW: usize = 10;
+/// What a night may cost more with a long history than with a short one.
+const GROWTH: f64 = 1.05;
+
+pub(crate) fn measure(quick: bool, figures: &mut Vec<Figure>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        for (portfolios, budget, index_budget) in [(100, 50.0, 15.0), (1_000, 300.0, 60.0)] {
+            pages_of_a_run(portfolios, budget, index_budget, figures).await?;
+        }
+        growth(if quick { 1_000 } else { 10_000 }, figures).await
+    })
+}
+
+/// The pages of a run of eight jobs a portfolio, from the records to the bytes, ten nights on record.
+async fn pages_of_a_run(
+    portfolios: usize,
+    budget: f64,
+    index_budget: f64,
+    figures: &mut Vec<Figure>,
+) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let desk = Desk::new(folder.path(), portfolios)?;
+    let mut last = None;
+    for night in 0..10 {
+        last = Some(desk.run_and_publish(night).await?);
+    }
+    let last = last.context("there is a last night")?;
+    let mut times = Vec::new();
+    for _ in 0..7 {
+        let began = std::time::Instant::now();
+        desk.publisher(9).publish(last).await?;
+        times.push(began.elapsed().as_secs_f64() * 1e3);
+    }
+    figures.push(Figure::new(format!("site.render_{}_jobs", portfolios * 8), median(times), "ms", budget));
+    let index = desk.site.inner.files().remove("index.html").context("there is an index")?;
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    packed.write_all(&index)?;
+    let kib = packed.finish()?.len() as f64 / 1_024.0;
+    figures.push(Figure::new(format!("site.index_{portfolios}_portfolios.gzip"), kib, "KiB", index_budget));
+    Ok(())
+}
+
+/// What a night's publication costs with 10 runs on record, and with many.
+async fn growth(many: u32, figures: &mut Vec<Figure>) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let desk = Desk::new(folder.path(), FEW)?;
+    for night in 0..10 {
+        desk.run_and_publish(night).await?;
+    }
+    let few = desk.nights(10).await?;
+    let from = 10 + NIGHTS;
+    let nights: Vec<u32> = (from..many).collect();
+    for chunk in nights.chunks(AT_ONCE) {
+        // Their pages are said to be there: nobody looks at them here, and they would take minutes.
+        try_join_all(chunk.iter().map(|night| desk.run_unpublished(*night, true))).await?;
+    }
+    let lots = desk.nights(many).await?;
+    let compared = [
+        ("time", few.seconds, lots.seconds),
+        ("requests", few.requests, lots.requests),
+        ("bytes", few.bytes, lots.bytes),
+    ];
+    for (what, few, lots) in compared {
+        figures.push(Figure::new(format!("site.publish_{many}_runs.{what}"), lots / few, "of 10", GROWTH));
+    }
+    figures.push(Figure::told(format!("site.publish_{many}_runs.milliseconds"), lots.seconds * 1e3, "ms"));
+    figures.push(Figure::told(format!("site.publish_{many}_runs.calls"), lots.requests, "calls"));
+    Ok(())
+}
+
+/// What a publication costs: medians over some nights.
+struct Cost {
+    seconds: f64,
+    requests: f64,
+    bytes: f64,
+}
+
+/// Everything that a run needs, with jobs that give figures without calculating them.
+struct Desk {
+    ports: Ports,
+    store: Arc<Counted>,
+    site: Arc<CountedSite>,
+    work: Arc<Work>,
+}
+
+impl Desk {
+    fn new(folder: &Path, portfolios: usize) -> anyhow::Result<Self> {
+        let store = LocalStore::open(folder)?;
+        let counted = Arc::new(Counted { inner: store.clone(), calls: AtomicU64::new(0) });
+        let ports = Ports {
+            store: Arc::new(store.clone()),
+            documents: Arc::new(store),
+            queue: Arc::new(LocalQueue::new()),
+            clock: Arc::new(At(slot(0))),
+            sleeper: Arc::new(TokioSleeper),
+            randomness: Arc::new(SystemRandomness),
+        };
+        let mut settings = Settings::default();
+        settings.run.jobs.retain(|job| job.as_str() != "greeks_calculation");
+        let work = Arc::new(Work { jobs: jobs::job_list(&settings), portfolios });
+        Ok(Self { ports, store: counted, site: Arc::default(), work })
+    }
+
+    fn publisher(&self, night: u32) -> SitePublisher {
+        SitePublisher::new(
+            Arc::clone(&self.store) as Arc<dyn RunStore>,
+            Arc::clone(&self.site) as Arc<dyn SiteStore>,
+            Arc::new(At(slot(night))),
+            SiteOptions {
+                title: "Benchmark".into(),
+                base_url: None,
+                redacted: false,
+                redaction_key: String::new(),
+                schedule: Some(ScheduleView {
+                    name: "nightly".into(),
+                    cron: "30 18 * * 1-5".into(),
+                    timezone: "America/New_York".into(),
+                    next_due: Vec::new(),
+                    grace_seconds: 3_600,
+                }),
+                retention_note: "Everything is kept.".into(),
+                cards: BTreeMap::new(),
+                mutes: Vec::new(),
+                portfolio_badges: false,
+            },
+        )
+    }
+
+    /// A run of this night, closed, without pages; whether the records say that they are there is another matter.
+    async fn run_unpublished(&self, night: u32, marked: bool) -> anyhow::Result<RunId> {
+        let run = self.run(night, &Nobody).await?;
+        if marked {
+            let written = RunEvent::PagesWritten { pages: PagesThere::Portfolios, now: slot(night) };
+            self.ports.store.apply_run(run, &written).await?;
+        }
+        Ok(run)
+    }
+
+    async fn run_and_publish(&self, night: u32) -> anyhow::Result<RunId> {
+        self.run(night, &self.publisher(night)).await
+    }
+
+    async fn run(&self, night: u32, publisher: &dyn Publisher) -> anyhow::Result<RunId> {
+        let slot = slot(night);
+        let queue = Arc::new(LocalQueue::new());
+        let ports = Ports {
+            queue: Arc::clone(&queue) as Arc<dyn domain::ports::WorkQueue>,
+            clock: Arc::new(At(slot)),
+            ..self.ports.clone()
+        };
+        let schedule = ScheduleName::new("nightly").map_err(|error| anyhow::anyhow!("{error}"))?;
+        let start = StartRun {
+            id: domain::identity::scheduled(&schedule, slot),
+            schedule,
+            trigger: "schedule".into(),
+            as_of: slot.date_naive(),
+            scheduled_for: slot,
+            rerun_of: None,
+            repeat: 0,
+            filter: Vec::new(),
+        };
+        start_run(&ports, &start, self.work.as_ref()).await?;
+        let mut hands = Vec::new();
+        loop {
+            match queue.receive().await {
+                Some(Message::Work(message)) => {
+                    let (ports, work) = (ports.clone(), Arc::clone(&self.work));
+                    hands.push(tokio::spawn(async move { process_portfolio(&ports, work.as_ref(), &message).await }));
+                    if hands.len() == self.work.portfolios {
+                        for hand in try_join_all(hands.drain(..)).await? {
+                            hand?;
+                        }
+                    }
+                }
+                Some(Message::Close(run)) => {
+                    if let Closed::Closed(summary) = close_run(&ports, publisher, &Nobody, run).await? {
+                        return Ok(summary.batch_run_id);
+                    }
+                }
+                None => bail!("the queue was closed"),
+            }
+        }
+    }
+
+    /// What some nights from this one on cost to publish.
+    async fn nights(&self, from: u32) -> anyhow::Result<Cost> {
+        let (mut seconds, mut requests, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
+        for night in from..from + NIGHTS {
+            let run = self.run_unpublished(night, false).await?;
+            let before = (self.store.calls() + self.site.calls(), self.site.bytes());
+            let began = std::time::Instant::now();
+            self.publisher(night).publish(run).await?;
+            seconds.push(began.elapsed().as_secs_f64());
+            requests.push((self.store.calls() + self.site.calls() - before.0) as f64);
+            bytes.push((self.site.bytes() - before.1) as f64);
+        }
+        Ok(Cost { seconds: median(seconds), requests: median(requests), bytes: median(bytes) })
+    }
+}
+
+/// The slot of a night: one a day.
+fn slot(night: u32) -> DateTime<Utc> {
+    let first = NaiveDate::from_ymd_opt(1999, 1, 4).unwrap_or_default().and_hms_opt(23, 30, 0).unwrap_or_default();
+    first.and_utc() + TimeDelta::days(i64::from(night))
+}
+
+/// A time that stands still.
+struct At(DateTime<Utc>);
+
+impl Clock for At {
+    fn now(&self) -> DateTime<Utc> {
+        self.0
+    }
+}
+
+/// Publishes nothing and tells nobody.
+struct Nobody;
+
+#[async_trait]
+impl Publisher for Nobody {
+    async fn publish(&self, _: RunId) -> Result<u64, PublishError> {
+        Ok(0)
+    }
+}
+
+#[async_trait]
+impl Notifier for Nobody {
+    fn site_base(&self) -> String {
+        String::new()
+    }
+
+    async fn notify(&self, _: &RunAlert) -> Result<(), JobError> {
+        Ok(())
+    }
+}
+
+/// Inputs and jobs that cost nothing: one portfolio in twenty fails in factor analysis.
+struct Work {
+    jobs: Vec<JobSpec>,
+    portfolios: usize,
+}
+
+#[async_trait]
+impl RunInputs for Work {
+    async fn pin(&self, as_of: NaiveDate, _: &[PortfolioId]) -> Result<PinnedInputs, JobError> {
+        let id = |p: usize| PortfolioId::new(format!("p{p:05}"));
+        let bad = |_| JobError::new(ErrorCategory::Internal, "an id is not usable");
+        let portfolios: Result<Vec<_>, JobError> = (0..self.portfolios)
+            .map(|p| Ok(PlannedPortfolio { id: id(p).map_err(bad)?, name: format!("Portfolio {p}") }))
+            .collect();
+        let at = as_of.and_hms_opt(23, 30, 1).unwrap_or_default().and_utc();
+        Ok(PinnedInputs {
+            book: ContentHash::of(b"book"),
+            portfolios: portfolios?,
+            jobs: self.jobs.clone(),
+            retry: RetryPolicy::default(),
+            deadline_minutes: 120,
+            snapshot: b"snapshot".to_vec(),
+            market_data: RunLevelWork {
+                attempts: 1,
+                started_at: at,
+                completed_at: at + Duration::seconds(1),
+                error: None,
+                metadata: Map::new(),
+                quality: None,
+            },
+        })
+    }
+}
+
+#[async_trait]
+impl JobRunner for Work {
+    async fn open(&self, _: &Run, portfolio: &PortfolioId) -> Result<Arc<dyn PortfolioJobs>, JobError> {
+        Ok(Arc::new(Jobs(portfolio.clone())))
+    }
+}
+
+struct Jobs(PortfolioId);
+
+#[async_trait]
+impl PortfolioJobs for Jobs {
+    async fn run(&self, job: &JobName, _: JobContext) -> Result<JobOutput, JobError> {
+        let number: usize = self.0.as_str().trim_start_matches('p').parse().unwrap_or(0);
+        if job.as_str() == "factor_analysis" && number % 20 == 7 {
+            return Err(JobError::new(ErrorCategory::Permanent, format!("no usable returns for {}", self.0)));
+        }
+        let value = 1e6 + 1e3 * number as f64;
+        let brief: Value = match job.as_str() {
+            "portfolio_aggregation" => json!({ "gross": value * 1.4, "net": value * 0.6, "leverage": 1.4 }),
+            "factor_analysis" => json!({ "market_beta": 0.9 }),
+            "stress_testing" => json!({ "worst_case_pnl": -value / 5.0 }),
+            "portfolio_snapshot" => json!({
+                "total_value": value, "daily_pnl": value / 300.0, "daily_return": 1.0 / 300.0, "volatility": 0.14,
+                "var_95": -0.012, "var_99": -0.02, "es_95": -0.016, "es_99": -0.024, "max_drawdown": -0.1, "coverage": 1.0
+            }),
+            _ => json!({}),
+        };
+        Ok(JobOutput {
+            records_processed: 75,
+            quality: Some(Quality {
+                flag: QualityFlag::Full,
+                data_days: 252,
+                required_days: 252,
+                positions_processed: 75,
+                positions_total: 75,
+                symbols_missing: Vec::new(),
+                notes: Vec::new(),
+            }),
+            metadata: brief.as_object().cloned().unwrap_or_default(),
+        })
+    }
+
+    fn results(&self) -> Result<Option<Vec<u8>>, JobError> {
+        Ok(None)
+    }
+
+    fn known_ids(&self) -> Vec<String> {
+        vec![self.0.to_string()]
+    }
+}
+
+/// A site in memory whose calls and written bytes are counted.
+#[derive(Default)]
+struct CountedSite {
+    inner: MemorySite,
+    calls: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl CountedSite {
+    fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
+
+#[async_trait]
+impl SiteStore for CountedSite {
+    async fn read(&self, path: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.inner.read(path).await
+    }
+
+    async fn write(&self, file: &SiteFile, condition: &WriteIf) -> Result<Written, StoreError> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let written = self.inner.write(file, condition).await?;
+        if written == Written::Written {
+            self.bytes.fetch_add(file.body.len() as u64, Ordering::Relaxed);
+        }
+        Ok(written)
+    }
+
+    async fn flush(&self) -> Result<(), StoreError> {
+        self.inner.flush().await
+    }
+}
+
+/// A store whose calls are counted.
+struct Counted {
+    inner: LocalStore,
+    calls: AtomicU64,
+}
+
+impl Counted {
+    fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
+    }
+}
+
+macro_rules! counted {
+    ($($call:ident($($argument:ident: $of:ty),*) -> $answer:ty;)*) => {
+        #[async_trait]
+        impl RunStore for Counted {
+            $(async fn $call(&self, $($argument: $of),*) -> Result<$answer, StoreError> {
+                self.calls.fetch_add(1, Ordering::Relaxed);
+                self.inner.$call($($argument),*).await
+            })*
+        }
+    };
+}
+
+counted! {
+    create_run(run: &Run) -> Creation<Run>;
+    apply_run(id: RunId, event: &RunEvent) -> Change<Run, RunRefusal>;
+    run(id: RunId) -> Option<StoredRun>;
+    put_manifest(run: RunId, epoch: u32, bucket: u32, chunk: &[PlannedPortfolio]) -> ();
+    manifest(run: RunId, epoch: u32, bucket: u32) -> Vec<PlannedPortfolio>;
+    apply_item(key: &ItemKey, name: &str, place: Place, event: &ItemEvent) -> Change<WorkItem, ItemRefusal>;
+    item(key: &ItemKey) -> Option<WorkItem>;
+    items(run: RunId, bucket: u32) -> Vec<WorkItem>;
+    fold(run: RunId, bucket: u32, entry: &FoldEntry) -> Fold;
+    folds(run: RunId) -> Vec<Fold>;
+    mark_full(run: RunId, bucket: u32) -> u32;
+    put_summary(summary: &RunSummary) -> Creation<RunSummary>;
+    apply_alert(run: RunId, event: &AlertEvent) -> Change<AlertState, AlertRefusal>;
+    runs(query: &RunQuery) -> RunPage;
+    open_runs() -> Vec<Run>;
+    undelivered() -> Vec<StoredRun>;
+    records(run: RunId, query: &RecordQuery) -> Vec<JobRecord>;
+    portfolio_runs(portfolio: &PortfolioId, limit: usize) -> Vec<PortfolioRun>;
+    job_runs(job: &JobName, limit: usize) -> Vec<JobRun>;
+    last_success(job: &JobName, portfolio: Option<&PortfolioId>) -> Option<JobRecord>;
+    failures(since: Option<DateTime<Utc>>, fingerprint: Option<&Fingerprint>) -> Vec<FailureSighting>;
+    first_seen(causes: &[Fingerprint]) -> BTreeMap<Fingerprint, RunId>;
+}
