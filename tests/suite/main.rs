@@ -1,8 +1,8 @@
 //! End-to-end tests: the program itself, from outside.
 #![allow(clippy::unwrap_used, reason = "all of this is tests; helpers of theirs may unwrap like they do")]
 
-mod api;
 mod alerts;
+mod api;
 mod channels;
 mod commands;
 mod crash;

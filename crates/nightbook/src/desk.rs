@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use backends::local::LocalStore;
 use backends::system::SystemRandomness;
 use domain::ids::RunId;
-use domain::ports::{Change, Clock, Creation, Randomness as _, RunStore as _, StoreError, StoredRun};
+use domain::ports::{Change, Clock, Creation, Documents as _, Randomness as _, RunStore as _, StoreError, StoredRun};
 use domain::run::RunEvent;
 use domain::start_run::StartRun;
 
@@ -109,6 +109,14 @@ impl Commands for Desk {
         let original = self.stored(run).await?;
         if !original.run.is_closed() {
             return Err(CommandError::Conflict(format!("run {run} is not closed: there is nothing to repeat")));
+        }
+        if let Some(plan) = &original.run.plan
+            && let Err(StoreError::NotFound { .. }) = self.store.snapshot(&plan.snapshot).await
+        {
+            let text = format!(
+                "the pinned inputs of run {run} are no longer kept: POST /api/v1/batch/runs with its as_of runs the date on the book as it is"
+            );
+            return Err(CommandError::Conflict(text));
         }
         match again(&self.store, &original, failed_only).await.map_err(told)? {
             Some(start) => self.record(&start).await,

@@ -171,7 +171,6 @@ impl Engine {
         )
     }
 
-<<<<<<< HEAD
     /// Writes the pages that somebody asked to be written again.
     pub(crate) async fn publish_asked(&self) {
         let runs = std::mem::take(&mut *self.attention.pages.lock().unwrap_or_else(PoisonError::into_inner));
@@ -183,12 +182,12 @@ impl Engine {
                 );
             }
         }
-=======
+    }
+
     /// Tells what is due of the alerts: what was put off, what an earlier process left, or a receiver did not take then.
     async fn tell_due(&self) {
         catch_up(&self.notifier()).await;
         self.show_alerts().await;
->>>>>>> main
     }
 
     /// Shows on the index what has changed of the alerts: pages are written before anybody is told.

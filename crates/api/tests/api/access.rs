@@ -1,5 +1,7 @@
 //! Who may ask, and who may change.
 
+use std::sync::Arc;
+
 use api::{Access, Api, Tokens};
 use axum::body::Body;
 use axum::http::Request;
@@ -21,7 +23,7 @@ const JSON: (&str, &str) = ("content-type", "application/json");
 async fn a_page_of_another_origin_changes_nothing() {
     let (api, _) = api(&three(), Access::Loopback);
     let desk = Desk::good();
-    let api = api.with_commands(desk.clone());
+    let api = api.with_commands(Arc::<Desk>::clone(&desk));
     for headers in [
         vec![JSON, ("host", "evil.example:8080")],
         vec![JSON],

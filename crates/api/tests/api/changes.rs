@@ -53,7 +53,7 @@ impl Commands for Desk {
 async fn a_run_is_started_and_can_be_followed() {
     let (api, _) = api(&three(), Access::Loopback);
     let desk = Desk::good();
-    let api = api.with_commands(desk.clone());
+    let api = api.with_commands(Arc::<Desk>::clone(&desk));
     let answer =
         post(&api, "/api/v1/batch/runs", r#"{"as_of": "2026-11-05", "portfolio_ids": ["p1"], "again": true}"#).await;
     assert_eq!((answer.status.as_u16(), &answer.json()["status"]), (202, &json!("started")));
@@ -77,7 +77,7 @@ async fn while_a_run_is_active_no_other_begins() {
     open(&store, 3).await;
     let (api, _) = api(&store, Access::Loopback);
     let desk = Desk::good();
-    let api = api.with_commands(desk.clone());
+    let api = api.with_commands(Arc::<Desk>::clone(&desk));
     for path in ["/api/v1/batch/runs".to_owned(), format!("/api/v1/batch/runs/{}/rerun", id(1))] {
         let problem = post(&api, &path, "{}").await.problem(409, "run-active");
         assert_eq!(problem["batch_run_id"], json!(id(3)));
@@ -105,7 +105,7 @@ async fn notes_are_kept_once_and_in_order() {
     let store = three();
     let (api, _) = api(&store, Access::Loopback);
     let desk = Desk::good();
-    let api = api.with_notes(Arc::new(store)).with_commands(desk.clone());
+    let api = api.with_notes(Arc::new(store)).with_commands(Arc::<Desk>::clone(&desk));
     let path = format!("/api/v1/batch/runs/{}/notes", id(1));
     let first = r#"{"kind": "acknowledge", "author": "  Zoë ", "id": "11111111-1111-4111-8111-111111111111"}"#;
     let added = post(&api, &path, first).await;

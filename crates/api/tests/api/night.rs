@@ -191,7 +191,7 @@ impl Clock for Fixed {
 /// An API on these records, and who counts what it reads.
 pub(crate) fn api(store: &MemoryStore, access: Access) -> (Api, Arc<Counting>) {
     let counting = Arc::new(Counting::new(store.clone()));
-    (Api::new(counting.clone(), Arc::new(Fixed(at(3, 31))), access), counting)
+    (Api::new(Arc::<Counting>::clone(&counting), Arc::new(Fixed(at(3, 31))), access), counting)
 }
 
 /// An answer.
