@@ -17,4 +17,5 @@ mod prices;
 mod secrets;
 mod smtp;
 mod surfaces;
+mod traces;
 mod watch;

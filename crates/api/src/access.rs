@@ -19,7 +19,8 @@ pub enum Access {
     /// Whoever comes: something in front of the router has let them through, for example an authorizer of a gateway
     /// that keeps the scopes of reading and writing apart.
     Checked,
-    /// This machine. Whoever can reach loopback may ask; a change must not come from a page of another origin.
+    /// This machine. Whoever can reach loopback under one of its names may ask; a change must not come from a page of
+    /// another origin.
     Loopback,
     /// Whoever has a token.
     Tokens(Tokens),
@@ -63,8 +64,7 @@ const fn changes(method: &Method) -> bool {
 pub(crate) async fn guard(State(access): State<Access>, request: Request, next: Next) -> Response {
     let refused = match &access {
         Access::Checked => None,
-        Access::Loopback if changes(request.method()) => from_elsewhere(request.headers(), request.uri().host()),
-        Access::Loopback => None,
+        Access::Loopback => from_elsewhere(request.headers(), request.uri().host(), changes(request.method())),
         Access::Tokens(tokens) => without_token(tokens, request.headers(), changes(request.method())),
     };
     match refused {
@@ -77,13 +77,21 @@ fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     headers.get(name).map(|value| value.to_str().unwrap_or("?"))
 }
 
-/// A page of another origin can make a browser send a request here, also by a name that it lets point here.
-fn from_elsewhere(headers: &HeaderMap, host: Option<&str>) -> Option<Problem> {
+/// A page of another origin can make a browser send a request here, also by a name that it lets point here: then it may
+/// even read the answer.
+fn from_elsewhere(headers: &HeaderMap, host: Option<&str>, changes: bool) -> Option<Problem> {
     let refused = |detail: String| Some(Problem::new(StatusCode::FORBIDDEN, "wrong-origin", detail));
-    let host = text(headers, header::HOST).or(host).unwrap_or_default();
-    if !is_loopback(host) {
-        return refused(format!("changes are taken under the names of loopback, and not under {host:?}"));
+    let host = text(headers, header::HOST).or(host);
+    if !host.map_or(!changes, is_loopback) {
+        let host = host.unwrap_or_default();
+        return refused(format!(
+            "without a token, questions and changes are taken under the names of loopback, and not under {host:?}; with NIGHTBOOK_TOKEN or NIGHTBOOK_READ_TOKEN set, under any"
+        ));
     }
+    if !changes {
+        return None;
+    }
+    let host = host.unwrap_or_default();
     if let Some(origin) = text(headers, header::ORIGIN).filter(|origin| *origin != format!("http://{host}")) {
         return refused(format!("changes are not taken from pages of {origin:?}"));
     }

@@ -155,6 +155,13 @@ pub const EVENTS: &[EventSpec] = &[
         &["batch_run_id"],
         "two closers computed different summaries: a defect of ours; the first stands",
     ),
+    event(
+        "traces.failed",
+        &["warn"],
+        &["batch_run_id", "error"],
+        "traces could not be told to the collector; the run stands",
+    ),
+    event("traces.told", &["info"], &["batch_run_id", "spans"], "the traces of a run are told to the collector"),
     event("watch.failed", &["error"], &["error"], "the watch could not mend a run; it goes on with the others"),
     event(
         "watch.swept",

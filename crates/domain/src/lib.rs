@@ -48,6 +48,7 @@ pub mod run;
 pub mod start_run;
 pub mod summary;
 pub mod tail;
+pub mod trace;
 pub mod watch;
 pub mod words;
 pub mod work_item;

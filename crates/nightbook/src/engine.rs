@@ -36,6 +36,7 @@ use crate::lineage_sink::Lineage;
 use crate::price_shelf::FolderShelf;
 use crate::site_settings::SiteSettings;
 use crate::stop::Stop;
+use crate::trace_sink::Traces;
 
 /// Items in hand at once for each core: most of them wait for the store's next commit, which serves all of them.
 const IN_HAND_PER_CORE: usize = 24;
@@ -66,6 +67,7 @@ pub(crate) struct Engine {
     site: Arc<FolderSite>,
     settings: SiteSettings,
     lineage: Lineage,
+    traces: Traces,
     /// What the index shows of the alerts.
     alerts_shown: Mutex<AlertsShown>,
     cores: usize,
@@ -143,9 +145,10 @@ impl Engine {
             ended: AtomicU64::new(0),
         });
         let lineage = Lineage::new(settings.lineage().clone(), data);
+        let traces = Traces::from_environment();
         let alerts_shown = Mutex::new(site::alerts_shown(&store, ports.clock.now()).await?);
         let attention = Arc::default();
-        Ok(Self { ports, store, queue, runner, site, settings, lineage, alerts_shown, cores, stop, attention })
+        Ok(Self { ports, store, queue, runner, site, settings, lineage, traces, alerts_shown, cores, stop, attention })
     }
 
     /// The publisher, with the time the next run is due as of now.
@@ -328,6 +331,7 @@ impl Engine {
                             && summary.batch_run_id == id
                         {
                             self.lineage.tell(&self.store, id).await;
+                            self.traces.tell(&self.store, id).await;
                             return Ok(*summary);
                         }
                     }

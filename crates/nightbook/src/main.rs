@@ -18,6 +18,7 @@ mod sample;
 mod scheduler;
 mod site_settings;
 mod stop;
+mod trace_sink;
 mod web;
 
 use std::process::ExitCode;

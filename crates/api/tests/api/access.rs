@@ -34,6 +34,9 @@ async fn a_page_of_another_origin_changes_nothing() {
     ] {
         ask(&api, "POST", &headers).await.problem(403, "wrong-origin");
     }
+    // A name that somebody else lets point here: a page of theirs could read the answer.
+    ask(&api, "GET", &[("host", "evil.example:8080")]).await.problem(403, "wrong-origin");
+    assert_eq!(ask(&api, "GET", &[("host", "[::1]:8080"), ("origin", "http://other.example")]).await.status, 200);
     // A form of another page cannot say that it is JSON without asking first.
     ask(&api, "POST", &[("host", "127.0.0.1:8080"), ("content-type", "text/plain")]).await.problem(415, "not-json");
     assert!(desk.taken.lock().unwrap().is_empty());
