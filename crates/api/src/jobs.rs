@@ -14,6 +14,7 @@ use domain::summary::{JobSummary, complete_records};
 use domain::words::{JobStatus, JobType, RunStatus};
 use domain::work_item::{ItemKey, Place, WorkItem};
 use serde::{Deserialize, Serialize};
+use tokio::sync::SemaphorePermit;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::cursor::{cursor, not_ours, place};
@@ -168,6 +169,12 @@ pub(crate) async fn of_run(
     })
 }
 
+/// The turn of a question about whole runs, so that many at once do not fill the memory; none for one about a portfolio.
+async fn whole_runs(api: &Api, of_portfolio: bool) -> Option<SemaphorePermit<'_>> {
+    // It is never closed; and who waits too long is sent away with all others that do.
+    if of_portfolio { None } else { api.whole_runs.acquire().await.ok() }
+}
+
 fn status_of(stored: &StoredRun) -> RunStatus {
     match &stored.summary {
         Some(summary) => summary.status,
@@ -254,6 +261,7 @@ pub(crate) struct JobsStatus {
     responses((status = 200, description = "Jobs, newest run first", body = JobsStatus)))]
 pub(crate) async fn status(State(api): State<Api>, Asked(asked): Asked<StatusAsked>) -> Result<Response, Problem> {
     let days = within("days_back", asked.days_back, 1, 90)?;
+    let _turn = whole_runs(&api, asked.portfolio_id.is_some()).await;
     let window = window(&api, days).await?;
     let filter = Filter {
         portfolio: asked.portfolio_id.clone(),

@@ -29,6 +29,7 @@ use axum::routing::{get, post};
 use domain::note::RunNotes;
 use domain::ports::{Clock, RunQuery, RunStore};
 use serde::Serialize;
+use tokio::sync::Semaphore;
 use tower_http::compression::CompressionLayer;
 
 pub use crate::access::{Access, Tokens};
@@ -50,7 +51,12 @@ pub struct Api {
     commands: Option<Arc<dyn Commands>>,
     live: Option<Arc<dyn Live>>,
     access: Access,
+    /// Turns of questions that read all records of runs, which may be a hundred thousand.
+    whole_runs: Arc<Semaphore>,
 }
+
+/// Questions that read all records of runs at once; others wait.
+const WHOLE_RUNS: usize = 4;
 
 impl std::fmt::Debug for Api {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -62,7 +68,8 @@ impl Api {
     /// An API that reads these records.
     #[must_use]
     pub fn new(store: Arc<dyn RunStore>, clock: Arc<dyn Clock>, access: Access) -> Self {
-        Self { store, clock, notes: None, commands: None, live: None, access }
+        let whole_runs = Arc::new(Semaphore::new(WHOLE_RUNS));
+        Self { store, clock, notes: None, commands: None, live: None, access, whole_runs }
     }
 
     /// As this, with the notes of runs.
