@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
 use domain::guards::{self, Guard};
 use domain::ids::{ContentHash, JobName, PortfolioId, RunId};
+use domain::note::{Note, RunNotes};
 use domain::ports::{
     AlertBooks, Clock, PublishError, Publisher, RunQuery, RunStore, SiteFile, SiteStore, StoreError, WriteIf, Written,
 };
@@ -51,6 +52,7 @@ pub struct SitePublisher {
     options: SiteOptions,
     ended: Arc<EndedItems>,
     alerts: Option<Arc<dyn AlertBooks>>,
+    notes: Option<Arc<dyn RunNotes>>,
 }
 
 impl std::fmt::Debug for SitePublisher {
@@ -71,13 +73,26 @@ impl SitePublisher {
         clock: Arc<dyn Clock>,
         options: SiteOptions,
     ) -> Self {
-        Self { store, site, clock, options, ended: Arc::default(), alerts: None }
+        Self { store, site, clock, options, ended: Arc::default(), alerts: None, notes: None }
     }
 
     /// As this, with what of the alerts could not be delivered or is muted on the index.
     #[must_use]
     pub fn with_alerts(self, books: Arc<dyn AlertBooks>) -> Self {
         Self { alerts: Some(books), ..self }
+    }
+
+    /// As this, with what people have to say of a run on its page.
+    #[must_use]
+    pub fn with_notes(self, notes: Arc<dyn RunNotes>) -> Self {
+        Self { notes: Some(notes), ..self }
+    }
+
+    async fn notes(&self, run: RunId) -> Result<Vec<Note>, PublishError> {
+        match &self.notes {
+            Some(notes) if !self.options.redacted => Ok(notes.notes(run).await?),
+            _ => Ok(Vec::new()),
+        }
     }
 
     async fn alerts(&self) -> Result<AlertsView, PublishError> {
@@ -306,7 +321,8 @@ impl SitePublisher {
             mentioned.extend(data.head.run.rerun_of);
             let (facts, past, cards) =
                 (reader.facts(&mentioned).await?, reader.past(&data.head).await?, reader.cards());
-            let input = RunInput { data, others: &facts, past: &past, cards: &cards };
+            let notes = self.notes(data.head.run.batch_run_id).await?;
+            let input = RunInput { data, others: &facts, past: &past, cards: &cards, notes: &notes };
             // These are of the run alone, and so the same whoever writes them.
             let path = format!("{folder}/summary.json");
             let summary = summary_file(&data.head.summary)
