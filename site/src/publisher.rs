@@ -13,9 +13,10 @@ use domain::ports::{
 };
 use domain::run::{BUCKET_SIZE, PagesThere, Publication, RunEvent};
 use futures::StreamExt as _;
+use rayon::prelude::*;
 
 use crate::days::days;
-use crate::gather::{AT_ONCE, EndedItems, JobData, Past, Reader, RunData, RunHead, age_key, before_of};
+use crate::gather::{AT_ONCE, EndedItems, JobData, Past, PortfolioData, Reader, RunData, RunHead, age_key, before_of};
 use crate::mask::Mask;
 use crate::options::SiteOptions;
 use crate::pages;
@@ -27,6 +28,8 @@ use crate::views::run::RunInput;
 
 /// Runs that the index looks back on.
 const LOOK_BACK: usize = 90;
+/// Portfolios whose pages are made one after the other: for fewer than these, more threads are not worth it.
+const FEW: usize = 8;
 /// Tries to write the index before somebody else does.
 const MOST_TRIES: u32 = 5;
 /// Pages that no single run owns, without the index.
@@ -385,11 +388,21 @@ impl SitePublisher {
         });
         let reads: Vec<_> = reads.collect();
         let tags: Vec<_> = futures::stream::iter(reads).buffered(AT_ONCE).collect().await;
-        let reader = self.reader();
-        let mut writes = Vec::with_capacity(ids.len());
-        for tag in tags {
+        let reader = &self.reader();
+        let reads = tags.into_iter().map(|tag| async move {
             let (id, page, json) = tag?;
-            writes.push(self.write_portfolio(&reader, id, data, page, json));
+            Ok::<_, PublishError>((id, reader.portfolio(id, data).await?, [json, page]))
+        });
+        let reads: Vec<_> = futures::stream::iter(reads.collect::<Vec<_>>()).buffered(AT_ONCE).collect().await;
+        let read: Vec<_> = reads.into_iter().collect::<Result<_, _>>()?;
+        let made: Vec<_> = if read.len() < FEW {
+            read.iter().map(|(_, data, _)| self.portfolio_files(data)).collect()
+        } else {
+            read.par_iter().map(|(_, data, _)| self.portfolio_files(data)).collect()
+        };
+        let mut writes = Vec::with_capacity(ids.len());
+        for ((id, _, tags), files) in read.into_iter().zip(made) {
+            writes.push(self.write_portfolio(id, files?, tags));
         }
         let (mut written, mut refused) = (0, Vec::new());
         let mut pages = futures::stream::iter(writes).buffer_unordered(AT_ONCE);
@@ -406,25 +419,32 @@ impl SitePublisher {
         Ok((written, refused))
     }
 
+    /// The file for machines and the page of a portfolio, then its badges where they are wanted.
+    fn portfolio_files(&self, read: &PortfolioData) -> Result<Vec<SiteFile>, PublishError> {
+        let view = views::portfolio::build(read);
+        let machine = pages::json(format!("portfolios/{}.json", view.id), &PortfolioFile::of(read, &view))?;
+        let mut files = vec![machine, pages::portfolio(&view, &self.options)?];
+        if self.options.portfolio_badges {
+            files.extend(badges(&pages::portfolio_folder(view.id.as_str()), &Badge::of_portfolio(&view))?);
+        }
+        Ok(files)
+    }
+
     async fn write_portfolio(
         &self,
-        reader: &Reader,
         id: &PortfolioId,
-        data: Option<&RunData>,
-        page: Tag,
-        json: Tag,
+        files: Vec<SiteFile>,
+        tags: [Tag; 2],
     ) -> Result<(u64, Option<PortfolioId>), PublishError> {
-        let read = reader.portfolio(id, data).await?;
-        let view = views::portfolio::build(&read);
-        let machine = pages::json(format!("portfolios/{}.json", view.id), &PortfolioFile::of(&read, &view))?;
-        let first = self.write_over(&machine, json).await?;
-        let second = self.write_over(&pages::portfolio(&view, &self.options)?, page).await?;
-        let refused = first == Written::Refused || second == Written::Refused;
-        let mut written = count(first) + count(second);
-        if self.options.portfolio_badges && !refused {
-            for file in badges(&pages::portfolio_folder(view.id.as_str()), &Badge::of_portfolio(&view))? {
-                written += self.write_always(&file).await?;
-            }
+        let (mut written, mut refused) = (0, false);
+        for (file, tag) in files.iter().zip(tags) {
+            let one = self.write_over(file, tag).await?;
+            written += count(one);
+            refused |= one == Written::Refused;
+        }
+        // Whoever came in between writes the badges too, of what stands on the page.
+        for badge in files.iter().skip(2).filter(|_| !refused) {
+            written += self.write_always(badge).await?;
         }
         Ok((written, refused.then(|| id.clone())))
     }
