@@ -210,6 +210,9 @@ fn a_run_is_started_repeated_and_annotated_over_http() {
     let (doctor, code) = json(&["doctor", "--data", text(&data), "--json"]).unwrap();
     assert_eq!((doctor["problems"].as_array().unwrap().len(), code), (0, 0), "{doctor}");
     assert_eq!(doctor["checked"]["notes"], 1, "{doctor}");
+    let shown = e2e::nightbook(&["show", old, "--data", text(&data)]).unwrap();
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("Zoë (annotate): vendor late <b>again</b>"), "{shown}");
 }
 
 #[test]

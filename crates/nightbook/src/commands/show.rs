@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use backends::system::SystemClock;
 use chrono::{DateTime, Utc};
 use domain::ids::{JobName, PortfolioId};
+use domain::note::RunNotes as _;
 use domain::ports::{Clock as _, Documents, RunStore, StoredRun};
 use domain::record::JobRecord;
 use domain::run::RunPhase;
@@ -68,6 +69,10 @@ pub(crate) async fn run(data: &Path, run: &str, filter: &Filter, output: &Output
         return Ok(ExitCode::SUCCESS);
     }
     head(&summary, &stored, output);
+    for note in store.notes(stored.run.batch_run_id).await? {
+        let at = note.at.format("%Y-%m-%d %H:%M:%SZ");
+        output.line(&format!("note  {at}  {} ({}): {}", safe(&note.author), note.kind.as_str(), safe(&note.text)));
+    }
     if filter.is_empty() {
         overview(store, &stored, &summary, output).await?;
     } else {
