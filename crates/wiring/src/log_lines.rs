@@ -144,6 +144,7 @@ pub fn printable_json(json: &str) -> Cow<'_, str> {
 }
 
 /// A panic as an event like any other: what the panicking part had in hand is masked, and the line is a log line.
+///
 /// Where errors are not logged at all, it is still said. `logs_errors` says whether they are: a layer that only counts
 /// has them enabled too.
 pub fn log_panic(panic: &std::panic::PanicHookInfo<'_>, logs_errors: bool) {
