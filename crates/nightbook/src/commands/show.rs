@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use backends::system::SystemClock;
 use chrono::{DateTime, Utc};
 use domain::ids::{JobName, PortfolioId};
-use domain::note::RunNotes as _;
 use domain::ports::{Clock as _, Documents, RunStore, StoredRun};
 use domain::record::JobRecord;
 use domain::run::RunPhase;
@@ -42,7 +41,7 @@ impl Filter {
 
 /// Runs the command.
 pub(crate) async fn run(data: &Path, run: &str, filter: &Filter, output: &Output) -> anyhow::Result<ExitCode> {
-    let Records { store, documents } = reading::open(data).await?;
+    let Records { store, documents, notes } = reading::open(data).await?;
     let store = store.as_ref();
     let stored = reading::find(store, run).await?;
     let summary = reading::summary(store, &stored).await?;
@@ -69,7 +68,7 @@ pub(crate) async fn run(data: &Path, run: &str, filter: &Filter, output: &Output
         return Ok(ExitCode::SUCCESS);
     }
     head(&summary, &stored, output);
-    for note in store.notes(stored.run.batch_run_id).await? {
+    for note in notes.notes(stored.run.batch_run_id).await? {
         let at = note.at.format("%Y-%m-%d %H:%M:%SZ");
         output.line(&format!("note  {at}  {} ({}): {}", safe(&note.author), note.kind.as_str(), safe(&note.text)));
     }
