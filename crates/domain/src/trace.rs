@@ -59,6 +59,24 @@ impl SpanContext {
         format!("00-{}-{}-01", self.trace_id(), self.span_id())
     }
 
+    /// What somebody else wrote as [`Self::traceparent`], of any version that has these parts; none where it is not
+    /// that.
+    #[must_use]
+    pub fn read(traceparent: &str) -> Option<Self> {
+        let mut parts = traceparent.split('-');
+        let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let rest = parts.next().is_some();
+        let hexadecimal = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let known = version.len() == 2 && flags.len() == 2 && version != "ff" && (version != "00" || !rest);
+        if !known || ![version, trace, span, flags].into_iter().all(hexadecimal) {
+            return None;
+        }
+        let mut context = Self { trace: [0; 16], span: [0; 8] };
+        hex::decode_to_slice(trace, &mut context.trace).ok()?;
+        hex::decode_to_slice(span, &mut context.span).ok()?;
+        (context.trace != [0; 16] && context.span != [0; 8]).then_some(context)
+    }
+
     /// The id of the trace, in hexadecimal.
     #[must_use]
     pub fn trace_id(&self) -> String {
@@ -289,6 +307,29 @@ mod tests {
         assert_ne!(portfolio.span_id(), job.span_id());
         let parent = portfolio.traceparent();
         assert_eq!((parent.len(), &parent[..3], &parent[52..]), (55, "00-", "-01"), "{parent}");
+    }
+
+    #[test]
+    fn a_traceparent_is_read_as_it_was_written_and_nothing_else_is() {
+        let context = SpanContext::of_run(planning(1).batch_run_id);
+        let written = context.traceparent();
+        assert_eq!(SpanContext::read(&written), Some(context));
+        assert_eq!(SpanContext::read(&format!("cc{}-more", &written[2..])), Some(context), "a version to come");
+        let zeros = |trace: usize, span: usize| format!("00-{}-{}-01", "0".repeat(trace), "1".repeat(span));
+        for text in [
+            "",
+            "00",
+            &written[1..],
+            &written[..54],
+            &written.to_uppercase(),
+            &format!("{written}-more"),
+            &format!("ff{}", &written[2..]),
+            &zeros(32, 16),
+            &zeros(31, 17),
+            "00-é\n-1-01",
+        ] {
+            assert_eq!(SpanContext::read(text), None, "{text}");
+        }
     }
 
     #[test]

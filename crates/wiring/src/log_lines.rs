@@ -8,6 +8,7 @@ use backends::system::SystemClock;
 use chrono::SecondsFormat;
 use domain::ports::Clock as _;
 use domain::redact::{misleads, redact_line};
+use domain::trace::SpanContext;
 use serde_json::Value;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -17,6 +18,16 @@ use tracing_subscriber::registry::LookupSpan;
 
 /// The field of a backtrace: longer than a message may be, and made of our own names.
 const BACKTRACE: &str = "backtrace";
+
+tokio::task_local! {
+    /// The trace to which belongs what is worked on.
+    static TRACE: SpanContext;
+}
+
+/// Does this work; the lines that it logs have the ids of a trace, `trace_id` and `span_id`.
+pub async fn traced<W: Future>(context: SpanContext, work: W) -> W::Output {
+    TRACE.scope(context, work).await
+}
 
 /// How an event becomes a line.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +46,8 @@ where
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut line: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let mut fields = Fields::default();
         event.record(&mut fields);
+        let trace = TRACE.try_with(|trace| [("trace_id", trace.trace_id()), ("span_id", trace.span_id())]);
+        fields.0.extend(trace.into_iter().flatten().map(|(name, id)| (name, Value::from(id))));
         let now = SystemClock.now().to_rfc3339_opts(SecondsFormat::Micros, true);
         let level = *event.metadata().level();
         match self {
@@ -213,6 +226,23 @@ mod tests {
         assert!(line["message"].as_str().unwrap().starts_with("message a\\u{1b}[31m"), "{out}");
         assert!(line["timestamp"].as_str().unwrap().ends_with('Z'));
         assert!(line["target"].as_str().unwrap().contains("log_lines"));
+    }
+
+    #[test]
+    fn lines_of_traced_work_have_the_ids_of_its_trace() {
+        let context = SpanContext::of_run("c7645f7b-ad76-5da2-bcab-19e7976dd702".parse().unwrap());
+        let out = lines_of(LogLines::Json, || {
+            let work = traced(context, async { tracing::info!(event = "an.event", "inside") });
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(work);
+            tracing::info!(event = "an.event", "outside");
+        });
+        let lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(
+            (&lines[0]["trace_id"], &lines[0]["span_id"]),
+            (&context.trace_id().into(), &context.span_id().into())
+        );
+        assert_eq!(lines[1].get("trace_id"), None, "{out}");
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use async_trait::async_trait;
 use aws_sdk_sqs::error::BuildError;
-use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
+use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
 use domain::ids::RunId;
 use domain::ports::{StoreError, WorkMessage, WorkQueue};
+use domain::trace::SpanContext;
 
 use super::{MissingSetting, unavailable};
 
@@ -37,19 +38,50 @@ pub(super) struct SqsQueue {
     pub(super) close: String,
 }
 
+/// A message as it is sent.
+#[derive(Debug, Clone, PartialEq)]
+struct Letter {
+    body: String,
+    /// The trace of its portfolio.
+    traceparent: String,
+}
+
+/// The attribute of the trace.
+const TRACEPARENT: &str = "traceparent";
+/// Its type, which counts as its name and its value do.
+const TEXT: &str = "String";
+
+impl Letter {
+    fn of(message: &WorkMessage) -> Result<Self, serde_json::Error> {
+        let traceparent = SpanContext::of_portfolio(&message.key).traceparent();
+        Ok(Self { body: serde_json::to_string(message)?, traceparent })
+    }
+
+    /// What it counts of the bytes of a request.
+    const fn bytes(&self) -> usize {
+        self.body.len() + self.traceparent.len() + TRACEPARENT.len() + TEXT.len()
+    }
+
+    fn entry(&self, id: usize) -> Result<SendMessageBatchRequestEntry, BuildError> {
+        let trace = MessageAttributeValue::builder().data_type(TEXT).string_value(&self.traceparent).build()?;
+        let entry = SendMessageBatchRequestEntry::builder().id(id.to_string()).message_body(&self.body);
+        entry.message_attributes(TRACEPARENT, trace).build()
+    }
+}
+
 /// Cuts messages into batches that fit into one request.
-fn batches(bodies: Vec<String>) -> Vec<Vec<String>> {
-    let mut batches: Vec<Vec<String>> = Vec::new();
+fn batches(letters: Vec<Letter>) -> Vec<Vec<Letter>> {
+    let mut batches: Vec<Vec<Letter>> = Vec::new();
     let mut bytes = 0;
-    for body in bodies {
-        match batches.last_mut().filter(|batch| batch.len() < BATCH && bytes + body.len() <= BATCH_BYTES) {
+    for letter in letters {
+        match batches.last_mut().filter(|batch| batch.len() < BATCH && bytes + letter.bytes() <= BATCH_BYTES) {
             Some(batch) => {
-                bytes += body.len();
-                batch.push(body);
+                bytes += letter.bytes();
+                batch.push(letter);
             }
             None => {
-                bytes = body.len();
-                batches.push(vec![body]);
+                bytes = letter.bytes();
+                batches.push(vec![letter]);
             }
         }
     }
@@ -58,15 +90,12 @@ fn batches(bodies: Vec<String>) -> Vec<Vec<String>> {
 
 impl SqsQueue {
     /// Sends a batch. What was not taken is sent again; what was taken is not.
-    async fn send(&self, work: &str, mut bodies: Vec<String>) -> Result<(), StoreError> {
+    async fn send(&self, work: &str, mut letters: Vec<Letter>) -> Result<(), StoreError> {
         let doing = DOING;
-        let mut last = NotTaken { count: bodies.len(), first: "nothing was tried".into() };
+        let mut last = NotTaken { count: letters.len(), first: "nothing was tried".into() };
         for _ in 0..ROUNDS {
-            let entries: Result<Vec<_>, BuildError> = bodies
-                .iter()
-                .enumerate()
-                .map(|(n, body)| SendMessageBatchRequestEntry::builder().id(n.to_string()).message_body(body).build())
-                .collect();
+            let entries: Result<Vec<_>, BuildError> =
+                letters.iter().enumerate().map(|(n, letter)| letter.entry(n)).collect();
             let entries = entries.map_err(|error| unavailable(doing, error))?;
             let request = self.sqs.send_message_batch().queue_url(work).set_entries(Some(entries));
             let reply = request.send().await.map_err(|error| unavailable(doing, error))?;
@@ -75,16 +104,16 @@ impl SqsQueue {
                 count: reply.failed().len(),
                 first: format!("{}: {}", first.code(), first.message().unwrap_or("no reason given")),
             };
-            let failed: Vec<String> = reply
+            let failed: Vec<Letter> = reply
                 .failed()
                 .iter()
-                .filter_map(|entry| bodies.get(entry.id().parse::<usize>().ok()?).cloned())
+                .filter_map(|entry| letters.get(entry.id().parse::<usize>().ok()?).cloned())
                 .collect();
             // The sender's own fault does not go away by sending again.
             if reply.failed().iter().any(|entry| entry.sender_fault()) {
                 break;
             }
-            bodies = failed;
+            letters = failed;
         }
         Err(unavailable(doing, last))
     }
@@ -94,8 +123,8 @@ impl SqsQueue {
 impl WorkQueue for SqsQueue {
     async fn send_work(&self, messages: Vec<WorkMessage>) -> Result<(), StoreError> {
         let work = self.work.as_deref().ok_or_else(|| unavailable(DOING, NO_WORK_QUEUE))?;
-        let bodies: Result<Vec<String>, _> = messages.iter().map(serde_json::to_string).collect();
-        for batch in batches(bodies.map_err(|error| unavailable("write a message", error))?) {
+        let letters: Result<Vec<Letter>, _> = messages.iter().map(Letter::of).collect();
+        for batch in batches(letters.map_err(|error| unavailable("write a message", error))?) {
             self.send(work, batch).await?;
         }
         Ok(())
@@ -112,12 +141,30 @@ impl WorkQueue for SqsQueue {
 mod tests {
     use super::*;
 
+    fn letter(body: String) -> Letter {
+        Letter { body, traceparent: "t".repeat(55) }
+    }
+
+    #[test]
+    fn a_message_carries_the_trace_of_its_portfolio() {
+        let message: WorkMessage = serde_json::from_value(serde_json::json!({
+            "key": { "run": "c7645f7b-ad76-5da2-bcab-19e7976dd702", "portfolio": "growth" },
+            "name": "Growth", "place": { "bucket": 0, "index": 0 },
+        }))
+        .unwrap();
+        let entry = Letter::of(&message).unwrap().entry(3).unwrap();
+        let sent = entry.message_attributes().and_then(|all| all.get("traceparent")?.string_value());
+        assert_eq!(sent, Some(&*SpanContext::of_portfolio(&message.key).traceparent()));
+        assert_eq!(entry.id(), "3");
+    }
+
     #[test]
     fn a_batch_fits_into_one_request() {
-        let many = batches((0..25).map(|n| n.to_string()).collect());
+        let many = batches((0..25).map(|n| letter(n.to_string())).collect());
         assert_eq!(many.iter().map(Vec::len).collect::<Vec<_>>(), [10, 10, 5]);
-        assert_eq!(many.concat(), (0..25).map(|n| n.to_string()).collect::<Vec<_>>(), "each once, in order");
-        let large = batches(vec!["x".repeat(100 << 10); 5]);
+        let bodies: Vec<String> = many.concat().into_iter().map(|letter| letter.body).collect();
+        assert_eq!(bodies, (0..25).map(|n| n.to_string()).collect::<Vec<_>>(), "each once, in order");
+        let large = batches(vec![letter("x".repeat(100 << 10)); 5]);
         assert_eq!(large.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2, 1]);
         assert!(batches(Vec::new()).is_empty());
     }
