@@ -7,6 +7,8 @@ use backends::aws::{Event, EventBus};
 use domain::alerting::Alerting;
 use domain::close_run::{Closed, close_run};
 use domain::ids::RunId;
+use domain::metrics::of_closed;
+use domain::note::RunNotes;
 use domain::ports::{AlertBooks, AlertChannel, Ports, SiteStore, StoreError};
 use domain::redact::redact;
 use domain::run::RunPhase;
@@ -15,8 +17,8 @@ use domain::watch::{Delivered, deliver_run};
 use serde_json::json;
 use site::{AlertsShown, SitePublisher};
 
-use crate::message::{CloseMessage, Messages, answer, read};
-use crate::metrics::{Metric, Metrics};
+use crate::message::{CloseMessage, Messages, Received, answer, read};
+use crate::metrics::Metrics;
 use crate::settings::{Keeper, kept};
 
 /// What became of a close message.
@@ -39,6 +41,8 @@ pub struct Closer {
     pub ports: Ports,
     /// The alert books.
     pub books: Arc<dyn AlertBooks>,
+    /// The notes on runs.
+    pub notes: Arc<dyn RunNotes>,
     /// The site.
     pub site: Arc<dyn SiteStore>,
     /// The settings of the book.
@@ -66,7 +70,7 @@ impl Closer {
     pub async fn handle(&self, event: SqsEvent) -> SqsBatchResponse {
         let Messages { readable, .. } = read::<CloseMessage>(event);
         let mut given_back = Vec::new();
-        for (id, message) in readable {
+        for Received { id, message, .. } in readable {
             if let Err(error) = self.close(message.batch_run_id).await {
                 let text = redact(&format!("{error:#}"));
                 tracing::error!(batch_run_id = %message.batch_run_id, error = %text, event = "message.failed", "a run could not be closed; its message comes again");
@@ -92,7 +96,8 @@ impl Closer {
             Arc::clone(&self.ports.clock),
             settings.options(self.ports.clock.now()),
         )
-        .with_alerts(Arc::clone(&self.books));
+        .with_alerts(Arc::clone(&self.books))
+        .with_notes(Arc::clone(&self.notes));
         let notifier = Alerting::new(
             &self.ports,
             Arc::clone(&self.books),
@@ -107,8 +112,8 @@ impl Closer {
             match close_run(&self.ports, &publisher, &notifier, id).await? {
                 Closed::Closed(summary) => {
                     self.tell_others(&summary).await;
-                    self.metrics
-                        .put(self.ports.clock.now(), &[Metric { name: "RunsClosed", unit: "Count", value: 1.0 }]);
+                    let fields = [("batch_run_id", json!(id)), ("as_of", json!(summary.as_of))];
+                    self.metrics.put(self.ports.clock.now(), &of_closed(&summary), &fields);
                     Outcome::Closed(summary)
                 }
                 Closed::NotYet if stored.run.plan.is_none() => Outcome::Nothing,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::{Access, Api};
 use async_trait::async_trait;
 use backends::aws::{Aws, DynamoStore, Settings, connect};
 use backends::system::{SystemClock, SystemRandomness, TokioSleeper};
@@ -12,6 +13,7 @@ use jobs::Runner;
 use lambda_runtime::Context;
 
 use crate::close::Closer;
+use crate::desk::Desk;
 use crate::environment::variable;
 use crate::metrics::Metrics;
 use crate::start::Starter;
@@ -84,6 +86,7 @@ impl Cloud {
             events: Some(self.aws.events()?),
             redacted: variable("NIGHTBOOK_SITE_DETAIL").is_some_and(|text| text.eq_ignore_ascii_case("redacted")),
             base: format!("s3://{bucket}"),
+            notes: self.aws.notes()?,
             metrics: metrics(),
         })
     }
@@ -102,6 +105,22 @@ impl Cloud {
             start: Arc::new(self.aws.start_function()?),
             metrics: metrics(),
         })
+    }
+
+    /// What `history` answers from.
+    ///
+    /// # Errors
+    /// A variable that is missing; it is named.
+    pub fn api(&self) -> anyhow::Result<Api> {
+        let store = Arc::clone(&self.store) as Arc<dyn RunStore>;
+        let desk = Desk {
+            store: Arc::clone(&store),
+            clock: Arc::new(SystemClock),
+            randomness: Arc::new(SystemRandomness),
+            start: Arc::new(self.aws.start_function()?),
+        };
+        let api = Api::new(store, Arc::new(SystemClock), Access::Checked);
+        Ok(api.with_notes(self.aws.notes()?).with_commands(Arc::new(desk)))
     }
 }
 

@@ -6,8 +6,8 @@
 
 pub mod close;
 pub mod cloud;
+pub mod desk;
 pub mod environment;
-pub mod history;
 pub mod logs;
 pub mod message;
 pub mod metrics;

@@ -2,6 +2,7 @@
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use domain::ids::RunId;
+use domain::trace::SpanContext;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -15,11 +16,22 @@ pub struct CloseMessage {
 /// How much of an unreadable message a log line shows.
 const SHOWN: usize = 200;
 
-/// The messages of an event, by what Lambda calls them.
+/// A message that can be read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Received<T> {
+    /// What Lambda calls it.
+    pub id: String,
+    /// What it says.
+    pub message: T,
+    /// The trace that it belongs to, where it names one.
+    pub trace: Option<SpanContext>,
+}
+
+/// The messages of an event.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Messages<T> {
     /// Those that can be read.
-    pub readable: Vec<(String, T)>,
+    pub readable: Vec<Received<T>>,
     /// How many cannot. They are acknowledged: no retry makes them readable.
     pub unreadable: usize,
 }
@@ -32,7 +44,11 @@ pub fn read<T: DeserializeOwned>(event: SqsEvent) -> Messages<T> {
         let id = record.message_id.unwrap_or_default();
         let body = record.body.unwrap_or_default();
         match serde_json::from_str(&body) {
-            Ok(message) => messages.readable.push((id, message)),
+            Ok(message) => {
+                let named = record.message_attributes.get("traceparent");
+                let trace = named.and_then(|named| SpanContext::read(named.string_value.as_deref()?));
+                messages.readable.push(Received { id, message, trace });
+            }
             Err(error) => {
                 messages.unreadable += 1;
                 let shown: String = body.chars().take(SHOWN).collect();
@@ -73,8 +89,22 @@ mod tests {
         let good = json!({ "batch_run_id": "c7645f7b-ad76-5da2-bcab-19e7976dd702" }).to_string();
         let messages = read::<CloseMessage>(event(&["{", &good, r#"{"batch_run_id": 7}"#, ""]));
         assert_eq!(messages.unreadable, 3);
-        assert_eq!(messages.readable.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["m1"]);
+        assert_eq!(messages.readable.iter().map(|received| received.id.as_str()).collect::<Vec<_>>(), ["m1"]);
         assert_eq!(read::<WorkMessage>(event(&[&good])).unreadable, 1);
+    }
+
+    #[test]
+    fn a_message_may_name_its_trace() {
+        let trace = SpanContext::of_run("c7645f7b-ad76-5da2-bcab-19e7976dd702".parse().unwrap());
+        let body = json!({ "batch_run_id": "c7645f7b-ad76-5da2-bcab-19e7976dd702" }).to_string();
+        let told = |traceparent: &str| {
+            let attribute = json!({ "stringValue": traceparent, "dataType": "String" });
+            let record = json!({ "messageId": "m", "body": body, "messageAttributes": { "traceparent": attribute } });
+            let event = serde_json::from_value(json!({ "Records": [record] })).unwrap();
+            read::<CloseMessage>(event).readable.remove(0).trace
+        };
+        assert_eq!(told(&trace.traceparent()), Some(trace));
+        assert_eq!(told("00-\n-1-01"), None, "what is not a trace holds up no message");
     }
 
     #[test]

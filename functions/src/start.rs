@@ -6,7 +6,8 @@ use anyhow::Context as _;
 use book::{Book, is_due, next_slot};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use domain::ids::{PortfolioId, RunId, ScheduleName};
-use domain::ports::{Ports, RunInputs};
+use domain::ports::{Ports, RunInputs, StoreError};
+use domain::redact::redact;
 use domain::run::{Run, RunPhase};
 use domain::start_run::{StartRun, Started, start_run};
 use jobs::{BookInputs, NoGate, PriceGate, SnapshotInputs};
@@ -14,6 +15,7 @@ use prices::HttpPrices;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::desk::{Recorded, record};
 use crate::environment;
 use crate::settings::{Keeper, keep};
 use crate::shelf::MemoryShelf;
@@ -32,6 +34,7 @@ struct Payload {
     portfolios: Option<Vec<PortfolioId>>,
     trigger: Option<String>,
     again: Option<bool>,
+    record_only: Option<bool>,
 }
 
 /// What is asked for.
@@ -54,6 +57,8 @@ pub enum Asked {
         trigger: String,
         /// Whether to run again what is finished.
         again: bool,
+        /// Whether only to record it, for the history API: whoever resumes it does it.
+        record_only: bool,
     },
     /// A finished run, once more on its pinned inputs.
     Rerun {
@@ -96,6 +101,7 @@ impl Asked {
                     portfolios: payload.portfolios.unwrap_or_default(),
                     trigger,
                     again: payload.again.unwrap_or(false),
+                    record_only: payload.record_only.unwrap_or(false),
                 })
             }
             _ => anyhow::bail!(
@@ -119,6 +125,7 @@ impl Payload {
             self.portfolios.is_some(),
             self.trigger.is_some(),
             self.again.is_some(),
+            self.record_only.is_some(),
         ];
         given.iter().filter(|given| **given).count() == count
     }
@@ -161,7 +168,10 @@ impl Starter {
     pub async fn start(&self, payload: Value) -> anyhow::Result<Value> {
         match Asked::read(payload)? {
             Asked::Slot { schedule, slot } => self.slot(&schedule, slot).await,
-            Asked::ByHand { as_of, portfolios, trigger, again } => {
+            Asked::ByHand { as_of, portfolios, trigger, again, record_only: true } => {
+                Ok(json!(self.record(as_of, &portfolios, &trigger, again).await?))
+            }
+            Asked::ByHand { as_of, portfolios, trigger, again, record_only: false } => {
                 let book = self.book().await?;
                 let schedule = &book.settings.schedule;
                 let now = self.ports.clock.now();
@@ -176,6 +186,34 @@ impl Starter {
             Asked::Rerun { of, failed } => self.rerun(of, failed).await,
             Asked::Resume(id) => self.resume(id).await,
         }
+    }
+
+    /// Records a run by hand: the history API answers with it while it is not planned yet.
+    async fn record(
+        &self,
+        as_of: Option<NaiveDate>,
+        portfolios: &[PortfolioId],
+        trigger: &str,
+        again: bool,
+    ) -> anyhow::Result<Recorded> {
+        let (ports, store) = (&self.ports, self.ports.store.as_ref());
+        let book = match self.book().await {
+            Ok(book) => book,
+            Err(error) if error.is::<StoreError>() => return Err(error),
+            Err(error) => return Ok(Recorded::Refused(redact(&format!("{error:#}")))),
+        };
+        let schedule = &book.settings.schedule;
+        let last = || schedule.calendar.last_completed_session(ports.clock.now(), schedule.timezone);
+        let as_of = as_of.unwrap_or_else(last);
+        if !schedule.calendar.is_session(as_of) {
+            let next = schedule.calendar.next_session(as_of);
+            return Ok(Recorded::Refused(format!("as_of: {as_of} is not a session; the next is {next}")));
+        }
+        if let Some(id) = portfolios.iter().find(|id| book.portfolios.iter().all(|known| known.id != **id)) {
+            return Ok(Recorded::Refused(format!("portfolio_ids: the book has no portfolio {id}")));
+        }
+        let start = wiring::by_hand(store, &book, as_of, portfolios, trigger, again).await?;
+        Ok(record(store, ports.clock.as_ref(), ports.randomness.as_ref(), &start).await?)
     }
 
     /// The book, its settings kept for those who do not read it.
@@ -317,6 +355,7 @@ mod tests {
             portfolios: Vec::new(),
             trigger: trigger.into(),
             again: false,
+            record_only: false,
         };
         assert_eq!(read(json!({})), Ok(by_hand("manual")));
         assert_eq!(read(json!({ "trigger": "first" })), Ok(by_hand("first")));
@@ -329,6 +368,7 @@ mod tests {
             json!({ "schedule": "nightly", "scheduled_time": "2026-11-24T23:30:00Z", "again": true }),
             json!({ "resume": "c7645f7b-ad76-5da2-bcab-19e7976dd702", "as_of": "2026-11-24" }),
             json!({ "failed": true }),
+            json!({ "resume": "c7645f7b-ad76-5da2-bcab-19e7976dd702", "record_only": true }),
             json!({ "as_off": "2026-11-24" }),
             json!({ "schedule": "nightly", "scheduled_time": "tonight" }),
             json!({ "trigger": "a\nb" }),

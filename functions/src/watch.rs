@@ -9,6 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::alerting::Alerting;
 use domain::identity;
 use domain::ids::RunId;
+use domain::metrics::CloudMetric;
 use domain::ports::{AlertBooks, AlertChannel, Notifier as _, Ports, RunQuery, RunStore, StoreError};
 use domain::redact::redact;
 use domain::run::RunPhase;
@@ -17,7 +18,7 @@ use domain::watch::{Sweep, mend_all};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::metrics::{Metric, Metrics};
+use crate::metrics::Metrics;
 use crate::settings::{Keeper, kept};
 
 /// How much longer than the grace a slot that is to be run late is waited for, before it is recorded as missed.
@@ -160,11 +161,13 @@ impl Watcher {
         }
         let now = ports.clock.now();
         let oldest = open.iter().map(|run| (now - run.started_at).num_seconds().max(0)).max().unwrap_or(0);
-        self.metrics.put(now, &[Metric { name: "OldestOpenRunSeconds", unit: "Seconds", value: oldest as f64 }]);
+        let found =
+            [(CloudMetric::OldestOpenRunSeconds, oldest as f64), (CloudMetric::SlotsMissed, swept.missed.len() as f64)];
+        self.metrics.put(now, &found, &[]);
         if let Some(error) = errors.0 {
             return Err(error);
         }
-        self.metrics.put(now, &[Metric { name: "WatchSweeps", unit: "Count", value: 1.0 }]);
+        self.metrics.put(now, &[(CloudMetric::WatchSweeps, 1.0)], &[]);
         if swept != Swept::default() {
             tracing::info!(
                 sent = swept.sent,

@@ -1,9 +1,10 @@
 //! What the functions do with their events, over a store in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use api::{Access, Api};
 use async_trait::async_trait;
 use aws_lambda_events::event::sqs::SqsEvent;
 use backends::memory::{MemorySite, MemoryStore};
@@ -13,6 +14,7 @@ use domain::alert_message::AlertMessage;
 use domain::alert_rules::Severity;
 use domain::ids::{ChannelName, JobName, PortfolioId, RunId};
 use domain::job_context::JobContext;
+use domain::metrics::CloudMetric;
 use domain::ports::{
     AlertChannel, ChannelError, Clock, JobRunner, PortfolioJobs, Ports, Randomness as _, RunStore as _, StoreError,
     WorkMessage, WorkQueue,
@@ -22,15 +24,17 @@ use domain::run::{Publication, Run, RunPhase};
 use domain::words::RunStatus;
 use domain::work_item::{ItemKey, ItemState, Place};
 use functions::close::{Closer, Outcome};
-use functions::history;
+use functions::desk::{AskStart, Desk};
 use functions::metrics::Metrics;
 use functions::settings::Keeper;
 use functions::source::BookFiles;
 use functions::start::Starter;
 use functions::watch::{CallStart, Watcher};
 use functions::work::{MARGIN, work};
+use http_body_util::BodyExt as _;
 use jobs::Runner;
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
 
 const SLOT: &str = "2026-06-30T22:30:00Z";
 
@@ -90,6 +94,24 @@ impl CallStart for Shared {
     async fn call_start(&self, payload: &Value) -> Result<(), StoreError> {
         self.calls.lock().unwrap().push(payload.clone());
         Ok(())
+    }
+}
+
+/// The function `start-run` as another calls it.
+struct Function(Starter, Shared);
+
+#[async_trait]
+impl CallStart for Function {
+    async fn call_start(&self, payload: &Value) -> Result<(), StoreError> {
+        self.1.call_start(payload).await
+    }
+}
+
+#[async_trait]
+impl AskStart for Function {
+    async fn ask_start(&self, payload: &Value) -> Result<Value, StoreError> {
+        let said = self.0.start(payload.clone()).await;
+        said.map_err(|error| StoreError::Unavailable { doing: "ask start-run".into(), source: error.into() })
     }
 }
 
@@ -162,6 +184,7 @@ impl Cloud {
         Closer {
             ports: self.ports.clone(),
             books: Arc::new(self.store.clone()),
+            notes: Arc::new(self.store.clone()),
             site: Arc::new(self.site.clone()),
             keeper: Arc::new(self.shared.clone()),
             channels: self.channels(),
@@ -190,6 +213,39 @@ impl Cloud {
     async fn start_slot(&self) -> RunId {
         let said = self.start(json!({ "schedule": "nightly", "scheduled_time": SLOT })).await.unwrap();
         said["batch_run_id"].as_str().unwrap().parse().unwrap()
+    }
+
+    /// What `history` says to a request as the gateway hands it on: a status, and what it answers.
+    async fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+        let desk = Desk {
+            store: Arc::new(self.store.clone()),
+            clock: Arc::new(self.clock.clone()),
+            randomness: Arc::new(SystemRandomness),
+            start: Arc::new(Function(self.starter(), self.shared.clone())),
+        };
+        let api = Api::new(Arc::new(self.store.clone()), Arc::new(self.clock.clone()), Access::Checked)
+            .with_notes(Arc::new(self.store.clone()))
+            .with_commands(Arc::new(desk));
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let event = json!({
+            "version": "2.0", "routeKey": format!("{method} /api/v1/{{proxy+}}"), "rawPath": path,
+            "rawQueryString": query, "body": body, "isBase64Encoded": false,
+            "headers": { "content-type": "application/json", "host": "history.example.com" },
+            "requestContext": {
+                "accountId": "1", "apiId": "a", "domainName": "history.example.com", "stage": "$default",
+                "requestId": "r", "routeKey": "GET /api/v1/{proxy+}", "timeEpoch": 0,
+                "http": { "method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1" },
+            },
+        });
+        let request = lambda_http::request::from_str(&event.to_string()).unwrap();
+        let response = api::router(api).oneshot(request).await.unwrap();
+        let status = response.status().as_u16();
+        let content = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&content).unwrap_or_default())
+    }
+
+    fn take_calls(&self) -> Vec<Value> {
+        std::mem::take(&mut *self.shared.calls.lock().unwrap())
     }
 
     fn take_work(&self) -> Vec<WorkMessage> {
@@ -258,16 +314,139 @@ async fn a_slot_goes_the_whole_way_though_everything_comes_twice() {
     assert!(matches!(stored.run.publication, Publication::Published { .. }));
     let files = place.site.files();
     assert!(files.contains_key("index.html") && files.contains_key(&format!("runs/{id}/index.html")));
-    let (status, last) = history::answer(&place.store, "GET", "/api/v1/batch/last-run").await;
+    let (status, last) = place.ask("GET", "/api/v1/batch/last-run", "").await;
     assert_eq!((status, last["batch_run_id"].as_str()), (200, Some(id.to_string().as_str())));
+    let (status, jobs) = place.ask("GET", &format!("/api/v1/batch/runs/{id}/jobs?portfolio=growth"), "").await;
+    assert_eq!((status, jobs["jobs"].as_array().map(Vec::len)), (200, Some(9)), "{jobs}");
 }
 
 #[tokio::test]
 async fn history_says_that_there_is_nothing_yet() {
-    let store = MemoryStore::default();
-    assert_eq!(history::answer(&store, "GET", "/healthz").await.0, 200);
-    assert_eq!(history::answer(&store, "GET", "/api/v1/batch/last-run").await.0, 404);
-    assert_eq!(history::answer(&store, "POST", "/healthz").await.0, 404);
+    let place = Cloud::new();
+    assert_eq!(place.ask("GET", "/healthz", "").await.0, 200);
+    assert_eq!(place.ask("GET", "/api/v1/batch/last-run", "").await.0, 404);
+    assert_eq!(place.ask("POST", "/healthz", "").await.0, 405);
+    assert_eq!(place.ask("GET", "/api/v1/openapi.json", "").await.1["openapi"], "3.1.0");
+}
+
+#[tokio::test]
+async fn a_run_is_started_through_the_api_once_and_no_other_beside_it() {
+    let place = Cloud::new();
+    let asked = json!({ "as_of": "2026-06-29", "portfolio_ids": ["growth"], "triggered_by": "desk" }).to_string();
+    let (status, said) = place.ask("POST", "/api/v1/batch/runs", &asked).await;
+    assert_eq!((status, &said["status"]), (202, &json!("started")), "{said}");
+    let id: RunId = said["batch_run_id"].as_str().unwrap().parse().unwrap();
+    assert!(matches!(place.run(id).await.phase, RunPhase::Planning { .. }), "it is on record");
+    let (status, problem) = place.ask("POST", "/api/v1/batch/runs", "{}").await;
+    assert_eq!((status, &problem["batch_run_id"]), (409, &json!(id)));
+    let calls = place.take_calls();
+    assert_eq!(calls, [json!({ "resume": id })]);
+    assert_eq!(place.start(calls[0].clone()).await.unwrap()["outcome"], "sealed");
+    let run = place.run(id).await;
+    assert_eq!((run.trigger.as_str(), run.as_of.to_string().as_str()), ("desk", "2026-06-29"));
+    assert_eq!(place.ask("GET", "/api/v1/batch/runs/current", "").await.1["batch_run_id"], json!(id));
+    assert_eq!(place.work_off(1).await, 0);
+    assert!(matches!(place.closer().close(id).await.unwrap(), Outcome::Closed(_)));
+    let (status, said) = place.ask("POST", "/api/v1/batch/runs", &asked).await;
+    assert_eq!((status, &said["status"], &said["batch_run_id"]), (200, &json!("finished"), &json!(id)));
+    assert!(place.take_calls().is_empty());
+}
+
+#[tokio::test]
+async fn a_run_whose_start_was_called_for_in_vain_is_started_by_the_watch() {
+    let place = Cloud::new();
+    place.start_slot().await;
+    place.work_off(1).await;
+    for id in place.take_closes() {
+        place.closer().close(id).await.unwrap();
+    }
+    place.after(TimeDelta::minutes(1));
+    let (status, said) = place.ask("POST", "/api/v1/batch/runs", "{}").await;
+    assert_eq!(status, 202, "{said}");
+    let lost = place.take_calls();
+    assert_eq!(place.watcher().sweep().await.unwrap().resumed, 1);
+    assert_eq!(place.take_calls(), lost);
+}
+
+#[tokio::test]
+async fn what_cannot_be_started_is_told_to_whoever_asks_and_leaves_no_record() {
+    let place = Cloud::new();
+    for (body, part) in [
+        (json!({ "as_of": "2026-07-04" }), "not a session"),
+        (json!({ "portfolio_ids": ["nobody"] }), "no portfolio nobody"),
+    ] {
+        let (status, problem) = place.ask("POST", "/api/v1/batch/runs", &body.to_string()).await;
+        assert_eq!(status, 422, "{problem}");
+        assert!(problem["detail"].as_str().unwrap().contains(part), "{problem}");
+    }
+    place.shared.files.lock().unwrap().remove("portfolios.csv");
+    let (status, problem) = place.ask("POST", "/api/v1/batch/runs", "{}").await;
+    assert_eq!(status, 422, "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains("portfolios.csv"), "{problem}");
+    assert!(place.store.open_runs().await.unwrap().is_empty());
+    assert!(place.take_calls().is_empty());
+}
+
+#[tokio::test]
+async fn a_run_is_repeated_through_the_api_and_ended_early() {
+    let place = Cloud::new();
+    let id = place.closed_run().await;
+    let path = format!("/api/v1/batch/runs/{id}/rerun");
+    let (status, problem) = place.ask("POST", &path, r#"{"failed": true}"#).await;
+    assert_eq!(status, 409, "every job succeeded: {problem}");
+    let (status, said) = place.ask("POST", &path, "{}").await;
+    assert_eq!((status, &said["triggered_by"]), (202, &json!("rerun")), "{said}");
+    let again: RunId = said["batch_run_id"].as_str().unwrap().parse().unwrap();
+    assert_eq!(place.ask("POST", &path, "{}").await.0, 409, "one at a time");
+    let call = place.take_calls().remove(0);
+    assert_eq!(place.start(call).await.unwrap()["outcome"], "sealed");
+    assert_eq!(place.run(again).await.rerun_of, Some(id));
+    let (status, said) = place.ask("POST", &format!("/api/v1/batch/runs/{again}/cancel"), "{}").await;
+    assert_eq!((status, &said["status"]), (202, &json!("cancelling")));
+    place.after(TimeDelta::minutes(5));
+    assert_eq!(place.watcher().sweep().await.unwrap().settled, 2);
+    assert!(matches!(place.closer().close(again).await.unwrap(), Outcome::Closed(_)));
+    let (status, _) = place.ask("POST", &format!("/api/v1/batch/runs/{again}/cancel"), "{}").await;
+    assert_eq!(status, 409, "it has ended");
+}
+
+#[tokio::test]
+async fn a_note_stands_on_the_page_of_its_run_after_the_next_sweep() {
+    let place = Cloud::new();
+    let id = place.closed_run().await;
+    let note = json!({ "kind": "annotate", "author": "Zoë", "text": "the vendor was late" }).to_string();
+    let path = format!("/api/v1/batch/runs/{id}/notes");
+    assert_eq!(place.ask("POST", &path, &note).await.0, 201);
+    assert_eq!(place.ask("GET", &path, "").await.1["notes"].as_array().unwrap().len(), 1);
+    assert_eq!(place.watcher().sweep().await.unwrap().deliveries, 1);
+    let told = place.shared.told.lock().unwrap().len();
+    for asked in place.take_closes() {
+        place.closer().close(asked).await.unwrap();
+    }
+    let page = place.site.files().remove(&format!("runs/{id}/index.html")).unwrap();
+    assert!(String::from_utf8_lossy(&page).contains("the vendor was late"));
+    assert_eq!(place.shared.told.lock().unwrap().len(), told, "a note is no news of the run");
+}
+
+#[tokio::test]
+async fn every_metric_is_written() {
+    let place = Cloud::new();
+    let lines = Arc::new(Mutex::new(Vec::<u8>::new()));
+    let metrics = || Metrics::new(Some("stack".into())).written_to(Arc::<Mutex<Vec<u8>>>::clone(&lines));
+    let id = place.start_slot().await;
+    place.work_off(1).await;
+    Closer { metrics: metrics(), ..place.closer() }.close(id).await.unwrap();
+    Watcher { metrics: metrics(), ..place.watcher() }.sweep().await.unwrap();
+    let text = String::from_utf8(lines.lock().unwrap().clone()).unwrap();
+    let written: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let named: BTreeSet<&str> = written
+        .iter()
+        .flat_map(|line| line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap())
+        .map(|metric| metric["Name"].as_str().unwrap())
+        .collect();
+    assert_eq!(named, CloudMetric::ALL.map(CloudMetric::name).into());
+    assert!(written.iter().all(|line| line["Service"] == "stack"));
+    assert_eq!((&written[0]["batch_run_id"], &written[0]["JobsSucceeded"]), (&json!(id), &json!(18.0)));
 }
 
 #[tokio::test]
