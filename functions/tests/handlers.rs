@@ -324,7 +324,9 @@ async fn a_slot_goes_the_whole_way_though_everything_comes_twice() {
 async fn history_says_that_there_is_nothing_yet() {
     let place = Cloud::new();
     assert_eq!(place.ask("GET", "/healthz", "").await.0, 200);
-    assert_eq!(place.ask("GET", "/api/v1/batch/last-run", "").await.0, 404);
+    let (status, last) = place.ask("GET", "/api/v1/batch/last-run", "").await;
+    assert_eq!((status, &last["last_run"], &last["batch_run_id"]), (200, &Value::Null, &Value::Null));
+    assert_eq!(place.ask("GET", "/api/v1/batch/last", "").await.0, 404);
     assert_eq!(place.ask("POST", "/healthz", "").await.0, 405);
     assert_eq!(place.ask("GET", "/api/v1/openapi.json", "").await.1["openapi"], "3.1.0");
 }
