@@ -48,6 +48,22 @@ pub async fn process_portfolio(
     runner: &dyn JobRunner,
     message: &WorkMessage,
 ) -> Result<Handled, StoreError> {
+    process_portfolio_until(ports, runner, message, std::future::pending()).await
+}
+
+/// As [`process_portfolio`], by a worker that has to go at some time.
+///
+/// Once `out_of_time` is over, the job in hand is told to stop, and the item is given back for whoever comes next, at once
+/// and not only when the claim has run out.
+///
+/// # Errors
+/// The store or the queue; then the message comes again. A failure of a job is no error but a record.
+pub async fn process_portfolio_until(
+    ports: &Ports,
+    runner: &dyn JobRunner,
+    message: &WorkMessage,
+    out_of_time: impl Future<Output = ()> + Send,
+) -> Result<Handled, StoreError> {
     let key = &message.key;
     let Some(stored) = ports.store.run(key.run).await? else {
         tracing::warn!(batch_run_id = %key.run, portfolio_id = %key.portfolio, event = "message.stale", "a message for a run that is not on record was dropped");
@@ -92,14 +108,20 @@ pub async fn process_portfolio(
     if !guards::on(Guard::FoldAfterTerminal) {
         run_tail(ports, &plan, &item).await?;
     }
-    let mut worker = Worker { ports, run: &run, plan: &plan, item, owner, last_beat: now, known: Vec::new() };
-    match worker.work(runner).await? {
+    let mut worker =
+        Worker { ports, run: &run, plan: &plan, item, owner, last_beat: now, known: Vec::new(), in_hand: None };
+    let ended = match select(pin!(worker.work(runner)), pin!(out_of_time)).await {
+        Either::Left((ended, _)) => Some(ended?),
+        Either::Right(_) => None,
+    };
+    let Some(ended) = ended else { return worker.give_back().await };
+    match ended {
         Some(item) => {
             run_tail(ports, &plan, &item).await?;
             Ok(Handled::Acknowledge)
         }
         None => {
-            tracing::warn!(batch_run_id = %key.run, portfolio_id = %key.portfolio, event = "late_result", "the claim was lost, the result of this attempt does not count");
+            tracing::warn!(batch_run_id = %key.run, portfolio_id = %key.portfolio, event = "result.late", "the claim was lost, the result of this attempt does not count");
             Ok(Handled::GiveBack)
         }
     }
@@ -114,6 +136,8 @@ struct Worker<'a> {
     owner: Owner,
     last_beat: DateTime<Utc>,
     known: Vec<String>,
+    /// The context of the attempt in hand, to stop it by.
+    in_hand: Option<JobContext>,
 }
 
 /// What one attempt, or all of them, came to.
@@ -175,6 +199,25 @@ impl Worker<'_> {
         })
     }
 
+    /// Stops the job in hand and gives the item back unfinished. What was on its way to the store may have landed.
+    async fn give_back(&self) -> Result<Handled, StoreError> {
+        if let Some(context) = &self.in_hand {
+            context.stop();
+        }
+        let (key, item) = (&self.item.key, &self.item);
+        let event = ItemEvent::GiveBack { owner: self.owner, attempt: item.attempt };
+        match self.ports.store.apply_item(key, &item.portfolio_name, item.place, &event).await? {
+            Change::Refused(item, ItemRefusal::Terminal) => {
+                run_tail(self.ports, self.plan, &item).await?;
+                Ok(Handled::Acknowledge)
+            }
+            Change::Applied(_) | Change::Refused(..) => {
+                tracing::warn!(batch_run_id = %key.run, portfolio_id = %key.portfolio, attempt = item.attempt, event = "portfolio.yielded", "the worker ran out of time and gave the portfolio back");
+                Ok(Handled::GiveBack)
+            }
+        }
+    }
+
     fn blank(&self, job: &JobSpec, status: JobStatus) -> JobRecord {
         JobRecord::blank(self.item.key.run, &self.item.key.portfolio, &self.item.portfolio_name, job, status)
     }
@@ -200,6 +243,7 @@ impl Worker<'_> {
         } else {
             loop {
                 let context = JobContext::new(Arc::clone(&self.ports.clock));
+                self.in_hand = Some(context.clone());
                 let hand = InHand { job: job.name.clone(), attempt, started_at, progress: None };
                 let ended = match opened {
                     Ok(jobs) => self.attempt(jobs.as_ref(), job, &context, hand, before).await?,

@@ -222,9 +222,29 @@ pub async fn watch(
     notifier: &dyn Notifier,
     passed: &[StartRun],
 ) -> Result<Sweep, StoreError> {
+    let (mut sweep, mut first_error) = mend_all(ports, passed).await;
+    match deliver(ports, publisher, notifier).await {
+        Ok(Delivered { published, not_published, told, not_told }) => {
+            sweep = Sweep { published, not_published, told, not_told, ..sweep };
+        }
+        Err(error) => keep_first(&mut first_error, error),
+    }
+    sweep.log();
+    first_error.map_or(Ok(sweep), Err)
+}
+
+/// The part of [`watch`] that needs neither the site nor people.
+///
+/// Mends open runs, and records the slots of `passed` that have no run as missed. Gives what was done, and the first error
+/// after everything was looked at.
+pub async fn mend_all(ports: &Ports, passed: &[StartRun]) -> (Sweep, Option<StoreError>) {
     let mut sweep = Sweep::default();
     let mut first_error = None;
-    for run in ports.store.open_runs().await? {
+    let open = ports.store.open_runs().await.unwrap_or_else(|error| {
+        keep_first(&mut first_error, error);
+        Vec::new()
+    });
+    for run in open {
         match run.phase {
             RunPhase::Planning { lease_until, .. } => {
                 if lease_until < ports.clock.now() {
@@ -244,14 +264,7 @@ pub async fn watch(
             Err(error) => keep_first(&mut first_error, error),
         }
     }
-    match deliver(ports, publisher, notifier).await {
-        Ok(Delivered { published, not_published, told, not_told }) => {
-            sweep = Sweep { published, not_published, told, not_told, ..sweep };
-        }
-        Err(error) => keep_first(&mut first_error, error),
-    }
-    sweep.log();
-    first_error.map_or(Ok(sweep), Err)
+    (sweep, first_error)
 }
 
 fn keep_first(first: &mut Option<StoreError>, error: StoreError) {
@@ -345,6 +358,31 @@ pub async fn deliver(
         tracing::error!(error = %redact(&error.message), event = "alert.failed", "what is due of the alerts could not be told; the next round tries again");
     }
     first_error.map_or(Ok(delivered), Err)
+}
+
+/// Delivers what is not delivered yet of one run that has ended: its pages, then its alert.
+///
+/// # Errors
+/// The store.
+pub async fn deliver_run(
+    ports: &Ports,
+    publisher: &dyn Publisher,
+    notifier: &dyn Notifier,
+    stored: &StoredRun,
+) -> Result<Delivered, StoreError> {
+    let mut delivered = Delivered::default();
+    if !matches!(stored.run.publication, Publication::Published { .. }) {
+        match publish(ports, publisher, &stored.run).await? {
+            Publication::Failed { .. } => delivered.not_published += 1,
+            _ => delivered.published += 1,
+        }
+    }
+    match tell(ports, notifier, &summary_of(stored)).await? {
+        Told::Told => delivered.told += 1,
+        Told::Elsewhere => {}
+        Told::NotDelivered => delivered.not_told += 1,
+    }
+    Ok(delivered)
 }
 
 /// The summary of a run that has ended: a missed one has none on record.

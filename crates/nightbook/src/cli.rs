@@ -27,8 +27,8 @@ pub(crate) struct Cli {
 /// Where the records, the results and the site are.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct DataDir {
-    /// Folder of the records, the results and the site.
-    #[arg(long, value_name = "DIR", default_value = "nightbook-data")]
+    /// Folder of the records, the results and the site; or, with the feature `aws`, a table: `dynamodb://TABLE`.
+    #[arg(long, value_name = "DIR", default_value = "nightbook-data", value_parser = crate::place::parse)]
     pub(crate) data: PathBuf,
 }
 
@@ -91,6 +91,9 @@ pub(crate) enum Command {
         /// Jobs worked on at once; default: the setting, else the cores.
         #[arg(long, value_name = "N")]
         concurrency: Option<usize>,
+        /// In the cloud: wait until the run is closed.
+        #[arg(long)]
+        wait: bool,
     },
     /// The site, the scheduler and the watch, in one process.
     Serve {
@@ -170,6 +173,9 @@ pub(crate) enum Command {
         /// Jobs worked on at once; default: the cores.
         #[arg(long, value_name = "N")]
         concurrency: Option<usize>,
+        /// In the cloud: wait until the run is closed.
+        #[arg(long)]
+        wait: bool,
     },
     /// End an open run early: what has not ended is given up, the run is closed.
     Cancel {
@@ -209,6 +215,12 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: AlertCommand,
     },
+    /// Messages of the cloud that were given up: list them, or send them again.
+    #[command(name = "deadletters")]
+    DeadLetters {
+        #[command(subcommand)]
+        command: DeadLettersCommand,
+    },
     /// Copy the whole data folder while it is in use.
     Backup {
         /// Folder that does not exist yet.
@@ -220,6 +232,21 @@ pub(crate) enum Command {
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
+    },
+}
+
+/// What can be done about messages that were given up.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeadLettersCommand {
+    /// What was given up, from which queue.
+    List {
+        #[command(flatten)]
+        data: DataDir,
+    },
+    /// Send all of it again to where it came from. For a run that is closed it changes nothing.
+    Redrive {
+        #[command(flatten)]
+        data: DataDir,
     },
 }
 

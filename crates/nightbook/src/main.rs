@@ -1,14 +1,18 @@
 //! The command line of Nightbook.
 
 mod cli;
+#[cfg(feature = "aws")]
+mod cloud;
 mod commands;
+mod desk;
 mod engine;
 mod environment;
 mod exit;
 mod lineage_sink;
-mod log_lines;
 mod logging;
+mod metrics;
 mod output;
+mod place;
 mod price_shelf;
 mod progress;
 mod reading;
@@ -16,13 +20,15 @@ mod sample;
 mod scheduler;
 mod site_settings;
 mod stop;
+mod trace_sink;
+mod web;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 
 use crate::cli::{Cli, Command};
-use crate::environment::Environment;
+use crate::metrics::Metrics;
 use crate::output::Output;
 use crate::progress::Bars;
 use crate::stop::Stop;
@@ -48,7 +54,6 @@ fn start(cli: Cli) -> anyhow::Result<ExitCode> {
 }
 
 async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
-    let environment = Environment::read();
     let output = Output::new(cli.json);
     let long = matches!(
         cli.command,
@@ -57,6 +62,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     let bars = Bars::new(long && !matches!(cli.command, Command::Serve { .. }));
     let log_file = match &cli.command {
         Command::Serve { data, .. } => {
+            place::folder(&data.data)?;
             let logs = data.data.join("logs");
             std::fs::create_dir_all(&logs)?;
             Some(logs.join("nightbook.log"))
@@ -69,7 +75,9 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Run { .. } | Command::Rerun { .. } | Command::Serve { .. } | Command::Cancel { .. } => "info",
         _ => "warn",
     };
-    logging::set_up(&environment, default_level, bars.multi(), log_file.as_deref())?;
+    let metrics = Metrics::default();
+    let counted = matches!(cli.command, Command::Serve { .. }).then(|| metrics.clone());
+    logging::set_up(&environment::logs(), default_level, bars.multi(), log_file.as_deref(), counted)?;
     let stop = Stop::on_signals()?;
     match cli.command {
         Command::Demo { dir, no_serve, as_of, listen } => {
@@ -77,7 +85,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             commands::demo::run(&dir, as_of, listen, &output, &bars, stop).await
         }
         Command::Init { dir } => commands::init::run(&dir, &output),
-        Command::Run { book, data, as_of, from, to, portfolios, trigger, again, concurrency } => {
+        Command::Run { book, data, as_of, from, to, portfolios, trigger, again, concurrency, wait } => {
             let asked = commands::run::Asked {
                 book: book.book,
                 data: data.data,
@@ -87,11 +95,12 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
                 trigger,
                 again,
                 concurrency,
+                wait,
             };
             commands::run::run(asked, &output, &bars, stop).await
         }
         Command::Serve { book, data, listen } => {
-            commands::serve::run(&book.book, &data.data, &listen, &output, stop).await
+            commands::serve::run(&book.book, &data.data, &listen, &output, metrics, stop).await
         }
         Command::Check { book } => commands::check::run(&book.book, &output),
         Command::History { data, status, month, limit, after } => {
@@ -105,8 +114,9 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             commands::last::run(&data.data, &job, portfolio.as_ref(), &output).await
         }
         Command::Failures { data, since } => commands::failures::run(&data.data, since, &output).await,
-        Command::Rerun { run, data, failed, concurrency } => {
-            commands::rerun::run(&data.data, &run, failed, concurrency, &output, &bars, stop).await
+        Command::Rerun { run, data, failed, concurrency, wait } => {
+            let asked = commands::rerun::Asked { data: data.data, run, failed_only: failed, concurrency, wait };
+            commands::rerun::run(asked, &output, &bars, stop).await
         }
         Command::Cancel { run, data } => commands::cancel::run(&data.data, &run, &output, stop).await,
         Command::Doctor { data } => commands::doctor::run(&data.data, &output).await,
@@ -115,6 +125,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Export { run, data, format } => commands::export::run(&data.data, &run, format).await,
         Command::Alert { command } => commands::alert::run(command, &output, stop).await,
+        Command::DeadLetters { command } => commands::deadletters::run(command, &output).await,
         Command::Backup { to, data } => commands::doctor::backup(&data.data, &to, &output).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "nightbook", &mut std::io::stdout());

@@ -1,13 +1,12 @@
 //! What goes to stdout: one JSON document, or lines for people, with colours only on a terminal.
 
-use std::borrow::Cow;
 use std::io::Write as _;
 
 use anstyle::{AnsiColor, Style};
-use domain::redact::misleads;
 use domain::summary::RunSummary;
 use domain::words::{JobStatus, RunStatus};
 use serde::Serialize;
+pub(crate) use wiring::printable_json;
 
 /// Where the results of a command go.
 #[derive(Debug, Clone, Copy)]
@@ -117,44 +116,7 @@ pub(crate) fn job_word(status: JobStatus) -> String {
     paint(status.as_str(), style)
 }
 
-/// JSON with the characters escaped that a terminal would obey and JSON lets stand. The value stays the same.
-pub(crate) fn printable_json(json: &str) -> Cow<'_, str> {
-    // Line feeds are the layout of the document: inside a text they are escaped already.
-    let escaped = |c: char| c != '\n' && misleads(c);
-    if !json.contains(escaped) {
-        return Cow::Borrowed(json);
-    }
-    let mut out = String::with_capacity(json.len() + 16);
-    let mut units = [0; 2];
-    for c in json.chars() {
-        if escaped(c) {
-            for unit in c.encode_utf16(&mut units) {
-                out.push_str(&format!("\\u{unit:04x}"));
-            }
-        } else {
-            out.push(c);
-        }
-    }
-    Cow::Owned(out)
-}
-
 /// Text from outside made safe for a terminal.
 pub(crate) fn safe(text: &str) -> String {
     domain::redact::redact_line(text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn json_for_a_terminal_has_the_same_value_and_nothing_that_it_obeys() {
-        let value =
-            serde_json::json!({"a": "x\u{9b}31m\u{202e}\u{7f}\u{e0041}\n\u{1b}\u{fffe}ü", "b": ["\u{2028}", 1.5]});
-        for json in [value.to_string(), serde_json::to_string_pretty(&value).unwrap()] {
-            let printed = printable_json(&json);
-            assert!(!printed.chars().any(|c| c != '\n' && misleads(c)), "{printed}");
-            assert_eq!(serde_json::from_str::<serde_json::Value>(&printed).unwrap(), value);
-        }
-    }
 }

@@ -51,6 +51,18 @@ impl Bars {
     }
 }
 
+#[cfg(feature = "aws")]
+impl Bars {
+    /// A bar that is moved by hand, for a run that others work on.
+    pub(crate) fn counted(&self, as_of: NaiveDate, total: u64) -> ProgressBar {
+        let bar = self.multi.add(ProgressBar::new(total));
+        let style = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} portfolios {elapsed}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_prefix(as_of.to_string());
+        bar
+    }
+}
+
 /// The bars of one run.
 #[derive(Debug)]
 pub(crate) struct RunBar {

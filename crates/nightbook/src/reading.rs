@@ -2,17 +2,43 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use backends::local::LocalStore;
-use domain::ports::{RunQuery, RunStore, StoredRun};
+use domain::note::RunNotes;
+use domain::ports::{Documents, RunQuery, RunStore, StoredRun};
 use domain::summary::{RunSummary, summarise};
 use domain::work_item::WorkItem;
 
 use crate::cli::{RunText, parse_run};
 use crate::exit::BadInput;
+use crate::place;
 
-/// Opens the records for reading, beside whoever writes them.
-pub(crate) fn open(data: &Path) -> anyhow::Result<LocalStore> {
+/// The records of a folder or of the cloud, for reading, beside whoever writes them.
+pub(crate) struct Records {
+    /// Runs and records.
+    pub(crate) store: Arc<dyn RunStore>,
+    /// Full results and pinned inputs.
+    pub(crate) documents: Arc<dyn Documents>,
+    /// What people have to say of runs.
+    pub(crate) notes: Arc<dyn RunNotes>,
+}
+
+/// Opens the records for reading.
+pub(crate) async fn open(data: &Path) -> anyhow::Result<Records> {
+    #[cfg(feature = "aws")]
+    if let Some(table) = place::table(data) {
+        let cloud = crate::cloud::Cloud::connect(table).await?;
+        let ports = cloud.ports()?;
+        return Ok(Records { store: ports.store, documents: ports.documents, notes: cloud.notes() });
+    }
+    let store = open_folder(data)?;
+    Ok(Records { store: Arc::new(store.clone()), documents: Arc::new(store.clone()), notes: Arc::new(store) })
+}
+
+/// Opens the records of a folder for reading.
+pub(crate) fn open_folder(data: &Path) -> anyhow::Result<LocalStore> {
+    place::folder(data)?;
     Ok(LocalStore::open_read_only(data)?)
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use book::{Book, FolderSource, FolderStamp, as_of_of_slot, next_due_slot};
+use book::{Book, FolderSource, FolderStamp, next_due_slot};
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::identity;
 use domain::ids::RunId;
@@ -17,6 +17,7 @@ use domain::run::{Run, RunPhase};
 use domain::start_run::StartRun;
 use domain::watch::{mend, watch};
 use jobs::SnapshotInputs;
+use wiring::{scheduled, started_as};
 
 use crate::commands::run::{one, read_usable};
 use crate::engine::Engine;
@@ -116,7 +117,7 @@ impl Scheduler {
     }
 
     async fn due(&self, engine: &Engine, slot: DateTime<Utc>) -> anyhow::Result<Due> {
-        let start = scheduled(&self.book, slot);
+        let start = scheduled(&self.book.settings.schedule, slot);
         let there = engine.store.run(start.id).await?;
         if there.as_ref().is_some_and(|stored| stored.run.phase != RunPhase::Missed) {
             return Ok(Due::Settled);
@@ -179,16 +180,7 @@ impl Scheduler {
             engine.drive(open).await?;
             return Ok(());
         }
-        let start = StartRun {
-            id: open.batch_run_id,
-            schedule: open.schedule.clone(),
-            trigger: open.trigger.clone(),
-            as_of: open.as_of,
-            scheduled_for: open.scheduled_for,
-            rerun_of: open.rerun_of,
-            repeat: open.repeat,
-            filter: open.filter.clone(),
-        };
+        let start = started_as(open);
         if let Some(of) = open.rerun_of {
             let original = original(engine, of).await?;
             let inputs = SnapshotInputs::new(Arc::clone(&engine.ports.documents), original, open.filter.clone());
@@ -226,21 +218,6 @@ pub(crate) fn is_interruption(error: &anyhow::Error) -> bool {
 
 async fn original(engine: &Engine, of: RunId) -> anyhow::Result<Run> {
     Ok(engine.store.run(of).await?.with_context(|| format!("run {of}, which is to be repeated, is not on record"))?.run)
-}
-
-/// The start of the run of a slot.
-fn scheduled(book: &Book, slot: DateTime<Utc>) -> StartRun {
-    let schedule = &book.settings.schedule;
-    StartRun {
-        id: identity::scheduled(&schedule.name, slot),
-        schedule: schedule.name.clone(),
-        trigger: "schedule".to_owned(),
-        as_of: as_of_of_slot(schedule, slot),
-        scheduled_for: slot,
-        rerun_of: None,
-        repeat: 0,
-        filter: Vec::new(),
-    }
 }
 
 /// The newest slot of this schedule that has a record, and the slots since the last one that was run that are recorded
@@ -358,7 +335,7 @@ mod tests {
         let mut scheduler = place.scheduler().await;
         let slots = asleep(&mut scheduler, &place.engine);
         let now = place.engine.ports.clock.now();
-        let mut bad = scheduled(&scheduler.book, now);
+        let mut bad = scheduled(&scheduler.book.settings.schedule, now);
         bad.rerun_of = Some(identity::scheduled(&bad.schedule, now + TimeDelta::days(1)));
         let open = Run {
             batch_run_id: bad.id,

@@ -1,20 +1,19 @@
 //! What the site and the alerts need of the settings, kept in the data folder so that `rerun` and `publish` know it
 //! without the book.
 
-use std::collections::BTreeMap;
-use std::iter::successors;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use backends::local::LocalPrograms;
 use backends::system::SystemRandomness;
-use book::{Book, Detail, LineageSettings, Portfolio, Settings, next_due_slot};
+use book::{Book, LineageSettings};
 use chrono::{DateTime, Utc};
 use domain::alert_rules::AlertRules;
-use domain::ids::{PortfolioId, ScheduleName};
+use domain::ids::ScheduleName;
 use domain::ports::{AlertChannel, Clock, Randomness as _};
 use serde::{Deserialize, Serialize};
-use site::{Card, ScheduleView, SiteOptions};
+use site::SiteOptions;
+use wiring::KeptSettings;
 
 use crate::environment;
 
@@ -42,46 +41,27 @@ fn redaction_key(data: &Path) -> std::io::Result<String> {
 }
 
 /// The settings of the book that was last run here.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct SiteSettings {
-    settings: Settings,
-    /// What the book says of its portfolios, for those of which it says anything.
-    #[serde(default)]
-    cards: BTreeMap<PortfolioId, Card>,
+    #[serde(flatten)]
+    kept: KeptSettings,
     /// The folder of the book, in which the programs of its jobs are called.
     #[serde(default)]
     book_dir: Option<PathBuf>,
     /// Where `serve` listens, while it does.
     #[serde(skip)]
     served_at: Option<String>,
-    /// What ids are hashed with on a redacted site.
-    #[serde(skip)]
-    redaction_key: String,
 }
 
 impl SiteSettings {
     /// Those of a book in this folder.
     pub(crate) fn of(book: &Book, folder: &Path) -> Self {
-        let card = |portfolio: &Portfolio| Card {
-            currency: portfolio.currency.clone(),
-            owner: portfolio.owner.clone(),
-            tags: portfolio.tags.clone(),
-            runbook_url: portfolio.runbook_url.clone(),
-        };
-        let dollars = Card { currency: "USD".to_owned(), ..Card::default() };
-        let cards = book.portfolios.iter().map(|portfolio| (portfolio.id.clone(), card(portfolio)));
-        Self {
-            settings: book.settings.clone(),
-            cards: cards.filter(|(_, card)| *card != dollars).collect(),
-            book_dir: std::path::absolute(folder).ok(),
-            served_at: None,
-            redaction_key: String::new(),
-        }
+        Self { kept: KeptSettings::of(book), book_dir: std::path::absolute(folder).ok(), served_at: None }
     }
 
     /// Who is told of runs in the form of OpenLineage.
     pub(crate) const fn lineage(&self) -> &LineageSettings {
-        &self.settings.lineage
+        &self.kept.settings.lineage
     }
 
     /// Calls the programs of jobs.
@@ -96,15 +76,7 @@ impl SiteSettings {
 
     /// Those that were kept in this data folder; defaults where there are none.
     pub(crate) fn kept(data: &Path) -> Self {
-        std::fs::read(data.join(FILE)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_else(|| {
-            Self {
-                settings: Settings::default(),
-                cards: BTreeMap::new(),
-                book_dir: None,
-                served_at: None,
-                redaction_key: String::new(),
-            }
-        })
+        std::fs::read(data.join(FILE)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
     }
 
     /// Keeps them in this data folder.
@@ -118,54 +90,28 @@ impl SiteSettings {
         file.persist(data.join(FILE)).map(drop).map_err(|error| error.error)
     }
 
-    fn is_redacted(&self) -> bool {
-        self.settings.site.detail == Detail::Redacted
-    }
-
     /// As these, with the key of a redacted site: made once, and kept in the data folder beside the site, not in it.
     ///
     /// # Errors
     /// The key cannot be read or kept.
-    pub(crate) fn with_redaction_key(self, data: &Path) -> std::io::Result<Self> {
-        let redaction_key = if self.is_redacted() { redaction_key(data)? } else { String::new() };
-        Ok(Self { redaction_key, ..self })
+    pub(crate) fn with_redaction_key(mut self, data: &Path) -> std::io::Result<Self> {
+        self.kept.redaction_key = if self.kept.is_redacted() { redaction_key(data)? } else { String::new() };
+        Ok(self)
     }
 
     /// What the site needs, with the next slots after `now`.
     pub(crate) fn options(&self, now: DateTime<Utc>) -> SiteOptions {
-        let schedule = &self.settings.schedule;
-        SiteOptions {
-            title: self.settings.site.title.clone(),
-            base_url: self.settings.site.base_url.clone(),
-            redacted: self.is_redacted(),
-            redaction_key: self.redaction_key.clone(),
-            cards: self.cards.clone(),
-            portfolio_badges: self.settings.site.portfolio_badges,
-            schedule: Some(ScheduleView {
-                name: schedule.name.to_string(),
-                cron: schedule.cron.clone(),
-                timezone: schedule.timezone.to_string(),
-                next_due: successors(next_due_slot(schedule, now), |slot| next_due_slot(schedule, *slot))
-                    .take(2)
-                    .collect(),
-                grace_seconds: u64::from(schedule.grace_minutes) * 60,
-            }),
-            retention_note: format!(
-                "Records are kept for {} days, full results for {} days, summaries for ever.",
-                self.settings.retention.records_days, self.settings.retention.results_days
-            ),
-            mutes: self.settings.alerts.rules.mutes.clone(),
-        }
+        self.kept.options(now)
     }
 
     /// The name of the schedule.
     pub(crate) fn schedule(&self) -> &ScheduleName {
-        &self.settings.schedule.name
+        &self.kept.settings.schedule.name
     }
 
     /// Where the site is, for links.
     pub(crate) fn base(&self, site: PathBuf) -> String {
-        self.settings.site.base_url.clone().or_else(|| self.served_at.clone()).unwrap_or_else(|| {
+        self.kept.settings.site.base_url.clone().or_else(|| self.served_at.clone()).unwrap_or_else(|| {
             let whole = std::path::absolute(&site).unwrap_or(site);
             format!("file://{}", whole.display())
         })
@@ -173,12 +119,12 @@ impl SiteSettings {
 
     /// The ways to people, with what they need of the environment.
     pub(crate) fn channels(&self, clock: &Arc<dyn Clock>) -> Vec<Arc<dyn AlertChannel>> {
-        let all = self.settings.alerts.all_channels();
+        let all = self.kept.settings.alerts.all_channels();
         all.iter().map(|spec| backends::channels::channel(spec, &environment::variable, clock)).collect()
     }
 
     /// When people are told.
     pub(crate) fn rules(&self) -> AlertRules {
-        self.settings.alerts.rules_in_force()
+        self.kept.settings.alerts.rules_in_force()
     }
 }

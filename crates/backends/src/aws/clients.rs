@@ -20,6 +20,7 @@ pub struct Clients {
     pub(super) sqs: aws_sdk_sqs::Client,
     pub(super) sns: aws_sdk_sns::Client,
     pub(super) events: aws_sdk_eventbridge::Client,
+    pub(super) lambda: aws_sdk_lambda::Client,
 }
 
 impl Clients {
@@ -49,6 +50,7 @@ impl Clients {
             sqs: aws_sdk_sqs::Client::new(config),
             sns: aws_sdk_sns::Client::new(config),
             events: aws_sdk_eventbridge::Client::new(config),
+            lambda: aws_sdk_lambda::Client::new(config),
         }
     }
 }

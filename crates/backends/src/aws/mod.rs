@@ -6,23 +6,31 @@
 
 mod book_source;
 mod clients;
+mod dead_letters;
 mod documents;
 mod dynamo;
 mod events;
+mod functions;
+mod kept;
 mod notifier;
 mod packed;
 mod queue;
 mod settings;
 mod site_files;
+mod topic;
 
 use std::sync::Arc;
 
-use domain::ports::{AlertBooks, Documents, Notifier, SiteStore, StoreError, WorkQueue};
+use domain::note::RunNotes;
+use domain::ports::{AlertBooks, AlertChannel, Documents, Notifier, SiteStore, StoreError, WorkQueue};
 
 pub use book_source::BookBucket;
 pub use clients::Clients;
+pub use dead_letters::{DeadLetter, DeadLetters, QueueKind};
 pub use dynamo::DynamoStore;
 pub use events::{Event, EventBus};
+pub use functions::StartFunction;
+pub use kept::KeptFile;
 pub use settings::{MissingSetting, Settings};
 
 /// Everything of the cloud that the ports need. Cheap to clone; the clients are made once.
@@ -61,6 +69,14 @@ impl Aws {
         Ok(self.store()?)
     }
 
+    /// The notes on runs, in the table of the records.
+    ///
+    /// # Errors
+    /// [`MissingSetting`] if the table is not set.
+    pub fn notes(&self) -> Result<Arc<dyn RunNotes>, MissingSetting> {
+        Ok(self.store()?)
+    }
+
     /// The results documents and the pinned inputs.
     ///
     /// # Errors
@@ -70,12 +86,13 @@ impl Aws {
         Ok(Arc::new(documents::S3Documents { s3: self.clients.s3.clone(), bucket }))
     }
 
-    /// The queues for work and for closes.
+    /// The queues for work and for closes. Who has no work queue can only ask for closes, and is told so when it sends
+    /// work.
     ///
     /// # Errors
-    /// [`MissingSetting`] if one of the queues is not set.
+    /// [`MissingSetting`] if the close queue is not set.
     pub fn queue(&self) -> Result<Arc<dyn WorkQueue>, MissingSetting> {
-        let work = self.settings.work_queue_url()?.to_owned();
+        let work = self.settings.work_queue_url().ok().map(str::to_owned);
         let close = self.settings.close_queue_url()?.to_owned();
         Ok(Arc::new(queue::SqsQueue { sqs: self.clients.sqs.clone(), work, close }))
     }
@@ -96,6 +113,46 @@ impl Aws {
     pub fn notifier(&self, site_base: &str) -> Result<Arc<dyn Notifier>, MissingSetting> {
         let topic = self.settings.alert_topic_arn()?.to_owned();
         Ok(Arc::new(notifier::SnsNotifier { sns: self.clients.sns.clone(), topic, base: site_base.to_owned() }))
+    }
+
+    /// Messages of the alert rules to the topic.
+    ///
+    /// # Errors
+    /// [`MissingSetting`] if the topic is not set.
+    pub fn topic(&self) -> Result<Arc<dyn AlertChannel>, MissingSetting> {
+        let topic = self.settings.alert_topic_arn()?.to_owned();
+        Ok(Arc::new(topic::Topic::new(self.clients.sns.clone(), topic)))
+    }
+
+    /// The function that starts runs.
+    ///
+    /// # Errors
+    /// [`MissingSetting`] if it is not set.
+    pub fn start_function(&self) -> Result<StartFunction, MissingSetting> {
+        Ok(StartFunction::new(self.clients.lambda.clone(), self.settings.start_function()?.to_owned()))
+    }
+
+    /// The settings of the book that was run last, kept beside the pinned inputs.
+    ///
+    /// # Errors
+    /// [`MissingSetting`] if the bucket of the records is not set.
+    pub fn kept(&self) -> Result<KeptFile, MissingSetting> {
+        Ok(KeptFile::new(self.clients.s3.clone(), self.settings.records_bucket()?.to_owned()))
+    }
+
+    /// Messages that were given up.
+    ///
+    /// # Errors
+    /// [`MissingSetting`] if one of the queues is not set.
+    pub fn dead_letters(&self) -> Result<DeadLetters, MissingSetting> {
+        let (work, close) = (self.settings.work_queue_url()?.to_owned(), self.settings.close_queue_url()?.to_owned());
+        Ok(DeadLetters::new(self.clients.sqs.clone(), work, close))
+    }
+
+    /// The names and addresses.
+    #[must_use]
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// The bus for events.

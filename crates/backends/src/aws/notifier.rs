@@ -20,7 +20,7 @@ pub(super) struct SnsNotifier {
 }
 
 /// A line that the service takes as a subject: printable ASCII, and not too long.
-fn subject(text: &str) -> String {
+pub(super) fn subject(text: &str) -> String {
     text.chars().map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }).take(SUBJECT).collect()
 }
 

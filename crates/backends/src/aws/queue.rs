@@ -6,7 +6,7 @@ use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use domain::ids::RunId;
 use domain::ports::{StoreError, WorkMessage, WorkQueue};
 
-use super::unavailable;
+use super::{MissingSetting, unavailable};
 
 /// Messages that one request takes.
 const BATCH: usize = 10;
@@ -14,6 +14,11 @@ const BATCH: usize = 10;
 const BATCH_BYTES: usize = 240 << 10;
 /// Rounds for what the service did not take of a batch.
 const ROUNDS: u32 = 5;
+
+const DOING: &str = "send messages to the work queue";
+/// Who has no work queue may only ask for closes.
+const NO_WORK_QUEUE: MissingSetting =
+    MissingSetting { variable: "NIGHTBOOK_WORK_QUEUE_URL", what: "the URL of the work queue" };
 
 /// Why a batch did not go out as a whole.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +32,8 @@ struct NotTaken {
 #[derive(Debug, Clone)]
 pub(super) struct SqsQueue {
     pub(super) sqs: aws_sdk_sqs::Client,
-    pub(super) work: String,
+    /// None for those who only ask for closes.
+    pub(super) work: Option<String>,
     pub(super) close: String,
 }
 
@@ -52,8 +58,8 @@ fn batches(bodies: Vec<String>) -> Vec<Vec<String>> {
 
 impl SqsQueue {
     /// Sends a batch. What was not taken is sent again; what was taken is not.
-    async fn send(&self, mut bodies: Vec<String>) -> Result<(), StoreError> {
-        let doing = "send messages to the work queue";
+    async fn send(&self, work: &str, mut bodies: Vec<String>) -> Result<(), StoreError> {
+        let doing = DOING;
         let mut last = NotTaken { count: bodies.len(), first: "nothing was tried".into() };
         for _ in 0..ROUNDS {
             let entries: Result<Vec<_>, BuildError> = bodies
@@ -62,7 +68,7 @@ impl SqsQueue {
                 .map(|(n, body)| SendMessageBatchRequestEntry::builder().id(n.to_string()).message_body(body).build())
                 .collect();
             let entries = entries.map_err(|error| unavailable(doing, error))?;
-            let request = self.sqs.send_message_batch().queue_url(&self.work).set_entries(Some(entries));
+            let request = self.sqs.send_message_batch().queue_url(work).set_entries(Some(entries));
             let reply = request.send().await.map_err(|error| unavailable(doing, error))?;
             let Some(first) = reply.failed().first() else { return Ok(()) };
             last = NotTaken {
@@ -87,9 +93,10 @@ impl SqsQueue {
 #[async_trait]
 impl WorkQueue for SqsQueue {
     async fn send_work(&self, messages: Vec<WorkMessage>) -> Result<(), StoreError> {
+        let work = self.work.as_deref().ok_or_else(|| unavailable(DOING, NO_WORK_QUEUE))?;
         let bodies: Result<Vec<String>, _> = messages.iter().map(serde_json::to_string).collect();
         for batch in batches(bodies.map_err(|error| unavailable("write a message", error))?) {
-            self.send(batch).await?;
+            self.send(work, batch).await?;
         }
         Ok(())
     }

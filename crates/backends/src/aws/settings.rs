@@ -25,6 +25,7 @@ pub struct Settings {
     close_queue_url: Option<String>,
     alert_topic_arn: Option<String>,
     event_bus: Option<String>,
+    start_function: Option<String>,
     records_days: Option<u32>,
 }
 
@@ -56,8 +57,15 @@ impl Settings {
             close_queue_url: value("NIGHTBOOK_CLOSE_QUEUE_URL"),
             alert_topic_arn: value("NIGHTBOOK_ALERT_TOPIC_ARN"),
             event_bus: value("NIGHTBOOK_EVENT_BUS"),
+            start_function: value("NIGHTBOOK_START_FUNCTION"),
             records_days: value("NIGHTBOOK_RECORDS_DAYS").and_then(|days| days.parse().ok()).filter(|days| *days > 0),
         }
+    }
+
+    /// The same with this table.
+    #[must_use]
+    pub fn with_table(self, table: &str) -> Self {
+        Self { table: Some(table.to_owned()), ..self }
     }
 
     needed! {
@@ -77,6 +85,8 @@ impl Settings {
         alert_topic_arn, "NIGHTBOOK_ALERT_TOPIC_ARN", "the ARN of the SNS topic for alerts";
         /// The bus of the events.
         event_bus, "NIGHTBOOK_EVENT_BUS", "the name of the event bus";
+        /// The function that starts runs.
+        start_function, "NIGHTBOOK_START_FUNCTION", "the name of the function start-run";
     }
 
     /// Days after which records may be removed, counted from their writing. Runs and summaries stay for ever.

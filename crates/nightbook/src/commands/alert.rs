@@ -82,7 +82,7 @@ fn state_words(state: IncidentState) -> String {
 }
 
 async fn list(data: &Path, output: &Output) -> anyhow::Result<ExitCode> {
-    let store = reading::open(data)?;
+    let store = reading::open_folder(data)?;
     let mut books: Vec<AlertBook> = Vec::new();
     for schedule in store.alert_schedules().await? {
         books.push(store.alert_book(&schedule).await?);
@@ -155,7 +155,7 @@ async fn mute(mute: Mute, data: &Path, output: &Output, stop: Stop) -> anyhow::R
     if !fits {
         return Err(BadInput("--reason may have 1 to 200 characters, none of them a control character".into()).into());
     }
-    reading::open(data)?;
+    reading::open_folder(data)?;
     let settings = SiteSettings::kept(data);
     let schedule = settings.schedule().clone();
     let engine = Engine::open(data, settings, None, stop).await?;

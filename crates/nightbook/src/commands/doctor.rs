@@ -13,7 +13,7 @@ use crate::reading;
 
 /// Runs `doctor`.
 pub(crate) async fn run(data: &Path, output: &Output) -> anyhow::Result<ExitCode> {
-    let store = reading::open(data)?;
+    let store = reading::open_folder(data)?;
     let report = store.doctor().await?;
     let usage = store.disk_usage()?;
     let problems: Vec<String> = report.problems.iter().map(|problem| safe(problem)).collect();
@@ -39,7 +39,7 @@ pub(crate) async fn backup(data: &Path, to: &Path, output: &Output) -> anyhow::R
     if to.exists() {
         return Err(BadInput(format!("{} exists already: name a folder that does not", to.display())).into());
     }
-    let store = reading::open(data)?;
+    let store = reading::open_folder(data)?;
     store.backup(to).await.with_context(|| format!("cannot back up to {}", to.display()))?;
     if output.is_json() {
         output.json(&json!({ "backup": to }))?;

@@ -6,18 +6,23 @@ use std::process::ExitCode;
 
 use domain::record::JobRecord;
 use domain::redact::misleads;
+use wiring::all_records;
 
 use crate::cli::ExportFormat;
-use crate::commands::show::all_records;
 use crate::output::printable_json;
 use crate::reading;
 use crate::site_settings::SiteSettings;
 
 /// Runs the command.
 pub(crate) async fn run(data: &Path, run: &str, format: ExportFormat) -> anyhow::Result<ExitCode> {
-    let store = reading::open(data)?;
-    let stored = reading::find(&store, run).await?;
-    let records = all_records(&store, &stored).await?;
+    let store = reading::open(data).await?.store;
+    let store = store.as_ref();
+    let stored = reading::find(store, run).await?;
+    let records = all_records(store, &stored).await?;
+    let namespace = match format {
+        ExportFormat::Openlineage => namespace(data).await?,
+        ExportFormat::Jsonl | ExportFormat::Csv => String::new(),
+    };
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     match format {
         ExportFormat::Jsonl => {
@@ -28,13 +33,23 @@ pub(crate) async fn run(data: &Path, run: &str, format: ExportFormat) -> anyhow:
         }
         ExportFormat::Csv => write_csv(out, &records)?,
         ExportFormat::Openlineage => {
-            for event in lineage::events(&stored, &records, &SiteSettings::kept(data).lineage().namespace) {
+            for event in lineage::events(&stored, &records, &namespace) {
                 writeln!(out, "{}", printable_json(&serde_json::to_string(&event)?))?;
             }
             out.flush()?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The namespace of the events, from the settings that are kept with the records.
+async fn namespace(data: &Path) -> anyhow::Result<String> {
+    #[cfg(feature = "aws")]
+    if let Some(table) = crate::place::table(data) {
+        let kept = crate::cloud::Cloud::connect(table).await?.kept().await?;
+        return Ok(kept.settings.lineage.namespace);
+    }
+    Ok(SiteSettings::kept(data).lineage().namespace.clone())
 }
 
 const COLUMNS: [&str; 17] = [

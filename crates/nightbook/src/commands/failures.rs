@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use domain::ids::{Fingerprint, PortfolioId, RunId};
-use domain::ports::{FailureSighting, RunQuery, RunStore as _};
+use domain::ports::{FailureSighting, RunQuery};
 use serde::Serialize;
 use serde_json::json;
 
@@ -30,7 +30,8 @@ struct Cause {
 
 /// Runs the command.
 pub(crate) async fn run(data: &Path, span: chrono::Duration, output: &Output) -> anyhow::Result<ExitCode> {
-    let store = reading::open(data)?;
+    let store = reading::open(data).await?.store;
+    let store = store.as_ref();
     // Counted back from the newest run by start, not from today: a store that rested for a month still answers.
     let newest = store.runs(&RunQuery::default()).await?.runs.iter().map(|stored| stored.run.started_at).max();
     let sightings = match newest {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use domain::ports::{RunQuery, RunStore as _};
+use domain::ports::RunQuery;
 use domain::words::RunStatus;
 use serde_json::json;
 
@@ -25,11 +25,12 @@ pub(crate) async fn run(
     {
         return Err(BadInput(format!("--month {month:?} is no month: write it as 2026-11")).into());
     }
-    let store = reading::open(data)?;
+    let store = reading::open(data).await?.store;
+    let store = store.as_ref();
     let page = store.runs(&RunQuery { status, month, limit, after, ..RunQuery::default() }).await?;
     let mut summaries = Vec::with_capacity(page.runs.len());
     for stored in &page.runs {
-        summaries.push(reading::summary(&store, stored).await?);
+        summaries.push(reading::summary(store, stored).await?);
     }
     if output.is_json() {
         output.json(&json!({ "runs": summaries, "next": page.next }))?;

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use domain::ids::{JobName, PortfolioId};
-use domain::ports::RunStore as _;
 use serde_json::json;
 
 use crate::output::{Output, safe};
@@ -17,7 +16,8 @@ pub(crate) async fn run(
     portfolio: Option<&PortfolioId>,
     output: &Output,
 ) -> anyhow::Result<ExitCode> {
-    let store = reading::open(data)?;
+    let store = reading::open(data).await?.store;
+    let store = store.as_ref();
     let record = store.last_success(job, portfolio).await?;
     if output.is_json() {
         output.json(&json!({ "job": job, "portfolio_id": portfolio, "last_success": record }))?;

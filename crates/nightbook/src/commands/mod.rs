@@ -3,6 +3,7 @@
 pub(crate) mod alert;
 pub(crate) mod cancel;
 pub(crate) mod check;
+pub(crate) mod deadletters;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod export;

@@ -5,17 +5,18 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use backends::system::{SystemClock, SystemRandomness, TokioSleeper};
-use book::{Book, Reading, slot_of};
+use book::{Book, Reading};
 use chrono::NaiveDate;
-use domain::identity;
 use domain::ids::PortfolioId;
-use domain::ports::{Clock as _, RunStore};
+use domain::ports::Clock as _;
 use domain::start_run::StartRun;
 use domain::summary::RunSummary;
 use domain::words::RunStatus;
 use jobs::{BookInputs, PriceGate};
 use serde_json::json;
+use wiring::by_hand;
 
+use crate::commands::rerun::refuse_wait;
 use crate::engine::Engine;
 use crate::exit::{BadInput, NOT_WELL};
 use crate::output::Output;
@@ -34,6 +35,7 @@ pub(crate) struct Asked {
     pub(crate) trigger: String,
     pub(crate) again: bool,
     pub(crate) concurrency: Option<usize>,
+    pub(crate) wait: bool,
 }
 
 /// Runs the command.
@@ -65,6 +67,11 @@ pub(crate) async fn run(asked: Asked, output: &Output, bars: &Bars, stop: Stop) 
         }
     }
     let book = Arc::new(book);
+    #[cfg(feature = "aws")]
+    if let Some(table) = crate::place::table(&asked.data) {
+        return crate::cloud::Cloud::connect(table).await?.run(&book, &asked, &dates, output, bars, stop).await;
+    }
+    refuse_wait(asked.wait)?;
     let cores = asked.concurrency.or_else(|| book.settings.run.concurrency.map(|n| n as usize));
     let settings = SiteSettings::of(&book, &asked.book);
     let engine = Engine::open(&asked.data, settings.clone(), cores, stop).await?;
@@ -101,36 +108,6 @@ pub(crate) async fn one(
         Arc::new(SystemRandomness),
     );
     engine.run(start, &inputs).await
-}
-
-/// The start of a run by hand: the newest of its kind goes on or is shown, `again` takes the next number.
-pub(crate) async fn by_hand(
-    store: &dyn RunStore,
-    book: &Book,
-    as_of: NaiveDate,
-    portfolios: &[PortfolioId],
-    trigger: &str,
-    again: bool,
-) -> anyhow::Result<StartRun> {
-    let id = |repeat| identity::by_hand(trigger, as_of, &book.content_hash, portfolios, repeat);
-    let mut taken = 0;
-    while store.run(id(taken)).await?.is_some() {
-        taken += 1;
-    }
-    let repeat = if again { taken } else { taken.saturating_sub(1) };
-    let mut filter = portfolios.to_vec();
-    filter.sort_unstable();
-    filter.dedup();
-    Ok(StartRun {
-        id: id(repeat),
-        schedule: book.settings.schedule.name.clone(),
-        trigger: trigger.to_owned(),
-        as_of,
-        scheduled_for: slot_of(&book.settings.schedule, as_of),
-        rerun_of: None,
-        repeat,
-        filter,
-    })
 }
 
 /// Reads a book that can be run; the errors of one that cannot are the message.
@@ -192,7 +169,9 @@ pub(crate) fn report(summaries: &[RunSummary], many: bool, data: &Path, output: 
         (true, ..) => output.json(&json!({ "runs": summaries })),
         (false, ..) => {
             if let Some(last) = summaries.last() {
-                output.line(&format!("Site:  {}", data.join("site").join("index.html").display()));
+                if crate::place::table(data).is_none() {
+                    output.line(&format!("Site:  {}", data.join("site").join("index.html").display()));
+                }
                 output.line(&format!("More:  nightbook show {} --data {}", last.batch_run_id.short(), data.display()));
             } else {
                 output.line("There is no session in this span.");

@@ -13,10 +13,11 @@ use domain::summary::{RunSummary, complete_records};
 use domain::words::{JobStatus, JobType};
 use domain::work_item::{ItemKey, ItemState, WorkItem};
 use serde_json::json;
+use wiring::all_records;
 
 use crate::exit::BadInput;
 use crate::output::{Output, job_word, paint, run_style, safe};
-use crate::reading;
+use crate::reading::{self, Records};
 
 /// What `show` was asked for beside the run.
 #[derive(Debug, Default)]
@@ -40,9 +41,10 @@ impl Filter {
 
 /// Runs the command.
 pub(crate) async fn run(data: &Path, run: &str, filter: &Filter, output: &Output) -> anyhow::Result<ExitCode> {
-    let store = reading::open(data)?;
-    let stored = reading::find(&store, run).await?;
-    let summary = reading::summary(&store, &stored).await?;
+    let Records { store, documents, notes } = reading::open(data).await?;
+    let store = store.as_ref();
+    let stored = reading::find(store, run).await?;
+    let summary = reading::summary(store, &stored).await?;
     let jobs = stored.run.plan.as_ref().map_or(&[][..], |plan| &plan.jobs);
     if let Some(job) = &filter.job
         && !jobs.iter().any(|spec| spec.name == *job)
@@ -52,26 +54,30 @@ pub(crate) async fn run(data: &Path, run: &str, filter: &Filter, output: &Output
     }
     if output.is_json() {
         if let (Some(portfolio), None, None) = (&filter.portfolio, &filter.job, filter.job_type) {
-            let item = item_of(&store, &stored, portfolio).await?;
-            output.json(&document(&store, &stored, &item).await?)?;
+            let item = item_of(store, &stored, portfolio).await?;
+            output.json(&document(documents.as_ref(), &stored, &item).await?)?;
         } else if filter.is_empty() {
             output.json(&summary)?;
         } else {
             output.json(&json!({
                 "batch_run_id": stored.run.batch_run_id,
                 "as_of": stored.run.as_of,
-                "jobs": records(&store, &stored, filter).await?,
+                "jobs": records(store, &stored, filter).await?,
             }))?;
         }
         return Ok(ExitCode::SUCCESS);
     }
     head(&summary, &stored, output);
+    for note in notes.notes(stored.run.batch_run_id).await? {
+        let at = note.at.format("%Y-%m-%d %H:%M:%SZ");
+        output.line(&format!("note  {at}  {} ({}): {}", safe(&note.author), note.kind.as_str(), safe(&note.text)));
+    }
     if filter.is_empty() {
-        overview(&store, &stored, &summary, output).await?;
+        overview(store, &stored, &summary, output).await?;
     } else {
-        let records = records(&store, &stored, filter).await?;
+        let records = records(store, &stored, filter).await?;
         if let (Some(portfolio), true) = (&filter.portfolio, records.is_empty()) {
-            item_of(&store, &stored, portfolio).await?;
+            item_of(store, &stored, portfolio).await?;
         }
         record_table(&records, output);
     }
@@ -96,15 +102,11 @@ async fn item_of(store: &dyn RunStore, stored: &StoredRun, portfolio: &Portfolio
     Err(BadInput(format!("run {} has no portfolio {portfolio}", stored.run.batch_run_id)).into())
 }
 
-async fn document(
-    store: &(impl RunStore + Documents),
-    stored: &StoredRun,
-    item: &WorkItem,
-) -> anyhow::Result<serde_json::Value> {
+async fn document(documents: &dyn Documents, stored: &StoredRun, item: &WorkItem) -> anyhow::Result<serde_json::Value> {
     let jobs = stored.run.plan.as_ref().map_or(&[][..], |plan| &plan.jobs);
     let results = match &item.results {
         None => None,
-        Some(hash) => store.results(&item.key, hash).await?,
+        Some(hash) => documents.results(&item.key, hash).await?,
     };
     let results = match results {
         None => serde_json::Value::Null,
@@ -129,24 +131,6 @@ async fn records(store: &dyn RunStore, stored: &StoredRun, filter: &Filter) -> a
         found = all_records(store, stored).await?;
     }
     found.retain(|record| filter.fits(record));
-    Ok(found)
-}
-
-/// Every record of a run, one for each job of each expected portfolio, in the order of the manifest.
-pub(crate) async fn all_records(store: &dyn RunStore, stored: &StoredRun) -> anyhow::Result<Vec<JobRecord>> {
-    let mut found = Vec::new();
-    let Some(plan) = &stored.run.plan else { return Ok(found) };
-    for bucket in 0..plan.buckets() {
-        let items = store.items(stored.run.batch_run_id, bucket).await?;
-        for (index, planned) in (0..).zip(store.manifest(stored.run.batch_run_id, plan.epoch, bucket).await?) {
-            let key = ItemKey { run: stored.run.batch_run_id, portfolio: planned.id };
-            let place = domain::work_item::Place { bucket, index };
-            match items.iter().find(|item| item.key == key) {
-                Some(item) => found.extend(complete_records(item, &plan.jobs)),
-                None => found.extend(complete_records(&WorkItem::untouched(key, planned.name, place), &plan.jobs)),
-            }
-        }
-    }
     Ok(found)
 }
 

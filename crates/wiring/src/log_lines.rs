@@ -1,12 +1,13 @@
 //! The lines of the logs: what comes from outside is masked and made printable here, whoever logs it.
 
+use std::borrow::Cow;
 use std::fmt::{self, Debug};
 
 use anstyle::{AnsiColor, Style};
 use backends::system::SystemClock;
 use chrono::SecondsFormat;
 use domain::ports::Clock as _;
-use domain::redact::redact_line;
+use domain::redact::{misleads, redact_line};
 use serde_json::Value;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -14,14 +15,12 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::output::printable_json;
-
 /// The field of a backtrace: longer than a message may be, and made of our own names.
 const BACKTRACE: &str = "backtrace";
 
 /// How an event becomes a line.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum LogLines {
+pub enum LogLines {
     /// One JSON object a line.
     Json,
     /// For people.
@@ -122,6 +121,45 @@ impl Visit for Fields {
     }
 }
 
+/// JSON with the characters escaped that a terminal would obey and JSON lets stand. The value stays the same.
+#[must_use]
+pub fn printable_json(json: &str) -> Cow<'_, str> {
+    // Line feeds are the layout of the document: inside a text they are escaped already.
+    let escaped = |c: char| c != '\n' && misleads(c);
+    if !json.contains(escaped) {
+        return Cow::Borrowed(json);
+    }
+    let mut out = String::with_capacity(json.len() + 16);
+    let mut units = [0; 2];
+    for c in json.chars() {
+        if escaped(c) {
+            for unit in c.encode_utf16(&mut units) {
+                out.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// A panic as an event like any other: what the panicking part had in hand is masked, and the line is a log line.
+///
+/// Where errors are not logged at all, it is still said. `logs_errors` says whether they are: a layer that only counts
+/// has them enabled too.
+pub fn log_panic(panic: &std::panic::PanicHookInfo<'_>, logs_errors: bool) {
+    let message = panic.payload_as_str().unwrap_or("without a message");
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    let backtrace = std::backtrace::Backtrace::capture();
+    if !logs_errors || !tracing::enabled!(tracing::Level::ERROR) {
+        anstream::eprintln!("a part of the program panicked at {place}: {}", domain::redact::redact_line(message));
+    } else if backtrace.status() == std::backtrace::BacktraceStatus::Captured {
+        tracing::error!(place, backtrace = %backtrace, event = "panic", "a part of the program panicked: {message}");
+    } else {
+        tracing::error!(place, event = "panic", "a part of the program panicked: {message}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
@@ -188,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_panic_is_a_line_like_any_other() {
-        std::panic::set_hook(Box::new(crate::logging::log_panic));
+        std::panic::set_hook(Box::new(|panic| super::log_panic(panic, true)));
         let out = lines_of(LogLines::Json, || {
             assert!(std::panic::catch_unwind(|| panic!("{HOSTILE}")).is_err());
         });
@@ -197,5 +235,16 @@ mod tests {
         assert_eq!((&line["level"], &line["event"]), (&"ERROR".into(), &"panic".into()));
         assert!(line["place"].as_str().unwrap().contains("log_lines.rs"), "{out}");
         assert!(line["message"].as_str().unwrap().contains("apikey=***") && !out.contains("C4nary"), "{out}");
+    }
+
+    #[test]
+    fn json_for_a_terminal_has_the_same_value_and_nothing_that_it_obeys() {
+        let value =
+            serde_json::json!({"a": "x\u{9b}31m\u{202e}\u{7f}\u{e0041}\n\u{1b}\u{fffe}ü", "b": ["\u{2028}", 1.5]});
+        for json in [value.to_string(), serde_json::to_string_pretty(&value).unwrap()] {
+            let printed = printable_json(&json);
+            assert!(!printed.chars().any(|c| c != '\n' && misleads(c)), "{printed}");
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&printed).unwrap(), value);
+        }
     }
 }

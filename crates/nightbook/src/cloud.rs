@@ -1,0 +1,337 @@
+//! The commands on the records of a cloud: `--data dynamodb://TABLE`.
+//!
+//! The same use cases, over the ports of AWS. What a command starts is worked on by the functions of the stack.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use backends::aws::{Aws, DynamoStore, KeptFile, MissingSetting, QueueKind, Settings, connect};
+use backends::system::{SystemClock, SystemRandomness, TokioSleeper};
+use book::Book;
+use chrono::NaiveDate;
+use domain::ids::{ContentHash, RunId};
+use domain::note::RunNotes;
+use domain::ports::{
+    AlertBooks, Clock as _, Documents, Ports, RunInputs, RunStore, StoreError, WorkMessage, WorkQueue,
+};
+use domain::start_run::{StartError, StartRun, Started, start_run};
+use domain::summary::RunSummary;
+use domain::watch::mend;
+use domain::work_item::ItemKey;
+use jobs::{BookInputs, NoGate, SnapshotInputs};
+use serde_json::json;
+use site::SitePublisher;
+use wiring::KeptSettings;
+
+use crate::commands::rerun::refuse_unfinished;
+use crate::commands::run::{Asked, exit_code, report};
+use crate::commands::{cancel, publish};
+use crate::environment;
+use crate::exit::{BadInput, Interrupted};
+use crate::output::{Output, safe};
+use crate::progress::Bars;
+use crate::reading;
+use crate::stop::Stop;
+
+/// Time between two looks at a run that is waited for.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// A cloud, connected.
+#[derive(Debug)]
+pub(crate) struct Cloud {
+    aws: Aws,
+    store: Arc<DynamoStore>,
+    table: String,
+}
+
+/// A name that is missing is a matter of settings.
+fn named<T>(found: Result<T, MissingSetting>) -> anyhow::Result<T> {
+    found.map_err(|missing| BadInput(format!("{missing} (infra/README.md, \"Looking at it\")")).into())
+}
+
+impl Cloud {
+    /// Connects with the credentials and the names of the environment; nothing is sent yet.
+    pub(crate) async fn connect(table: &str) -> anyhow::Result<Self> {
+        let settings = Settings::from_variables(environment::named).with_table(table);
+        let aws = connect(settings).await;
+        let store = named(aws.store())?;
+        Ok(Self { aws, store, table: table.to_owned() })
+    }
+
+    /// The ports. A bucket or a queue whose name is missing is told when it is needed.
+    pub(crate) fn ports(&self) -> anyhow::Result<Ports> {
+        let documents = self.aws.documents().unwrap_or_else(|missing| Arc::new(Unnamed(missing)));
+        let queue = self.aws.queue().unwrap_or_else(|missing| Arc::new(Unnamed(missing)));
+        Ok(Ports {
+            store: Arc::clone(&self.store) as Arc<dyn RunStore>,
+            documents,
+            queue,
+            clock: Arc::new(SystemClock),
+            sleeper: Arc::new(TokioSleeper),
+            randomness: Arc::new(SystemRandomness),
+        })
+    }
+
+    /// What people have to say of runs.
+    pub(crate) fn notes(&self) -> Arc<dyn RunNotes> {
+        Arc::clone(&self.store) as Arc<dyn RunNotes>
+    }
+
+    fn kept_file(&self) -> anyhow::Result<KeptFile> {
+        named(self.aws.kept())
+    }
+
+    /// The settings of the book that was run last.
+    pub(crate) async fn kept(&self) -> anyhow::Result<KeptSettings> {
+        match self.kept_file()?.read().await? {
+            None => Ok(KeptSettings::default()),
+            Some(json) => serde_json::from_slice(&json).context("the kept settings are damaged"),
+        }
+    }
+
+    /// Keeps the settings of a book, as `start-run` does.
+    async fn keep(&self, book: &Book) -> anyhow::Result<()> {
+        let kept = KeptSettings::of(book).after(Some(self.kept().await?), &SystemRandomness, SystemClock.now());
+        Ok(self.kept_file()?.write(serde_json::to_vec_pretty(&kept)?).await?)
+    }
+
+    /// `nightbook run`.
+    pub(crate) async fn run(
+        &self,
+        book: &Arc<Book>,
+        asked: &Asked,
+        dates: &[NaiveDate],
+        output: &Output,
+        bars: &Bars,
+        mut stop: Stop,
+    ) -> anyhow::Result<std::process::ExitCode> {
+        if book.settings.http_prices.is_some() {
+            let text =
+                "the prices of this book come from outside: copy it into the bucket and let `start-run` fetch them";
+            return Err(BadInput(text.to_owned()).into());
+        }
+        let ports = self.ports()?;
+        named(self.aws.settings().work_queue_url())?;
+        self.keep(book).await?;
+        let mut summaries = Vec::with_capacity(dates.len());
+        for date in dates {
+            let store = self.store.as_ref();
+            let start = wiring::by_hand(store, book, *date, &asked.portfolios, &asked.trigger, asked.again).await?;
+            let (clock, sleeper) = (Arc::clone(&ports.clock), Arc::clone(&ports.sleeper));
+            let inputs =
+                BookInputs::new(Arc::clone(book), clock, Arc::new(NoGate), sleeper, Arc::clone(&ports.randomness));
+            summaries.push(self.start(&ports, &start, &inputs, asked.wait, output, bars, &mut stop).await?);
+        }
+        report(&summaries, asked.span.is_some(), &asked.data, output)?;
+        Ok(self.code(&summaries, asked.wait))
+    }
+
+    /// `nightbook rerun`.
+    pub(crate) async fn rerun(
+        &self,
+        run: &str,
+        failed_only: bool,
+        wait: bool,
+        output: &Output,
+        bars: &Bars,
+        mut stop: Stop,
+    ) -> anyhow::Result<std::process::ExitCode> {
+        let ports = self.ports()?;
+        let store = self.store.as_ref();
+        let original = reading::find(store, run).await?;
+        refuse_unfinished(&original.run)?;
+        let portfolios =
+            if failed_only { wiring::not_successful(store, &original).await? } else { original.run.filter.clone() };
+        if failed_only && portfolios.is_empty() {
+            let id = original.run.batch_run_id;
+            output.line(&format!("Every job of run {id} succeeded: there is nothing to run again."));
+            return Ok(std::process::ExitCode::SUCCESS);
+        }
+        let start = wiring::rerun(store, &original.run, failed_only, portfolios.clone()).await?;
+        let inputs = SnapshotInputs::new(Arc::clone(&ports.documents), original.run, portfolios);
+        let summaries = [self.start(&ports, &start, &inputs, wait, output, bars, &mut stop).await?];
+        report(&summaries, false, self.place().as_ref(), output)?;
+        Ok(self.code(&summaries, wait))
+    }
+
+    fn place(&self) -> String {
+        format!("dynamodb://{}", self.table)
+    }
+
+    /// A run that is not waited for says nothing about how it ended.
+    fn code(&self, summaries: &[RunSummary], wait: bool) -> std::process::ExitCode {
+        if wait { exit_code(summaries) } else { std::process::ExitCode::SUCCESS }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "each is a thing of its own, and there are two callers")]
+    async fn start(
+        &self,
+        ports: &Ports,
+        start: &StartRun,
+        inputs: &dyn RunInputs,
+        wait: bool,
+        output: &Output,
+        bars: &Bars,
+        stop: &mut Stop,
+    ) -> anyhow::Result<RunSummary> {
+        let started = start_run(ports, start, inputs).await.map_err(|error| match error {
+            StartError::Inputs(inputs) => anyhow::Error::new(BadInput(inputs.message)),
+            other => anyhow::Error::new(other),
+        })?;
+        if let Started::Existing(run) = &started
+            && !run.is_closed()
+        {
+            mend(ports, run).await?;
+        }
+        let id = started.run().batch_run_id;
+        let summary = if wait { self.wait(id, bars, stop).await? } else { self.summary(id).await? };
+        if !output.is_json() {
+            output.run_line(&summary);
+        }
+        Ok(summary)
+    }
+
+    async fn summary(&self, id: RunId) -> anyhow::Result<RunSummary> {
+        let store = self.store.as_ref();
+        let stored = store.run(id).await?.with_context(|| format!("there is no run {id}"))?;
+        reading::summary(store, &stored).await
+    }
+
+    /// Waits until a run is closed, and shows how far it is.
+    async fn wait(&self, id: RunId, bars: &Bars, stop: &mut Stop) -> anyhow::Result<RunSummary> {
+        let store = self.store.as_ref();
+        let mut bar = None;
+        loop {
+            let stored = store.run(id).await?.with_context(|| format!("there is no run {id}"))?;
+            if stored.run.is_closed() {
+                return reading::summary(store, &stored).await;
+            }
+            if let Some(plan) = &stored.run.plan {
+                let done: usize = store.folds(id).await?.iter().map(|fold| fold.done.len()).sum();
+                let bar = bar.get_or_insert_with(|| bars.counted(stored.run.as_of, u64::from(plan.portfolios)));
+                bar.set_position(done as u64);
+            }
+            tokio::select! {
+                biased;
+                () = stop.stopped() => {
+                    let text = format!("interrupted: run {id} goes on in the cloud; `nightbook show {id}` says how it stands");
+                    return Err(Interrupted(text).into());
+                }
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+    }
+
+    /// `nightbook cancel`.
+    pub(crate) async fn cancel(
+        &self,
+        run: &str,
+        output: &Output,
+        mut stop: Stop,
+    ) -> anyhow::Result<std::process::ExitCode> {
+        let run = cancel::cancel(&self.ports()?, run).await?;
+        let summary = self.wait(run.batch_run_id, &Bars::new(false), &mut stop).await?;
+        if output.is_json() {
+            output.json(&summary)?;
+        } else {
+            output.run_line(&summary);
+        }
+        Ok(std::process::ExitCode::SUCCESS)
+    }
+
+    /// `nightbook publish`, with the settings of this book or those that are kept.
+    pub(crate) async fn publish(
+        &self,
+        rebuild: bool,
+        book: Option<&Book>,
+        output: &Output,
+    ) -> anyhow::Result<std::process::ExitCode> {
+        if let Some(book) = book {
+            self.keep(book).await?;
+        }
+        let redacted =
+            environment::named("NIGHTBOOK_SITE_DETAIL").is_some_and(|text| text.eq_ignore_ascii_case("redacted"));
+        let (ports, kept) = (self.ports()?, self.kept().await?.at_most(redacted));
+        let site = named(self.aws.site())?;
+        let options = kept.options(ports.clock.now());
+        let publisher = SitePublisher::new(Arc::clone(&ports.store), site, Arc::clone(&ports.clock), options)
+            .with_alerts(Arc::clone(&self.store) as Arc<dyn AlertBooks>);
+        let index = format!("s3://{}/index.html", named(self.aws.settings().site_bucket())?);
+        publish::write(&ports, &publisher, rebuild, &index, output).await
+    }
+
+    /// `nightbook deadletters list`.
+    pub(crate) async fn dead_letters(&self, output: &Output) -> anyhow::Result<std::process::ExitCode> {
+        let letters = named(self.aws.dead_letters())?.list().await?;
+        if output.is_json() {
+            output.json(&json!({ "dead_letters": letters }))?;
+        } else if letters.is_empty() {
+            output.line("There are no dead letters.");
+        } else {
+            let queue = |kind| if kind == QueueKind::Work { "work" } else { "close" };
+            let rows: Vec<Vec<String>> = letters
+                .iter()
+                .map(|letter| {
+                    let sent =
+                        letter.sent_at.map_or_else(|| "-".into(), |at| at.format("%Y-%m-%d %H:%M:%SZ").to_string());
+                    let body: String = safe(&letter.body).chars().take(120).collect();
+                    vec![queue(letter.queue).to_owned(), sent, letter.message_id.clone(), body]
+                })
+                .collect();
+            output.table(&["queue", "sent first", "message", "what it says"], &rows);
+        }
+        Ok(std::process::ExitCode::SUCCESS)
+    }
+
+    /// `nightbook deadletters redrive`.
+    pub(crate) async fn redrive(&self, output: &Output) -> anyhow::Result<std::process::ExitCode> {
+        let sent = named(self.aws.dead_letters())?.redrive().await?;
+        if output.is_json() {
+            output.json(&json!({ "sent": sent }))?;
+        } else {
+            output.line(&format!("{} sent again.", crate::commands::run::count(sent, "message")));
+        }
+        Ok(std::process::ExitCode::SUCCESS)
+    }
+}
+
+/// A bucket or a queue whose name is missing.
+#[derive(Debug, Clone)]
+struct Unnamed(MissingSetting);
+
+impl Unnamed {
+    fn told<T>(&self, doing: &str) -> Result<T, StoreError> {
+        Err(StoreError::Unavailable { doing: doing.to_owned(), source: Box::new(self.0.clone()) })
+    }
+}
+
+#[async_trait::async_trait]
+impl Documents for Unnamed {
+    async fn put_results(&self, _key: &ItemKey, _json: Vec<u8>) -> Result<ContentHash, StoreError> {
+        self.told("write results")
+    }
+
+    async fn results(&self, _key: &ItemKey, _hash: &ContentHash) -> Result<Option<Vec<u8>>, StoreError> {
+        self.told("read results")
+    }
+
+    async fn put_snapshot(&self, _bytes: Vec<u8>) -> Result<ContentHash, StoreError> {
+        self.told("write pinned inputs")
+    }
+
+    async fn snapshot(&self, _hash: &ContentHash) -> Result<Vec<u8>, StoreError> {
+        self.told("read pinned inputs")
+    }
+}
+
+#[async_trait::async_trait]
+impl WorkQueue for Unnamed {
+    async fn send_work(&self, _messages: Vec<WorkMessage>) -> Result<(), StoreError> {
+        self.told("send messages")
+    }
+
+    async fn send_close(&self, _run: RunId) -> Result<(), StoreError> {
+        self.told("ask for the close of a run")
+    }
+}

@@ -1,0 +1,100 @@
+//! What the site and the alerts need of the settings, kept beside the records for those who do not read the book.
+
+use std::collections::BTreeMap;
+use std::iter::successors;
+
+use book::{Book, Detail, Portfolio, Settings, next_due_slot};
+use chrono::{DateTime, Utc};
+use domain::ids::PortfolioId;
+use domain::ports::Randomness;
+use serde::{Deserialize, Serialize};
+use site::{Card, ScheduleView, SiteOptions};
+
+/// The settings of the book that was last run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct KeptSettings {
+    /// The settings.
+    pub settings: Settings,
+    /// What the book says of its portfolios, for those of which it says anything.
+    #[serde(default)]
+    pub cards: BTreeMap<PortfolioId, Card>,
+    /// What ids are hashed with on a redacted site; empty where it is kept elsewhere.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub redaction_key: String,
+    /// Since when there are records; none where the store knows it itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<DateTime<Utc>>,
+}
+
+impl KeptSettings {
+    /// Those of a book, without a key.
+    #[must_use]
+    pub fn of(book: &Book) -> Self {
+        let card = |portfolio: &Portfolio| Card {
+            currency: portfolio.currency.clone(),
+            owner: portfolio.owner.clone(),
+            tags: portfolio.tags.clone(),
+            runbook_url: portfolio.runbook_url.clone(),
+        };
+        let dollars = Card { currency: "USD".to_owned(), ..Card::default() };
+        let cards = book.portfolios.iter().map(|portfolio| (portfolio.id.clone(), card(portfolio)));
+        Self {
+            settings: book.settings.clone(),
+            cards: cards.filter(|(_, card)| *card != dollars).collect(),
+            redaction_key: String::new(),
+            since: None,
+        }
+    }
+
+    /// These, as they follow `before`: the key of a redacted site and the beginning of the records stay, and are made
+    /// where there are none yet.
+    #[must_use]
+    pub fn after(self, before: Option<Self>, randomness: &dyn Randomness, now: DateTime<Utc>) -> Self {
+        let (key, since) = before.map_or_else(Default::default, |before| (before.redaction_key, before.since));
+        let redaction_key = if key.is_empty() { randomness.owner().0.simple().to_string() } else { key };
+        Self { redaction_key, since: since.or(Some(now)), ..self }
+    }
+
+    /// These, with a site that shows no more than is allowed where they are used.
+    #[must_use]
+    pub fn at_most(mut self, redacted: bool) -> Self {
+        if redacted {
+            self.settings.site.detail = Detail::Redacted;
+        }
+        self
+    }
+
+    /// Whether names, money and messages are withheld from the site.
+    #[must_use]
+    pub fn is_redacted(&self) -> bool {
+        self.settings.site.detail == Detail::Redacted
+    }
+
+    /// What the site needs, with the next slots after `now`.
+    #[must_use]
+    pub fn options(&self, now: DateTime<Utc>) -> SiteOptions {
+        let schedule = &self.settings.schedule;
+        SiteOptions {
+            title: self.settings.site.title.clone(),
+            base_url: self.settings.site.base_url.clone(),
+            redacted: self.is_redacted(),
+            redaction_key: self.redaction_key.clone(),
+            cards: self.cards.clone(),
+            portfolio_badges: self.settings.site.portfolio_badges,
+            schedule: Some(ScheduleView {
+                name: schedule.name.to_string(),
+                cron: schedule.cron.clone(),
+                timezone: schedule.timezone.to_string(),
+                next_due: successors(next_due_slot(schedule, now), |slot| next_due_slot(schedule, *slot))
+                    .take(2)
+                    .collect(),
+                grace_seconds: u64::from(schedule.grace_minutes) * 60,
+            }),
+            retention_note: format!(
+                "Records are kept for {} days, full results for {} days, summaries for ever.",
+                self.settings.retention.records_days, self.settings.retention.results_days
+            ),
+            mutes: self.settings.alerts.rules.mutes.clone(),
+        }
+    }
+}

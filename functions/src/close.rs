@@ -1,0 +1,153 @@
+//! `close-run`: closes runs, publishes their pages and tells people: the one writer of the site.
+
+use std::sync::Arc;
+
+use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
+use backends::aws::{Event, EventBus};
+use domain::alerting::Alerting;
+use domain::close_run::{Closed, close_run};
+use domain::ids::RunId;
+use domain::ports::{AlertBooks, AlertChannel, Ports, SiteStore, StoreError};
+use domain::redact::redact;
+use domain::run::RunPhase;
+use domain::summary::RunSummary;
+use domain::watch::{Delivered, deliver_run};
+use serde_json::json;
+use site::{AlertsShown, SitePublisher};
+
+use crate::message::{CloseMessage, Messages, answer, read};
+use crate::metrics::{Metric, Metrics};
+use crate::settings::{Keeper, kept};
+
+/// What became of a close message.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// The run was closed now.
+    Closed(Box<RunSummary>),
+    /// The run had ended; this of it was made up for.
+    Delivered(Delivered),
+    /// The run goes on; the index shows how it stands.
+    Refreshed,
+    /// There is no such run, or nothing to show of it.
+    Nothing,
+}
+
+/// What `close-run` needs.
+#[derive(Clone)]
+pub struct Closer {
+    /// The ports.
+    pub ports: Ports,
+    /// The alert books.
+    pub books: Arc<dyn AlertBooks>,
+    /// The site.
+    pub site: Arc<dyn SiteStore>,
+    /// The settings of the book.
+    pub keeper: Arc<dyn Keeper>,
+    /// The ways to people.
+    pub channels: Vec<Arc<dyn AlertChannel>>,
+    /// Where others hear of runs; none outside of the cloud.
+    pub events: Option<EventBus>,
+    /// Whether the site may show no more than statuses, whatever the book says.
+    pub redacted: bool,
+    /// Address of the site, where the book gives none.
+    pub base: String,
+    /// Metrics.
+    pub metrics: Metrics,
+}
+
+impl std::fmt::Debug for Closer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Closer").field("redacted", &self.redacted).finish_non_exhaustive()
+    }
+}
+
+impl Closer {
+    /// Handles each message alone.
+    pub async fn handle(&self, event: SqsEvent) -> SqsBatchResponse {
+        let Messages { readable, .. } = read::<CloseMessage>(event);
+        let mut given_back = Vec::new();
+        for (id, message) in readable {
+            if let Err(error) = self.close(message.batch_run_id).await {
+                let text = redact(&format!("{error:#}"));
+                tracing::error!(batch_run_id = %message.batch_run_id, error = %text, event = "message.failed", "a run could not be closed; its message comes again");
+                given_back.push(id);
+            }
+        }
+        answer(given_back)
+    }
+
+    /// Closes a run; delivers what is left of one that has ended; shows one that goes on as it stands.
+    ///
+    /// # Errors
+    /// The store, or settings that cannot be read. A failed publication is recorded, and `watch` asks again.
+    pub async fn close(&self, id: RunId) -> anyhow::Result<Outcome> {
+        let Some(stored) = self.ports.store.run(id).await? else {
+            tracing::warn!(batch_run_id = %id, event = "message.stale", "a message for a run that is not on record was dropped");
+            return Ok(Outcome::Nothing);
+        };
+        let settings = kept(self.keeper.as_ref()).await?.unwrap_or_default().at_most(self.redacted);
+        let publisher = SitePublisher::new(
+            Arc::clone(&self.ports.store),
+            Arc::clone(&self.site),
+            Arc::clone(&self.ports.clock),
+            settings.options(self.ports.clock.now()),
+        )
+        .with_alerts(Arc::clone(&self.books));
+        let notifier = Alerting::new(
+            &self.ports,
+            Arc::clone(&self.books),
+            settings.settings.alerts.rules_in_force(),
+            self.channels.clone(),
+            settings.settings.site.base_url.clone().unwrap_or_else(|| self.base.clone()),
+        );
+        let shown = self.shown().await?;
+        let outcome = if stored.run.is_closed() || stored.run.phase == RunPhase::Missed {
+            Outcome::Delivered(deliver_run(&self.ports, &publisher, &notifier, &stored).await?)
+        } else {
+            match close_run(&self.ports, &publisher, &notifier, id).await? {
+                Closed::Closed(summary) => {
+                    self.tell_others(&summary).await;
+                    self.metrics
+                        .put(self.ports.clock.now(), &[Metric { name: "RunsClosed", unit: "Count", value: 1.0 }]);
+                    Outcome::Closed(summary)
+                }
+                Closed::NotYet if stored.run.plan.is_none() => Outcome::Nothing,
+                Closed::NotYet => Outcome::Refreshed,
+            }
+        };
+        // Pages are written before anybody is told, so what became of the telling is shown after.
+        if outcome == Outcome::Refreshed || self.shown().await? != shown {
+            if let Err(error) = publisher.refresh_index().await {
+                let text = redact(&format!("{:#}", anyhow::Error::new(error)));
+                tracing::warn!(batch_run_id = %id, error = %text, event = "publication.failed", "the index could not be refreshed");
+            }
+        }
+        Ok(outcome)
+    }
+
+    async fn shown(&self) -> Result<AlertsShown, StoreError> {
+        site::alerts_shown(self.books.as_ref(), self.ports.clock.now()).await
+    }
+
+    /// Puts the end of a run on the bus. The records are what counts; a bus that takes nothing holds up nothing.
+    async fn tell_others(&self, summary: &RunSummary) {
+        let Some(bus) = &self.events else { return };
+        let detail = json!({
+            "batch_run_id": summary.batch_run_id,
+            "schedule": summary.schedule,
+            "as_of": summary.as_of,
+            "status": summary.status,
+            "portfolios_expected": summary.portfolios_expected,
+            "portfolios_processed": summary.portfolios_processed,
+            "total_jobs": summary.total_jobs,
+            "successful_jobs": summary.successful_jobs,
+            "failed_jobs": summary.failed_jobs,
+            "skipped_jobs": summary.skipped_jobs,
+            "missing_jobs": summary.missing_jobs,
+        });
+        if let Err(error) = bus.put(&[Event { kind: "run.closed".to_owned(), detail }]).await {
+            let text = redact(&format!("{:#}", anyhow::Error::new(error)));
+            tracing::error!(batch_run_id = %summary.batch_run_id, error = %text, event = "event.lost", "the bus was not told of a closed run");
+        }
+    }
+}

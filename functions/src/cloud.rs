@@ -1,0 +1,138 @@
+//! The ports of the cloud, put together from the environment. Each function asks for what its role may reach.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use backends::aws::{Aws, DynamoStore, Settings, connect};
+use backends::system::{SystemClock, SystemRandomness, TokioSleeper};
+use domain::ids::RunId;
+use domain::ports::{AlertBooks, Clock as _, Ports, RunStore, StoreError, WorkMessage, WorkQueue};
+use jobs::Runner;
+use lambda_runtime::Context;
+
+use crate::close::Closer;
+use crate::environment::variable;
+use crate::metrics::Metrics;
+use crate::start::Starter;
+use crate::watch::Watcher;
+
+/// The services, connected.
+#[derive(Debug, Clone)]
+pub struct Cloud {
+    aws: Aws,
+    store: Arc<DynamoStore>,
+}
+
+impl Cloud {
+    /// Connects as the environment says; nothing is sent yet.
+    ///
+    /// # Errors
+    /// The table of the records is not named.
+    pub async fn connect() -> anyhow::Result<Self> {
+        let aws = connect(Settings::from_variables(variable)).await;
+        let store = aws.store()?;
+        Ok(Self { aws, store })
+    }
+
+    /// The ports that all functions share.
+    ///
+    /// # Errors
+    /// A variable that is missing; it is named.
+    pub fn ports(&self) -> anyhow::Result<Ports> {
+        let silent = || Arc::new(NoQueue) as Arc<dyn WorkQueue>;
+        Ok(Ports {
+            store: Arc::clone(&self.store) as Arc<dyn RunStore>,
+            documents: self.aws.documents()?,
+            queue: if self.aws.settings().close_queue_url().is_ok() { self.aws.queue()? } else { silent() },
+            clock: Arc::new(SystemClock),
+            sleeper: Arc::new(TokioSleeper),
+            randomness: Arc::new(SystemRandomness),
+        })
+    }
+
+    /// What `start-run` needs.
+    ///
+    /// # Errors
+    /// A variable that is missing; it is named.
+    pub fn starter(&self) -> anyhow::Result<Starter> {
+        self.aws.settings().work_queue_url()?;
+        Ok(Starter { ports: self.ports()?, source: Arc::new(self.aws.book()?), keeper: Arc::new(self.aws.kept()?) })
+    }
+
+    /// What `process-portfolio` needs beside the ports.
+    ///
+    /// # Errors
+    /// A variable that is missing; it is named.
+    pub fn runner(&self) -> anyhow::Result<Runner> {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Ok(Runner::new(self.aws.documents()?, cores))
+    }
+
+    /// What `close-run` needs.
+    ///
+    /// # Errors
+    /// A variable that is missing; it is named.
+    pub fn closer(&self) -> anyhow::Result<Closer> {
+        let bucket = self.aws.settings().site_bucket()?;
+        Ok(Closer {
+            ports: self.ports()?,
+            books: Arc::clone(&self.store) as Arc<dyn AlertBooks>,
+            site: self.aws.site()?,
+            keeper: Arc::new(self.aws.kept()?),
+            channels: vec![self.aws.topic()?],
+            events: Some(self.aws.events()?),
+            redacted: variable("NIGHTBOOK_SITE_DETAIL").is_some_and(|text| text.eq_ignore_ascii_case("redacted")),
+            base: format!("s3://{bucket}"),
+            metrics: metrics(),
+        })
+    }
+
+    /// What `watch` needs.
+    ///
+    /// # Errors
+    /// A variable that is missing; it is named.
+    pub fn watcher(&self) -> anyhow::Result<Watcher> {
+        self.aws.settings().work_queue_url()?;
+        Ok(Watcher {
+            ports: self.ports()?,
+            books: Arc::clone(&self.store) as Arc<dyn AlertBooks>,
+            keeper: Arc::new(self.aws.kept()?),
+            channels: vec![self.aws.topic()?],
+            start: Arc::new(self.aws.start_function()?),
+            metrics: metrics(),
+        })
+    }
+}
+
+fn metrics() -> Metrics {
+    Metrics::new(variable("NIGHTBOOK_SERVICE"))
+}
+
+/// What is left of an invocation.
+#[must_use]
+pub fn remaining(context: &Context) -> Duration {
+    let now = u64::try_from(SystemClock.now().timestamp_millis()).unwrap_or(0);
+    Duration::from_millis(context.deadline.saturating_sub(now))
+}
+
+/// The queue of a function that sends nothing.
+#[derive(Debug)]
+struct NoQueue;
+
+/// Why nothing was sent.
+#[derive(Debug, thiserror::Error)]
+#[error("this function has no queue: NIGHTBOOK_CLOSE_QUEUE_URL is not set")]
+struct NoQueueSet;
+
+#[async_trait]
+impl WorkQueue for NoQueue {
+    async fn send_work(&self, _messages: Vec<WorkMessage>) -> Result<(), StoreError> {
+        Err(StoreError::Unavailable { doing: "send messages".to_owned(), source: Box::new(NoQueueSet) })
+    }
+
+    async fn send_close(&self, run: RunId) -> Result<(), StoreError> {
+        let doing = format!("ask for the close of run {run}");
+        Err(StoreError::Unavailable { doing, source: Box::new(NoQueueSet) })
+    }
+}

@@ -1,0 +1,340 @@
+//! `start-run`: plans the run of a slot, of a date by hand, again, or of a planner that died.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use book::{Book, is_due, next_slot};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use domain::ids::{PortfolioId, RunId, ScheduleName};
+use domain::ports::{Ports, RunInputs};
+use domain::run::{Run, RunPhase};
+use domain::start_run::{StartRun, Started, start_run};
+use jobs::{BookInputs, NoGate, PriceGate, SnapshotInputs};
+use prices::HttpPrices;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::environment;
+use crate::settings::{Keeper, keep};
+use crate::shelf::MemoryShelf;
+use crate::source::{BookFiles, read_book};
+
+/// What a payload may hold.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Payload {
+    schedule: Option<ScheduleName>,
+    scheduled_time: Option<String>,
+    resume: Option<RunId>,
+    rerun_of: Option<RunId>,
+    failed: Option<bool>,
+    as_of: Option<NaiveDate>,
+    portfolios: Option<Vec<PortfolioId>>,
+    trigger: Option<String>,
+    again: Option<bool>,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked {
+    /// The run of a slot.
+    Slot {
+        /// The schedule.
+        schedule: ScheduleName,
+        /// The slot.
+        slot: DateTime<Utc>,
+    },
+    /// A run by hand.
+    ByHand {
+        /// The trading date; none: the last completed session.
+        as_of: Option<NaiveDate>,
+        /// The portfolios; empty: all.
+        portfolios: Vec<PortfolioId>,
+        /// What starts it, as the record shows it.
+        trigger: String,
+        /// Whether to run again what is finished.
+        again: bool,
+    },
+    /// A finished run, once more on its pinned inputs.
+    Rerun {
+        /// The run.
+        of: RunId,
+        /// Only the portfolios with failed, skipped or missing jobs.
+        failed: bool,
+    },
+    /// A run whose planner died.
+    Resume(RunId),
+}
+
+impl Asked {
+    /// Reads a payload.
+    ///
+    /// # Errors
+    /// It says nothing that could be done; the message says what can be.
+    pub fn read(payload: Value) -> anyhow::Result<Self> {
+        let payload: Payload = serde_json::from_value(payload).context(
+            "the payload cannot be read: give schedule and scheduled_time, or any of as_of, portfolios, trigger and \
+             again, or rerun_of and failed, or resume",
+        )?;
+        match payload {
+            Payload { schedule: Some(schedule), scheduled_time: Some(time), .. } if payload.is_only(2) => {
+                Ok(Self::Slot { schedule, slot: slot_of(&time)? })
+            }
+            Payload { resume: Some(run), .. } if payload.is_only(1) => Ok(Self::Resume(run)),
+            Payload { rerun_of: Some(of), failed, .. } if payload.is_only(1 + usize::from(failed.is_some())) => {
+                Ok(Self::Rerun { of, failed: failed.unwrap_or(false) })
+            }
+            Payload { schedule: None, scheduled_time: None, resume: None, rerun_of: None, failed: None, .. } => {
+                let trigger = payload.trigger.unwrap_or_else(|| "manual".to_owned());
+                if !(1..=64).contains(&trigger.chars().count()) || trigger.chars().any(char::is_control) {
+                    anyhow::bail!(
+                        "the trigger {trigger:?} cannot be used: write 1 to 64 characters, none of them a control character"
+                    );
+                }
+                Ok(Self::ByHand {
+                    as_of: payload.as_of,
+                    portfolios: payload.portfolios.unwrap_or_default(),
+                    trigger,
+                    again: payload.again.unwrap_or(false),
+                })
+            }
+            _ => anyhow::bail!(
+                "the payload mixes what cannot go together: a slot is schedule and scheduled_time and nothing else, a \
+                 run again is rerun_of and failed, a planner that died is resume alone"
+            ),
+        }
+    }
+}
+
+impl Payload {
+    /// Whether exactly so many members are given.
+    fn is_only(&self, count: usize) -> bool {
+        let given = [
+            self.schedule.is_some(),
+            self.scheduled_time.is_some(),
+            self.resume.is_some(),
+            self.rerun_of.is_some(),
+            self.failed.is_some(),
+            self.as_of.is_some(),
+            self.portfolios.is_some(),
+            self.trigger.is_some(),
+            self.again.is_some(),
+        ];
+        given.iter().filter(|given| **given).count() == count
+    }
+}
+
+fn slot_of(text: &str) -> anyhow::Result<DateTime<Utc>> {
+    if text.contains('<') {
+        anyhow::bail!(
+            "the scheduler did not put the slot into the payload: scheduled_time is the literal text {text:?}; give the \
+             slot itself, for example 2026-11-24T23:30:00Z"
+        );
+    }
+    text.parse().with_context(|| {
+        format!("scheduled_time {text:?} is no instant: write it in UTC, for example 2026-11-24T23:30:00Z")
+    })
+}
+
+/// What `start-run` needs.
+pub struct Starter {
+    /// The ports.
+    pub ports: Ports,
+    /// The book.
+    pub source: Arc<dyn BookFiles>,
+    /// Where its settings are kept for the others.
+    pub keeper: Arc<dyn Keeper>,
+}
+
+impl std::fmt::Debug for Starter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Starter")
+    }
+}
+
+impl Starter {
+    /// Starts what the payload asks for, or finds the run that is there; says what became of it.
+    ///
+    /// # Errors
+    /// The payload, the book, the store or the queue. Nothing half-written counts, and the same payload again is
+    /// harmless.
+    pub async fn start(&self, payload: Value) -> anyhow::Result<Value> {
+        match Asked::read(payload)? {
+            Asked::Slot { schedule, slot } => self.slot(&schedule, slot).await,
+            Asked::ByHand { as_of, portfolios, trigger, again } => {
+                let book = self.book().await?;
+                let schedule = &book.settings.schedule;
+                let now = self.ports.clock.now();
+                let date = as_of.unwrap_or_else(|| schedule.calendar.last_completed_session(now, schedule.timezone));
+                if !schedule.calendar.is_session(date) {
+                    return Ok(no_session(&book, date));
+                }
+                let start =
+                    wiring::by_hand(self.ports.store.as_ref(), &book, date, &portfolios, &trigger, again).await?;
+                self.from_book(book, &start).await
+            }
+            Asked::Rerun { of, failed } => self.rerun(of, failed).await,
+            Asked::Resume(id) => self.resume(id).await,
+        }
+    }
+
+    /// The book, its settings kept for those who do not read it.
+    async fn book(&self) -> anyhow::Result<Arc<Book>> {
+        let book = read_book(self.source.as_ref()).await?;
+        keep(self.keeper.as_ref(), &book, &self.ports).await?;
+        Ok(Arc::new(book))
+    }
+
+    async fn slot(&self, name: &ScheduleName, slot: DateTime<Utc>) -> anyhow::Result<Value> {
+        let book = self.book().await?;
+        let schedule = &book.settings.schedule;
+        if schedule.name != *name {
+            anyhow::bail!(
+                "the schedule is called {name} in the payload and {} in the book: give both the same name, in \
+                 ScheduleName and in [schedule] of nightbook.toml",
+                schedule.name
+            );
+        }
+        if next_slot(schedule, slot - TimeDelta::seconds(1)) != Some(slot) {
+            anyhow::bail!(
+                "{slot} is no slot of the book's schedule ({} in {}): ScheduleExpression and [schedule] of \
+                 nightbook.toml must say the same",
+                schedule.cron,
+                schedule.timezone
+            );
+        }
+        if !is_due(schedule, slot) {
+            let local = slot.with_timezone(&schedule.timezone).date_naive();
+            return Ok(no_session(&book, local));
+        }
+        let start = wiring::scheduled(schedule, slot);
+        self.from_book(book, &start).await
+    }
+
+    async fn from_book(&self, book: Arc<Book>, start: &StartRun) -> anyhow::Result<Value> {
+        let ports = &self.ports;
+        let gate: Arc<dyn PriceGate> = match &book.settings.http_prices {
+            None => Arc::new(NoGate),
+            Some(http) => {
+                let key = http.key_env.as_deref().and_then(environment::variable);
+                let (clock, randomness) = (Arc::clone(&ports.clock), Arc::clone(&ports.randomness));
+                Arc::new(HttpPrices::new(http.clone(), key, Arc::new(MemoryShelf::default()), clock, randomness))
+            }
+        };
+        let (clock, sleeper) = (Arc::clone(&ports.clock), Arc::clone(&ports.sleeper));
+        let inputs = BookInputs::new(book, clock, gate, sleeper, Arc::clone(&ports.randomness));
+        self.plan(start, &inputs).await
+    }
+
+    async fn plan(&self, start: &StartRun, inputs: &dyn RunInputs) -> anyhow::Result<Value> {
+        let started = start_run(&self.ports, start, inputs).await?;
+        let outcome = match &started {
+            Started::Sealed(_) => "sealed",
+            Started::Existing(_) => "existing",
+            Started::PlannedElsewhere(_) => "planned_elsewhere",
+        };
+        let run = started.run();
+        tracing::info!(batch_run_id = %run.batch_run_id, as_of = %run.as_of, outcome, event = "run.started", "a run was asked for");
+        Ok(json!({
+            "batch_run_id": run.batch_run_id,
+            "as_of": run.as_of,
+            "scheduled_for": run.scheduled_for,
+            "outcome": outcome,
+            "portfolios": run.plan.as_ref().map(|plan| plan.portfolios),
+        }))
+    }
+
+    async fn stored(&self, id: RunId) -> anyhow::Result<domain::ports::StoredRun> {
+        self.ports.store.run(id).await?.with_context(|| format!("there is no run {id}"))
+    }
+
+    async fn rerun(&self, of: RunId, failed: bool) -> anyhow::Result<Value> {
+        let stored = self.stored(of).await?;
+        if !stored.run.is_closed() {
+            anyhow::bail!("run {of} is not closed: only a run that has ended can be run again");
+        }
+        let store = self.ports.store.as_ref();
+        let portfolios = if failed { wiring::not_successful(store, &stored).await? } else { stored.run.filter.clone() };
+        if failed && portfolios.is_empty() {
+            return Ok(json!({ "run": null, "reason": format!("every job of run {of} succeeded") }));
+        }
+        let start = wiring::rerun(store, &stored.run, failed, portfolios).await?;
+        self.again(stored.run, &start).await
+    }
+
+    async fn again(&self, original: Run, start: &StartRun) -> anyhow::Result<Value> {
+        let inputs = SnapshotInputs::new(Arc::clone(&self.ports.documents), original, start.filter.clone());
+        self.plan(start, &inputs).await
+    }
+
+    async fn resume(&self, id: RunId) -> anyhow::Result<Value> {
+        let run = self.stored(id).await?.run;
+        if !matches!(run.phase, RunPhase::Planning { .. }) {
+            return Ok(json!({ "batch_run_id": id, "outcome": "existing" }));
+        }
+        let start = wiring::started_as(&run);
+        match run.rerun_of {
+            Some(of) => self.again(self.stored(of).await?.run, &start).await,
+            None => self.from_book(self.book().await?, &start).await,
+        }
+    }
+}
+
+fn no_session(book: &Book, date: NaiveDate) -> Value {
+    let calendar = book.settings.schedule.calendar;
+    let why = calendar.holiday_name(date).unwrap_or("its session has had its run");
+    let reason = format!("{date} is not a session with a run of its own: {why}");
+    tracing::info!(reason, event = "run.none", "nothing is to be run");
+    json!({ "run": null, "reason": reason, "next_session": calendar.next_session(date) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(payload: Value) -> Result<Asked, String> {
+        Asked::read(payload).map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn the_payload_of_the_scheduler_is_a_slot() {
+        let asked = read(json!({ "schedule": "nightly", "scheduled_time": "2026-11-24T23:30:00Z" })).unwrap();
+        let slot = "2026-11-24T23:30:00Z".parse().unwrap();
+        assert_eq!(asked, Asked::Slot { schedule: ScheduleName::new("nightly").unwrap(), slot });
+    }
+
+    #[test]
+    fn a_keyword_that_was_not_replaced_is_refused() {
+        let payload = json!({ "schedule": "nightly", "scheduled_time": "<aws.scheduler.scheduled-time>" });
+        let error = read(payload).unwrap_err();
+        assert!(error.contains("did not put the slot into the payload") && error.contains("<aws."), "{error}");
+    }
+
+    #[test]
+    fn a_run_by_hand_has_defaults() {
+        let by_hand = |trigger: &str| Asked::ByHand {
+            as_of: None,
+            portfolios: Vec::new(),
+            trigger: trigger.into(),
+            again: false,
+        };
+        assert_eq!(read(json!({})), Ok(by_hand("manual")));
+        assert_eq!(read(json!({ "trigger": "first" })), Ok(by_hand("first")));
+    }
+
+    #[test]
+    fn a_payload_that_could_mean_two_things_is_refused() {
+        for payload in [
+            json!({ "schedule": "nightly" }),
+            json!({ "schedule": "nightly", "scheduled_time": "2026-11-24T23:30:00Z", "again": true }),
+            json!({ "resume": "c7645f7b-ad76-5da2-bcab-19e7976dd702", "as_of": "2026-11-24" }),
+            json!({ "failed": true }),
+            json!({ "as_off": "2026-11-24" }),
+            json!({ "schedule": "nightly", "scheduled_time": "tonight" }),
+            json!({ "trigger": "a\nb" }),
+            json!([]),
+        ] {
+            assert!(read(payload.clone()).is_err(), "{payload}");
+        }
+    }
+}

@@ -1,0 +1,501 @@
+//! What the functions do with their events, over a store in memory.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_lambda_events::event::sqs::SqsEvent;
+use backends::memory::{MemorySite, MemoryStore};
+use backends::system::{SystemRandomness, TokioSleeper};
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::alert_message::AlertMessage;
+use domain::alert_rules::Severity;
+use domain::ids::{ChannelName, JobName, PortfolioId, RunId};
+use domain::job_context::JobContext;
+use domain::ports::{
+    AlertChannel, ChannelError, Clock, JobRunner, PortfolioJobs, Ports, Randomness as _, RunStore as _, StoreError,
+    WorkMessage, WorkQueue,
+};
+use domain::record::{JobError, JobOutput};
+use domain::run::{Publication, Run, RunPhase};
+use domain::words::RunStatus;
+use domain::work_item::{ItemKey, ItemState, Place};
+use functions::close::{Closer, Outcome};
+use functions::history;
+use functions::metrics::Metrics;
+use functions::settings::Keeper;
+use functions::source::BookFiles;
+use functions::start::Starter;
+use functions::watch::{CallStart, Watcher};
+use functions::work::{MARGIN, work};
+use jobs::Runner;
+use serde_json::{Value, json};
+
+const SLOT: &str = "2026-06-30T22:30:00Z";
+
+/// A clock that a test sets.
+#[derive(Clone)]
+struct SetClock(Arc<Mutex<DateTime<Utc>>>);
+
+impl Clock for SetClock {
+    fn now(&self) -> DateTime<Utc> {
+        *self.0.lock().unwrap()
+    }
+}
+
+/// What was sent, and the files, settings and calls of one place.
+#[derive(Clone, Default)]
+struct Shared {
+    work: Arc<Mutex<Vec<WorkMessage>>>,
+    closes: Arc<Mutex<Vec<RunId>>>,
+    files: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
+    kept: Arc<Mutex<Option<Vec<u8>>>>,
+    calls: Arc<Mutex<Vec<Value>>>,
+    told: Arc<Mutex<Vec<AlertMessage>>>,
+}
+
+#[async_trait]
+impl WorkQueue for Shared {
+    async fn send_work(&self, messages: Vec<WorkMessage>) -> Result<(), StoreError> {
+        self.work.lock().unwrap().extend(messages);
+        Ok(())
+    }
+    async fn send_close(&self, run: RunId) -> Result<(), StoreError> {
+        self.closes.lock().unwrap().push(run);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl BookFiles for Shared {
+    async fn files(&self) -> Result<BTreeMap<String, Vec<u8>>, StoreError> {
+        Ok(self.files.lock().unwrap().clone())
+    }
+}
+
+#[async_trait]
+impl Keeper for Shared {
+    async fn read(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.kept.lock().unwrap().clone())
+    }
+    async fn write(&self, json: Vec<u8>) -> Result<(), StoreError> {
+        *self.kept.lock().unwrap() = Some(json);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl CallStart for Shared {
+    async fn call_start(&self, payload: &Value) -> Result<(), StoreError> {
+        self.calls.lock().unwrap().push(payload.clone());
+        Ok(())
+    }
+}
+
+/// A channel that keeps what it is given.
+struct Kept(Shared, ChannelName);
+
+#[async_trait]
+impl AlertChannel for Kept {
+    fn name(&self) -> &ChannelName {
+        &self.1
+    }
+    fn min_severity(&self) -> Severity {
+        Severity::Info
+    }
+    async fn deliver(&self, message: &AlertMessage) -> Result<(), ChannelError> {
+        self.0.told.lock().unwrap().push(message.clone());
+        Ok(())
+    }
+}
+
+/// The cloud in memory.
+struct Cloud {
+    shared: Shared,
+    store: MemoryStore,
+    site: MemorySite,
+    clock: SetClock,
+    ports: Ports,
+}
+
+impl Cloud {
+    fn new() -> Self {
+        let shared = Shared::default();
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/python-job/book");
+        let mut files: BTreeMap<String, Vec<u8>> = ["portfolios.csv", "positions.csv", "prices.csv"]
+            .into_iter()
+            .map(|name| (name.to_owned(), std::fs::read(folder.join(name)).unwrap()))
+            .collect();
+        files.insert("nightbook.toml".into(), b"[factors]\nMarket = \"SPY\"\n".to_vec());
+        *shared.files.lock().unwrap() = files;
+        let (store, site) = (MemoryStore::default(), MemorySite::default());
+        let clock = SetClock(Arc::new(Mutex::new(SLOT.parse().unwrap())));
+        let ports = Ports {
+            store: Arc::new(store.clone()),
+            documents: Arc::new(store.clone()),
+            queue: Arc::new(shared.clone()),
+            clock: Arc::new(clock.clone()),
+            sleeper: Arc::new(TokioSleeper),
+            randomness: Arc::new(SystemRandomness),
+        };
+        Self { shared, store, site, clock, ports }
+    }
+
+    fn after(&self, time: TimeDelta) {
+        *self.clock.0.lock().unwrap() += time;
+    }
+
+    fn starter(&self) -> Starter {
+        Starter {
+            ports: self.ports.clone(),
+            source: Arc::new(self.shared.clone()),
+            keeper: Arc::new(self.shared.clone()),
+        }
+    }
+
+    fn channels(&self) -> Vec<Arc<dyn AlertChannel>> {
+        vec![Arc::new(Kept(self.shared.clone(), ChannelName::new("topic").unwrap()))]
+    }
+
+    fn closer(&self) -> Closer {
+        Closer {
+            ports: self.ports.clone(),
+            books: Arc::new(self.store.clone()),
+            site: Arc::new(self.site.clone()),
+            keeper: Arc::new(self.shared.clone()),
+            channels: self.channels(),
+            events: None,
+            redacted: false,
+            base: "s3://site".into(),
+            metrics: Metrics::new(None),
+        }
+    }
+
+    fn watcher(&self) -> Watcher {
+        Watcher {
+            ports: self.ports.clone(),
+            books: Arc::new(self.store.clone()),
+            keeper: Arc::new(self.shared.clone()),
+            channels: self.channels(),
+            start: Arc::new(self.shared.clone()),
+            metrics: Metrics::new(None),
+        }
+    }
+
+    async fn start(&self, payload: Value) -> Result<Value, String> {
+        self.starter().start(payload).await.map_err(|error| format!("{error:#}"))
+    }
+
+    async fn start_slot(&self) -> RunId {
+        let said = self.start(json!({ "schedule": "nightly", "scheduled_time": SLOT })).await.unwrap();
+        said["batch_run_id"].as_str().unwrap().parse().unwrap()
+    }
+
+    fn take_work(&self) -> Vec<WorkMessage> {
+        std::mem::take(&mut *self.shared.work.lock().unwrap())
+    }
+
+    fn take_closes(&self) -> Vec<RunId> {
+        std::mem::take(&mut *self.shared.closes.lock().unwrap())
+    }
+
+    /// Works on everything that was sent, each message as often as asked; gives how many came back.
+    async fn work_off(&self, times: usize) -> usize {
+        let runner = Runner::new(Arc::clone(&self.ports.documents), 1);
+        let mut given_back = 0;
+        for message in self.take_work() {
+            for _ in 0..times {
+                let event = event(&[json!(message)]);
+                let said = work(&self.ports, &runner, event, Duration::from_secs(60)).await;
+                given_back += said.batch_item_failures.len();
+            }
+        }
+        given_back
+    }
+
+    async fn run(&self, id: RunId) -> Run {
+        self.store.run(id).await.unwrap().unwrap().run
+    }
+
+    /// A run that has gone the whole way.
+    async fn closed_run(&self) -> RunId {
+        let id = self.start_slot().await;
+        assert_eq!(self.work_off(1).await, 0);
+        assert!(matches!(self.closer().close(id).await.unwrap(), Outcome::Closed(_)));
+        self.take_closes();
+        id
+    }
+}
+
+fn event(bodies: &[Value]) -> SqsEvent {
+    let records: Vec<Value> = bodies
+        .iter()
+        .enumerate()
+        .map(|(n, body)| json!({ "messageId": format!("m{n}"), "body": body.to_string() }))
+        .collect();
+    serde_json::from_value(json!({ "Records": records })).unwrap()
+}
+
+#[tokio::test]
+async fn a_slot_goes_the_whole_way_though_everything_comes_twice() {
+    let place = Cloud::new();
+    let id = place.start_slot().await;
+    assert_eq!(place.start_slot().await, id, "the same slot is the same run");
+    assert_eq!(place.shared.work.lock().unwrap().len(), 2, "one message a portfolio, and none for the repeated call");
+    assert_eq!(place.work_off(2).await, 0);
+    let closes = place.take_closes();
+    assert!(!closes.is_empty() && closes.iter().all(|run| *run == id));
+    let messages: Vec<Value> = closes.iter().chain(&closes).map(|run| json!({ "batch_run_id": run })).collect();
+    assert_eq!(place.closer().handle(event(&messages)).await.batch_item_failures.len(), 0);
+    let stored = place.store.run(id).await.unwrap().unwrap();
+    let summary = stored.summary.unwrap();
+    assert_eq!((summary.portfolios_expected, summary.portfolios_processed, summary.total_jobs), (2, 2, 18));
+    assert_eq!(
+        summary.successful_jobs + summary.failed_jobs + summary.skipped_jobs + summary.missing_jobs,
+        summary.total_jobs
+    );
+    assert!(matches!(stored.run.publication, Publication::Published { .. }));
+    let files = place.site.files();
+    assert!(files.contains_key("index.html") && files.contains_key(&format!("runs/{id}/index.html")));
+    let (status, last) = history::answer(&place.store, "GET", "/api/v1/batch/last-run").await;
+    assert_eq!((status, last["batch_run_id"].as_str()), (200, Some(id.to_string().as_str())));
+}
+
+#[tokio::test]
+async fn history_says_that_there_is_nothing_yet() {
+    let store = MemoryStore::default();
+    assert_eq!(history::answer(&store, "GET", "/healthz").await.0, 200);
+    assert_eq!(history::answer(&store, "GET", "/api/v1/batch/last-run").await.0, 404);
+    assert_eq!(history::answer(&store, "POST", "/healthz").await.0, 404);
+}
+
+#[tokio::test]
+async fn a_slot_on_a_holiday_has_no_run() {
+    let place = Cloud::new();
+    // The third of July 2026 is a holiday of the exchange: its slot stands for the day before.
+    let said = place.start(json!({ "schedule": "nightly", "scheduled_time": "2026-07-03T22:30:00Z" })).await.unwrap();
+    assert_eq!((&said["run"], &said["next_session"]), (&Value::Null, &json!("2026-07-06")));
+    let said = place.start(json!({ "as_of": "2026-07-04" })).await.unwrap();
+    assert_eq!(said["run"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_slot_that_the_book_does_not_know_is_refused() {
+    let place = Cloud::new();
+    let error = place.start(json!({ "schedule": "weekly", "scheduled_time": SLOT })).await.unwrap_err();
+    assert!(error.contains("weekly") && error.contains("nightly"), "{error}");
+    let payload = json!({ "schedule": "nightly", "scheduled_time": "2026-06-30T21:30:00Z" });
+    let error = place.start(payload).await.unwrap_err();
+    assert!(error.contains("is no slot"), "{error}");
+    assert!(place.store.open_runs().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_run_by_hand_is_found_again_and_repeated_only_where_asked() {
+    let place = Cloud::new();
+    let payload = json!({ "trigger": "first", "as_of": "2026-06-29", "portfolios": ["growth"] });
+    let first = place.start(payload.clone()).await.unwrap();
+    assert_eq!((&first["outcome"], &first["portfolios"]), (&json!("sealed"), &json!(1)));
+    let second = place.start(payload).await.unwrap();
+    assert_eq!((&second["outcome"], &second["batch_run_id"]), (&json!("existing"), &first["batch_run_id"]));
+    let again = json!({ "trigger": "first", "as_of": "2026-06-29", "portfolios": ["growth"], "again": true });
+    assert_ne!(place.start(again).await.unwrap()["batch_run_id"], first["batch_run_id"]);
+    let error = place.start(json!({ "portfolios": ["nobody"] })).await.unwrap_err();
+    assert!(error.contains("nobody"), "{error}");
+}
+
+#[tokio::test]
+async fn a_book_that_cannot_be_run_is_named() {
+    let place = Cloud::new();
+    place.shared.files.lock().unwrap().remove("portfolios.csv");
+    let error = place.start(json!({})).await.unwrap_err();
+    assert!(error.contains("portfolios.csv"), "{error}");
+}
+
+#[tokio::test]
+async fn the_key_of_a_redacted_site_stays() {
+    let place = Cloud::new();
+    let key = |place: &Cloud| {
+        let kept: Value = serde_json::from_slice(place.shared.kept.lock().unwrap().as_ref().unwrap()).unwrap();
+        kept["redaction_key"].as_str().unwrap().to_owned()
+    };
+    place.start_slot().await;
+    let first = key(&place);
+    place.shared.files.lock().unwrap().insert("nightbook.toml".into(), b"[site]\ntitle = \"Other\"\n".to_vec());
+    place.start(json!({})).await.unwrap();
+    assert!(!first.is_empty());
+    assert_eq!(key(&place), first);
+}
+
+#[tokio::test]
+async fn messages_of_strangers_are_acknowledged() {
+    let place = Cloud::new();
+    let stranger: RunId = "c7645f7b-ad76-5da2-bcab-19e7976dd702".parse().unwrap();
+    let portfolio = PortfolioId::new("growth").unwrap();
+    let message = WorkMessage {
+        key: ItemKey { run: stranger, portfolio },
+        name: "Growth".into(),
+        place: Place { bucket: 0, index: 0 },
+    };
+    let runner = Runner::new(Arc::clone(&place.ports.documents), 1);
+    let bodies = [json!(message), json!({ "key": "?" }), json!("text")];
+    let said = work(&place.ports, &runner, event(&bodies), Duration::from_secs(60)).await;
+    assert!(said.batch_item_failures.is_empty(), "{said:?}");
+    assert_eq!(place.closer().close(stranger).await.unwrap(), Outcome::Nothing);
+}
+
+#[tokio::test]
+async fn a_message_for_a_closed_run_changes_nothing() {
+    let place = Cloud::new();
+    let id = place.start_slot().await;
+    let messages = place.shared.work.lock().unwrap().clone();
+    place.work_off(1).await;
+    place.closer().close(id).await.unwrap();
+    let before = place.store.run(id).await.unwrap();
+    *place.shared.work.lock().unwrap() = messages;
+    assert_eq!(place.work_off(1).await, 0);
+    assert_eq!(place.store.run(id).await.unwrap(), before);
+}
+
+/// Jobs that never end, and know when they were told to stop.
+struct Endless(Arc<Mutex<Option<JobContext>>>);
+
+#[async_trait]
+impl JobRunner for Endless {
+    async fn open(&self, _run: &Run, _portfolio: &PortfolioId) -> Result<Arc<dyn PortfolioJobs>, JobError> {
+        Ok(Arc::new(Self(Arc::clone(&self.0))))
+    }
+}
+
+#[async_trait]
+impl PortfolioJobs for Endless {
+    async fn run(&self, _job: &JobName, context: JobContext) -> Result<JobOutput, JobError> {
+        *self.0.lock().unwrap() = Some(context);
+        std::future::pending().await
+    }
+    fn results(&self) -> Result<Option<Vec<u8>>, JobError> {
+        Ok(None)
+    }
+    fn known_ids(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_runs_out_of_time_gives_the_portfolio_back_at_once() {
+    let place = Cloud::new();
+    place.start_slot().await;
+    let message = place.take_work().remove(0);
+    let said = Arc::new(Mutex::new(None));
+    let runner = Endless(Arc::clone(&said));
+    let body = [json!(message)];
+    let answer = work(&place.ports, &runner, event(&body), MARGIN).await;
+    assert_eq!(answer.batch_item_failures.len(), 1, "too little time to begin");
+    assert_eq!(place.store.item(&message.key).await.unwrap(), None, "nothing was claimed");
+    let answer = work(&place.ports, &runner, event(&body), MARGIN + Duration::from_millis(20)).await;
+    assert_eq!(answer.batch_item_failures.len(), 1);
+    let item = place.store.item(&message.key).await.unwrap().unwrap();
+    assert_eq!((item.state, item.attempt), (ItemState::Pending, 1));
+    assert!(said.lock().unwrap().as_ref().unwrap().is_stopped(), "the job was told");
+    // Nobody has to wait for a lease: the next delivery takes it.
+    *place.shared.work.lock().unwrap() = vec![message];
+    assert_eq!(place.work_off(1).await, 0);
+}
+
+#[tokio::test]
+async fn the_watch_sends_again_what_nobody_works_on_and_closes_what_is_past_its_deadline() {
+    let place = Cloud::new();
+    let id = place.start_slot().await;
+    place.take_work();
+    let swept = place.watcher().sweep().await.unwrap();
+    assert_eq!((swept.sent, swept.open), (2, 1));
+    assert_eq!(place.take_work().len(), 2);
+    place.after(TimeDelta::hours(3));
+    let swept = place.watcher().sweep().await.unwrap();
+    assert_eq!(swept.settled, 2);
+    assert!(place.take_closes().contains(&id));
+    let Outcome::Closed(summary) = place.closer().close(id).await.unwrap() else { panic!("not closed") };
+    assert_eq!((summary.status, summary.missing_jobs), (RunStatus::Failed, 18));
+    let told = place.shared.told.lock().unwrap().clone();
+    assert!(told.iter().any(|message| message.batch_run_id == id), "{told:?}");
+    assert_eq!(told.iter().filter(|message| message.status == RunStatus::Failed).count(), 1);
+}
+
+#[tokio::test]
+async fn the_watch_starts_a_slot_that_nobody_started_and_records_it_as_missed_when_that_does_not_help() {
+    let place = Cloud::new();
+    assert_eq!(place.watcher().sweep().await.unwrap(), functions::watch::Swept::default(), "nothing is known yet");
+    place.closed_run().await;
+    place.after(TimeDelta::days(1) + TimeDelta::minutes(59));
+    assert_eq!(place.watcher().sweep().await.unwrap().late, 0, "within its grace");
+    place.after(TimeDelta::minutes(2));
+    let swept = place.watcher().sweep().await.unwrap();
+    assert_eq!((swept.late, swept.missed.len()), (1, 0));
+    let calls = std::mem::take(&mut *place.shared.calls.lock().unwrap());
+    assert_eq!(calls, [json!({ "schedule": "nightly", "scheduled_time": "2026-07-01T22:30:00Z" })]);
+    place.after(TimeDelta::minutes(15));
+    let swept = place.watcher().sweep().await.unwrap();
+    assert_eq!((swept.late, swept.missed.len()), (1, 1));
+    assert_eq!(place.run(swept.missed[0]).await.phase, RunPhase::Missed);
+    assert_eq!(place.watcher().sweep().await.unwrap().late, 0, "once it is recorded, people are asked");
+    assert!(matches!(place.closer().close(swept.missed[0]).await.unwrap(), Outcome::Delivered(_)));
+    assert!(place.shared.told.lock().unwrap().iter().any(|message| message.status == RunStatus::Missed));
+    // The call that came late all the same makes up for it.
+    let said = place.start(calls[0].clone()).await.unwrap();
+    assert_eq!(said["outcome"], "sealed");
+}
+
+#[tokio::test]
+async fn no_slot_from_before_the_records_is_ever_missed() {
+    let place = Cloud::new();
+    // The slot of a month ago, made up for by hand: those in between were never promised.
+    place.start(json!({ "schedule": "nightly", "scheduled_time": "2026-05-29T22:30:00Z" })).await.unwrap();
+    let swept = place.watcher().sweep().await.unwrap();
+    assert_eq!((swept.late, swept.missed.len()), (0, 0));
+    place.after(TimeDelta::days(1) + TimeDelta::minutes(61));
+    assert_eq!(place.watcher().sweep().await.unwrap().late, 1);
+}
+
+#[tokio::test]
+async fn the_watch_has_a_planner_followed_by_another() {
+    let place = Cloud::new();
+    let id = place.start_slot().await;
+    let mut run = place.run(id).await;
+    let now = place.clock.now();
+    run.phase = RunPhase::Planning { owner: SystemRandomness.owner(), lease_until: now - TimeDelta::minutes(1) };
+    run.plan = None;
+    place.store.put(run, Vec::new(), None);
+    place.take_work();
+    assert_eq!(place.watcher().sweep().await.unwrap().resumed, 1);
+    let call = place.shared.calls.lock().unwrap().remove(0);
+    assert_eq!(call, json!({ "resume": id }));
+    assert_eq!(place.start(call.clone()).await.unwrap()["outcome"], "sealed");
+    assert_eq!(place.take_work().len(), 2);
+    assert_eq!(place.start(call).await.unwrap()["outcome"], "existing");
+}
+
+#[tokio::test]
+async fn what_is_not_published_is_published_by_the_one_writer() {
+    let place = Cloud::new();
+    let id = place.closed_run().await;
+    let stored = place.store.run(id).await.unwrap().unwrap();
+    let at = place.clock.now();
+    let run = Run { publication: Publication::Failed { at, error: "the bucket was away".into() }, ..stored.run };
+    place.store.put(run, Vec::new(), stored.summary);
+    assert_eq!(place.watcher().sweep().await.unwrap().deliveries, 1);
+    assert_eq!(place.take_closes(), [id]);
+    let Outcome::Delivered(delivered) = place.closer().close(id).await.unwrap() else { panic!("not delivered") };
+    assert_eq!((delivered.published, delivered.not_published), (1, 0));
+    assert!(matches!(place.run(id).await.publication, Publication::Published { .. }));
+}
+
+#[tokio::test]
+async fn a_rerun_of_a_run_that_succeeded_has_nothing_to_do_and_a_whole_one_is_a_new_run() {
+    let place = Cloud::new();
+    let id = place.closed_run().await;
+    let said = place.start(json!({ "rerun_of": id })).await.unwrap();
+    assert_eq!(said["outcome"], "sealed");
+    assert_ne!(said["batch_run_id"], json!(id));
+    assert_eq!(place.run(said["batch_run_id"].as_str().unwrap().parse().unwrap()).await.rerun_of, Some(id));
+}
