@@ -171,7 +171,7 @@ impl Starter {
                 }
                 let start =
                     wiring::by_hand(self.ports.store.as_ref(), &book, date, &portfolios, &trigger, again).await?;
-                self.from_book(book, &start).await
+                self.on_book(book, &start).await
             }
             Asked::Rerun { of, failed } => self.rerun(of, failed).await,
             Asked::Resume(id) => self.resume(id).await,
@@ -208,10 +208,10 @@ impl Starter {
             return Ok(no_session(&book, local));
         }
         let start = wiring::scheduled(schedule, slot);
-        self.from_book(book, &start).await
+        self.on_book(book, &start).await
     }
 
-    async fn from_book(&self, book: Arc<Book>, start: &StartRun) -> anyhow::Result<Value> {
+    async fn on_book(&self, book: Arc<Book>, start: &StartRun) -> anyhow::Result<Value> {
         let ports = &self.ports;
         let gate: Arc<dyn PriceGate> = match &book.settings.http_prices {
             None => Arc::new(NoGate),
@@ -275,7 +275,7 @@ impl Starter {
         let start = wiring::started_as(&run);
         match run.rerun_of {
             Some(of) => self.again(self.stored(of).await?.run, &start).await,
-            None => self.from_book(self.book().await?, &start).await,
+            None => self.on_book(self.book().await?, &start).await,
         }
     }
 }
