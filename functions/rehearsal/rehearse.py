@@ -191,7 +191,8 @@ def first_night(cloud, alerts):
     wait_for("the messages are to be sent", lambda: cloud.depth(work) >= PORTFOLIOS, 60)
     messages = cloud.drain(work)
     check("one message a portfolio", len(messages) == PORTFOLIOS, len(messages))
-    for body in [*messages, "no message", json.dumps({"key": {"run": "?"}}), *reversed(messages)]:
+    forged = {**json.loads(messages[0]), "key": {"run": run, "portfolio": "stranger"}}
+    for body in [json.dumps(forged), *messages, "no message", json.dumps({"key": {"run": "?"}}), *reversed(messages)]:
         cloud.send(work, body)
     for body in ["no message", json.dumps({"batch_run_id": run}), json.dumps({"batch_run_id": "00000000-0000-5000-8000-000000000000"})]:
         cloud.send(close, body)

@@ -16,6 +16,7 @@ use crate::environment::variable;
 use crate::metrics::Metrics;
 use crate::start::Starter;
 use crate::watch::Watcher;
+use crate::work::Worker;
 
 /// The services, connected.
 #[derive(Debug, Clone)]
@@ -60,13 +61,14 @@ impl Cloud {
         Ok(Starter { ports: self.ports()?, source: Arc::new(self.aws.book()?), keeper: Arc::new(self.aws.kept()?) })
     }
 
-    /// What `process-portfolio` needs beside the ports.
+    /// What `process-portfolio` needs.
     ///
     /// # Errors
     /// A variable that is missing; it is named.
-    pub fn runner(&self) -> anyhow::Result<Runner> {
+    pub fn worker(&self) -> anyhow::Result<Worker> {
+        self.aws.settings().close_queue_url()?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Ok(Runner::new(self.aws.documents()?, cores))
+        Ok(Worker::new(self.ports()?, Arc::new(Runner::new(self.aws.documents()?, cores))))
     }
 
     /// What `close-run` needs.
