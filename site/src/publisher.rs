@@ -7,14 +7,16 @@ use async_trait::async_trait;
 use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
 use domain::guards::{self, Guard};
 use domain::ids::{ContentHash, JobName, PortfolioId, RunId};
+use domain::note::{Note, RunNotes};
 use domain::ports::{
     AlertBooks, Clock, PublishError, Publisher, RunQuery, RunStore, SiteFile, SiteStore, StoreError, WriteIf, Written,
 };
 use domain::run::{BUCKET_SIZE, PagesThere, Publication, RunEvent};
 use futures::StreamExt as _;
+use rayon::prelude::*;
 
 use crate::days::days;
-use crate::gather::{AT_ONCE, EndedItems, JobData, Past, Reader, RunData, RunHead, age_key, before_of};
+use crate::gather::{AT_ONCE, EndedItems, JobData, Past, PortfolioData, Reader, RunData, RunHead, age_key, before_of};
 use crate::mask::Mask;
 use crate::options::SiteOptions;
 use crate::pages;
@@ -26,6 +28,8 @@ use crate::views::run::RunInput;
 
 /// Runs that the index looks back on.
 const LOOK_BACK: usize = 90;
+/// Portfolios whose pages are made one after the other: for fewer than these, more threads are not worth it.
+const FEW: usize = 8;
 /// Tries to write the index before somebody else does.
 const MOST_TRIES: u32 = 5;
 /// Pages that no single run owns, without the index.
@@ -48,6 +52,7 @@ pub struct SitePublisher {
     options: SiteOptions,
     ended: Arc<EndedItems>,
     alerts: Option<Arc<dyn AlertBooks>>,
+    notes: Option<Arc<dyn RunNotes>>,
 }
 
 impl std::fmt::Debug for SitePublisher {
@@ -68,13 +73,26 @@ impl SitePublisher {
         clock: Arc<dyn Clock>,
         options: SiteOptions,
     ) -> Self {
-        Self { store, site, clock, options, ended: Arc::default(), alerts: None }
+        Self { store, site, clock, options, ended: Arc::default(), alerts: None, notes: None }
     }
 
     /// As this, with what of the alerts could not be delivered or is muted on the index.
     #[must_use]
     pub fn with_alerts(self, books: Arc<dyn AlertBooks>) -> Self {
         Self { alerts: Some(books), ..self }
+    }
+
+    /// As this, with what people have to say of a run on its page.
+    #[must_use]
+    pub fn with_notes(self, notes: Arc<dyn RunNotes>) -> Self {
+        Self { notes: Some(notes), ..self }
+    }
+
+    async fn notes(&self, run: RunId) -> Result<Vec<Note>, PublishError> {
+        match &self.notes {
+            Some(notes) if !self.options.redacted => Ok(notes.notes(run).await?),
+            _ => Ok(Vec::new()),
+        }
     }
 
     async fn alerts(&self) -> Result<AlertsView, PublishError> {
@@ -303,7 +321,8 @@ impl SitePublisher {
             mentioned.extend(data.head.run.rerun_of);
             let (facts, past, cards) =
                 (reader.facts(&mentioned).await?, reader.past(&data.head).await?, reader.cards());
-            let input = RunInput { data, others: &facts, past: &past, cards: &cards };
+            let notes = self.notes(data.head.run.batch_run_id).await?;
+            let input = RunInput { data, others: &facts, past: &past, cards: &cards, notes: &notes };
             // These are of the run alone, and so the same whoever writes them.
             let path = format!("{folder}/summary.json");
             let summary = summary_file(&data.head.summary)
@@ -369,11 +388,21 @@ impl SitePublisher {
         });
         let reads: Vec<_> = reads.collect();
         let tags: Vec<_> = futures::stream::iter(reads).buffered(AT_ONCE).collect().await;
-        let reader = self.reader();
-        let mut writes = Vec::with_capacity(ids.len());
-        for tag in tags {
+        let reader = &self.reader();
+        let reads = tags.into_iter().map(|tag| async move {
             let (id, page, json) = tag?;
-            writes.push(self.write_portfolio(&reader, id, data, page, json));
+            Ok::<_, PublishError>((id, reader.portfolio(id, data).await?, [json, page]))
+        });
+        let reads: Vec<_> = futures::stream::iter(reads.collect::<Vec<_>>()).buffered(AT_ONCE).collect().await;
+        let read: Vec<_> = reads.into_iter().collect::<Result<_, _>>()?;
+        let made: Vec<_> = if read.len() < FEW {
+            read.iter().map(|(_, data, _)| self.portfolio_files(data)).collect()
+        } else {
+            read.par_iter().map(|(_, data, _)| self.portfolio_files(data)).collect()
+        };
+        let mut writes = Vec::with_capacity(ids.len());
+        for ((id, _, tags), files) in read.into_iter().zip(made) {
+            writes.push(self.write_portfolio(id, files?, tags));
         }
         let (mut written, mut refused) = (0, Vec::new());
         let mut pages = futures::stream::iter(writes).buffer_unordered(AT_ONCE);
@@ -390,25 +419,32 @@ impl SitePublisher {
         Ok((written, refused))
     }
 
+    /// The file for machines and the page of a portfolio, then its badges where they are wanted.
+    fn portfolio_files(&self, read: &PortfolioData) -> Result<Vec<SiteFile>, PublishError> {
+        let view = views::portfolio::build(read);
+        let machine = pages::json(format!("portfolios/{}.json", view.id), &PortfolioFile::of(read, &view))?;
+        let mut files = vec![machine, pages::portfolio(&view, &self.options)?];
+        if self.options.portfolio_badges {
+            files.extend(badges(&pages::portfolio_folder(view.id.as_str()), &Badge::of_portfolio(&view))?);
+        }
+        Ok(files)
+    }
+
     async fn write_portfolio(
         &self,
-        reader: &Reader,
         id: &PortfolioId,
-        data: Option<&RunData>,
-        page: Tag,
-        json: Tag,
+        files: Vec<SiteFile>,
+        tags: [Tag; 2],
     ) -> Result<(u64, Option<PortfolioId>), PublishError> {
-        let read = reader.portfolio(id, data).await?;
-        let view = views::portfolio::build(&read);
-        let machine = pages::json(format!("portfolios/{}.json", view.id), &PortfolioFile::of(&read, &view))?;
-        let first = self.write_over(&machine, json).await?;
-        let second = self.write_over(&pages::portfolio(&view, &self.options)?, page).await?;
-        let refused = first == Written::Refused || second == Written::Refused;
-        let mut written = count(first) + count(second);
-        if self.options.portfolio_badges && !refused {
-            for file in badges(&pages::portfolio_folder(view.id.as_str()), &Badge::of_portfolio(&view))? {
-                written += self.write_always(&file).await?;
-            }
+        let (mut written, mut refused) = (0, false);
+        for (file, tag) in files.iter().zip(tags) {
+            let one = self.write_over(file, tag).await?;
+            written += count(one);
+            refused |= one == Written::Refused;
+        }
+        // Whoever came in between writes the badges too, of what stands on the page.
+        for badge in files.iter().skip(2).filter(|_| !refused) {
+            written += self.write_always(badge).await?;
         }
         Ok((written, refused.then(|| id.clone())))
     }

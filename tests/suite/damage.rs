@@ -2,6 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use backends::local::LocalStore;
+use backends::system::SystemClock;
+use domain::ids::RunId;
+use domain::note::{Note, NoteKind, RunNotes as _};
+use domain::ports::Clock as _;
 use e2e::{json, nightbook, text, write_book};
 use serde_json::Value;
 
@@ -16,6 +21,22 @@ fn stored(dir: &Path) -> PathBuf {
         json(&["run", "--book", text(&book), "--data", text(&data), "--as-of", day, "--json"]).unwrap();
     }
     data
+}
+
+/// Leaves a note on the newest run.
+fn annotate(data: &Path) {
+    let (newest, _) = json(&["show", "latest", "--data", text(data), "--json"]).unwrap();
+    let run: RunId = newest["batch_run_id"].as_str().unwrap().parse().unwrap();
+    let note = Note {
+        id: run.0,
+        batch_run_id: run,
+        kind: NoteKind::Annotate,
+        author: "Zoë".into(),
+        at: SystemClock.now(),
+        text: "the vendor was late".into(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(LocalStore::open(data).unwrap().add_note(&note)).unwrap();
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -57,6 +78,7 @@ fn flipped(text: &str) -> String {
 fn a_changed_letter_in_any_row_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let data = stored(dir.path());
+    annotate(&data);
     assert_eq!(problems(&data), Vec::<String>::new());
     let mut tried = 0;
     for (table, columns) in [
@@ -69,6 +91,7 @@ fn a_changed_letter_in_any_row_is_named() {
         ("failures", &["message", "portfolios", "category", "fingerprint"]),
         ("results", &["content_hash"]),
         ("alert_books", &["book", "schedule"]),
+        ("notes", &["note", "at", "note_id"]),
     ] {
         for column in columns {
             let copied = dir.path().join(format!("{table}-{column}"));
@@ -93,7 +116,7 @@ fn a_changed_letter_in_any_row_is_named() {
             tried += 1;
         }
     }
-    assert_eq!(tried, 26);
+    assert_eq!(tried, 29);
 }
 
 #[test]

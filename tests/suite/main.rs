@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "all of this is tests; helpers of theirs may unwrap like they do")]
 
 mod alerts;
+mod api;
 mod channels;
 mod commands;
 mod crash;
@@ -16,4 +17,5 @@ mod prices;
 mod secrets;
 mod smtp;
 mod surfaces;
+mod traces;
 mod watch;

@@ -154,6 +154,23 @@ fn no_surface_of_a_run_shows_a_secret() {
         assert!(!snapshot.price_issues.is_empty());
     }
     eprintln!("canaries={} hits=0 bytes={seen}", CANARIES.len());
+    let serving = crate::api::serve(dir.path(), &[]);
+    let run = crate::api::get(serving.address, "/api/v1/batch/last-run").json()["batch_run_id"].clone();
+    let run = run.as_str().unwrap();
+    for path in [
+        "/metrics".to_owned(),
+        "/api/v1/batch/last-run".to_owned(),
+        "/api/v1/batch/runs".to_owned(),
+        "/api/v1/batch/failures?since=2020-01-01".to_owned(),
+        "/api/v1/batch/jobs/status?days_back=90".to_owned(),
+        format!("/api/v1/batch/runs/{run}/jobs"),
+        "/api/v1/batch/portfolios/p000/history".to_owned(),
+        "/api/v1/batch/runs?status=apikey=C4naryInQuery".to_owned(),
+    ] {
+        let answer = crate::api::get(serving.address, &path);
+        assert!([200, 400].contains(&answer.status), "{path}: {answer:?}");
+        assert_none(&path, answer.body.as_bytes());
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ use domain::alert::{AlertEvent, AlertRefusal, AlertState};
 use domain::alert_book::AlertBook;
 use domain::fold::{Fold, FoldEntry};
 use domain::ids::{ContentHash, Fingerprint, JobName, PortfolioId, RunId, ScheduleName};
+use domain::note::{Note, RunNotes};
 use domain::ports::{
     AlertBooks, Cell, Change, Creation, Documents, FailureSighting, JobRun, PortfolioRun, RecordQuery, RunPage,
     RunQuery, RunStore, SiteFile, SiteStore, StoreError, StoredRun, WriteIf, Written,
@@ -39,6 +40,7 @@ struct State {
     results: BTreeMap<(ItemKey, ContentHash), Vec<u8>>,
     snapshots: BTreeMap<ContentHash, Vec<u8>>,
     alert_books: BTreeMap<ScheduleName, AlertBook>,
+    notes: BTreeMap<RunId, Vec<Note>>,
 }
 
 /// Newest first: by `scheduled_for`, then `started_at`, then id.
@@ -425,6 +427,24 @@ impl AlertBooks for MemoryStore {
 
     async fn alert_schedules(&self) -> Result<Vec<ScheduleName>, StoreError> {
         Ok(self.state().alert_books.keys().cloned().collect())
+    }
+}
+
+#[async_trait]
+impl RunNotes for MemoryStore {
+    async fn add_note(&self, note: &Note) -> Result<(), StoreError> {
+        let mut state = self.state();
+        state.need_run(note.batch_run_id)?;
+        let notes = state.notes.entry(note.batch_run_id).or_default();
+        if notes.iter().all(|known| known.id != note.id) {
+            notes.push(note.clone());
+            notes.sort_by_key(|note| (note.at, note.id));
+        }
+        Ok(())
+    }
+
+    async fn notes(&self, run: RunId) -> Result<Vec<Note>, StoreError> {
+        Ok(self.state().notes.get(&run).cloned().unwrap_or_default())
     }
 }
 

@@ -5,8 +5,9 @@
 
 use std::future::Future;
 
+use domain::conformance::StoreWithNotes;
 use domain::ports::{AlertBooks, Documents, RunStore, SiteStore};
-use domain::{alert_book_rules, conformance, document_rules, site_rules, store_rules};
+use domain::{alert_book_rules, conformance, document_rules, note_rules, site_rules, store_rules};
 
 fn wait<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
@@ -58,6 +59,13 @@ suite!(
     }
 );
 suite!(
+    memory_notes,
+    note_rules,
+    fn on(rule: impl FnOnce(&dyn StoreWithNotes)) {
+        rule(&backends::memory::MemoryStore::default());
+    }
+);
+suite!(
     memory_documents,
     document_rules,
     fn on(rule: impl FnOnce(&dyn Documents)) {
@@ -86,6 +94,15 @@ suite!(
     local_alert_books,
     alert_book_rules,
     fn on(rule: impl FnOnce(&dyn AlertBooks)) {
+        let folder = tempfile::tempdir().unwrap();
+        rule(&backends::local::LocalStore::open(folder.path()).unwrap());
+    }
+);
+#[cfg(feature = "local")]
+suite!(
+    local_notes,
+    note_rules,
+    fn on(rule: impl FnOnce(&dyn StoreWithNotes)) {
         let folder = tempfile::tempdir().unwrap();
         rule(&backends::local::LocalStore::open(folder.path()).unwrap());
     }

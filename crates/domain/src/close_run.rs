@@ -92,7 +92,7 @@ pub async fn close_run(
         batch_run_id = %id, as_of = %summary.as_of, status = %summary.status, total_jobs = summary.total_jobs,
         successful_jobs = summary.successful_jobs, failed_jobs = summary.failed_jobs,
         skipped_jobs = summary.skipped_jobs, missing_jobs = summary.missing_jobs,
-        wall_seconds = summary.wall_seconds, event = "run.done", "the run is closed"
+        wall_seconds = summary.wall_seconds, event = "run.closed", "the run is closed"
     );
     Ok(Closed::Closed(Box::new(summary)))
 }

@@ -25,7 +25,7 @@ impl InvalidId {
 }
 
 macro_rules! text_id {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $allowed:literal, $check:expr) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $allowed:literal, $pattern:literal, $check:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
         #[serde(transparent)]
@@ -34,6 +34,9 @@ macro_rules! text_id {
         impl $name {
             /// What is allowed, as an error message says it.
             pub const ALLOWED: &'static str = $allowed;
+
+            /// The same as a regular expression.
+            pub const PATTERN: &'static str = $pattern;
 
             /// Checks a text and makes it an id.
             ///
@@ -49,6 +52,21 @@ macro_rules! text_id {
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+        }
+
+        #[cfg(feature = "openapi")]
+        impl utoipa::PartialSchema for $name {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+                let text = utoipa::openapi::ObjectBuilder::new().schema_type(utoipa::openapi::Type::String);
+                text.pattern(Some(Self::PATTERN)).description(Some($allowed)).build().into()
+            }
+        }
+
+        #[cfg(feature = "openapi")]
+        impl utoipa::ToSchema for $name {
+            fn name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
             }
         }
 
@@ -94,6 +112,7 @@ text_id!(
     PortfolioId,
     "portfolio id",
     "1 to 64 characters of A-Z a-z 0-9 . _ -, not starting with a dot",
+    r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$",
     |text| (1..=64).contains(&text.len()) && !text.starts_with('.') && text.bytes().all(is_id_char)
 );
 
@@ -102,6 +121,7 @@ text_id!(
     JobName,
     "job name",
     "1 to 64 characters of a-z 0-9 _, starting with a letter",
+    r"^[a-z][a-z0-9_]{0,63}$",
     |text| (1..=64).contains(&text.len())
         && text.as_bytes()[0].is_ascii_lowercase()
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
@@ -112,6 +132,7 @@ text_id!(
     ScheduleName,
     "schedule name",
     "1 to 64 characters of A-Z a-z 0-9 . _ -, not starting with a dot",
+    r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$",
     |text| (1..=64).contains(&text.len()) && !text.starts_with('.') && text.bytes().all(is_id_char)
 );
 
@@ -120,6 +141,7 @@ text_id!(
     Fingerprint,
     "fingerprint",
     "16 hexadecimal digits",
+    r"^[0-9a-f]{16}$",
     |text| text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 );
 
@@ -128,6 +150,7 @@ text_id!(
     CauseId,
     "cause",
     "a fingerprint of 16 hexadecimal digits, or one of missing_records, no_portfolios, missed_run, overdue_run, other",
+    r"^([0-9a-f]{16}|missing_records|no_portfolios|missed_run|overdue_run|other)$",
     |text| Fingerprint::new(text).is_ok() || CauseId::NAMED.contains(&text)
 );
 
@@ -164,6 +187,7 @@ text_id!(
     ChannelName,
     "channel name",
     "1 to 64 characters of A-Z a-z 0-9 . _ -, not starting with a dot",
+    r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$",
     |text| (1..=64).contains(&text.len()) && !text.starts_with('.') && text.bytes().all(is_id_char)
 );
 
@@ -172,6 +196,7 @@ text_id!(
     ContentHash,
     "content hash",
     "64 hexadecimal digits",
+    r"^[0-9a-f]{64}$",
     |text| text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 );
 
@@ -193,6 +218,7 @@ impl ContentHash {
 /// One scheduled pass over all portfolios (`batch_run_id`). See [`crate::identity`] for how it is derived.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RunId(pub Uuid);
 
 impl RunId {
@@ -265,7 +291,33 @@ mod tests {
         );
     }
 
+    /// The pattern that programs are told and the check that is made accept the same.
+    fn agree<T: FromStr>(pattern: &str, text: &str) {
+        let is_told = regex::Regex::new(pattern).unwrap().is_match(text);
+        assert_eq!(is_told, text.parse::<T>().is_ok(), "{pattern} and the check disagree about {text:?}");
+    }
+
+    #[test]
+    fn patterns_agree_about_the_limits() {
+        for text in
+            ["", ".", "a", "-", "_", "0", "A", "a.b", "other", "a\n", &"a".repeat(64), &"f".repeat(65), &"0".repeat(16)]
+        {
+            agree::<PortfolioId>(PortfolioId::PATTERN, text);
+            agree::<JobName>(JobName::PATTERN, text);
+            agree::<Fingerprint>(Fingerprint::PATTERN, text);
+            agree::<CauseId>(CauseId::PATTERN, text);
+            agree::<ContentHash>(ContentHash::PATTERN, text);
+        }
+    }
+
     proptest! {
+        #[test]
+        fn patterns_agree_about_any_text(text in "[a-zA-Z0-9._ é/-]{0,70}") {
+            agree::<PortfolioId>(PortfolioId::PATTERN, &text);
+            agree::<JobName>(JobName::PATTERN, &text);
+            agree::<Fingerprint>(Fingerprint::PATTERN, &text);
+        }
+
         #[test]
         fn no_text_panics_and_accepted_ids_survive_json(text in ".{0,80}") {
             if let Ok(id) = PortfolioId::new(text) {

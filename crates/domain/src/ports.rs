@@ -128,6 +128,7 @@ pub struct RecordQuery {
 
 /// One job of one portfolio in one run, as a grid shows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Cell {
     /// The job.
     pub job: JobName,
@@ -194,6 +195,7 @@ impl Cell {
 
 /// A portfolio in one run, as its history shows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PortfolioRun {
     /// The run.
     pub batch_run_id: RunId,
@@ -228,6 +230,7 @@ pub struct JobRun {
 
 /// One cause in one closed run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FailureSighting {
     /// The run.
     pub batch_run_id: RunId,

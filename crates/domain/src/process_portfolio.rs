@@ -121,7 +121,7 @@ pub async fn process_portfolio_until(
             Ok(Handled::Acknowledge)
         }
         None => {
-            tracing::warn!(batch_run_id = %key.run, portfolio_id = %key.portfolio, event = "late_result", "the claim was lost, the result of this attempt does not count");
+            tracing::warn!(batch_run_id = %key.run, portfolio_id = %key.portfolio, event = "result.late", "the claim was lost, the result of this attempt does not count");
             Ok(Handled::GiveBack)
         }
     }

@@ -11,6 +11,7 @@ use crate::words::{ErrorCategory, JobStatus, JobType, QualityFlag};
 
 /// How far a job is, as it last said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Progress {
     /// Units done.
     pub done: u64,
@@ -24,6 +25,7 @@ pub struct Progress {
 
 /// An error as it is recorded: plain data, masked, with its fingerprint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RecordedError {
     /// What kind of fault it is.
     pub category: ErrorCategory,
@@ -37,6 +39,7 @@ pub struct RecordedError {
 
 /// How good the data under a result was.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Quality {
     /// The flag.
     pub flag: QualityFlag,
@@ -58,6 +61,7 @@ pub struct Quality {
 
 /// Why a job was not run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SkippedBecause {
     /// The job that failed and so caused this, through however many others.
     pub job: JobName,
@@ -67,6 +71,7 @@ pub struct SkippedBecause {
 
 /// The outcome of one job of one portfolio in one run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct JobRecord {
     /// The run.
     pub batch_run_id: RunId,

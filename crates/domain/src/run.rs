@@ -133,6 +133,7 @@ pub enum RunPhase {
 /// How the site stands towards a run. A failed publication never changes the run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(tag = "state", rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Publication {
     /// Not tried yet.
     #[default]

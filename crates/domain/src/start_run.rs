@@ -36,6 +36,44 @@ pub struct StartRun {
     pub filter: Vec<PortfolioId>,
 }
 
+impl StartRun {
+    /// The run as it is recorded before anything of it is planned.
+    #[must_use]
+    pub fn planning(&self, owner: Owner, now: DateTime<Utc>, lease_until: DateTime<Utc>) -> Run {
+        Run {
+            batch_run_id: self.id,
+            schedule: self.schedule.clone(),
+            trigger: self.trigger.clone(),
+            as_of: self.as_of,
+            scheduled_for: self.scheduled_for,
+            started_at: now,
+            rerun_of: self.rerun_of,
+            repeat: self.repeat,
+            filter: self.filter.clone(),
+            phase: RunPhase::Planning { owner, lease_until },
+            plan_epoch: 1,
+            close_epoch: 0,
+            plan: None,
+            cancelled_at: None,
+            closed_at: None,
+            publication: Publication::Pending,
+            pages: PagesThere::Nothing,
+            pages_at: None,
+        }
+    }
+
+    /// The run as somebody asks for it who does not plan it: whoever comes next does, since nobody holds its lease.
+    #[must_use]
+    pub fn asked_for(&self, owner: Owner, now: DateTime<Utc>) -> Run {
+        self.planning(owner, now, now - Duration::milliseconds(1))
+    }
+}
+
+/// Whether a run was only asked for so far: nobody has tried to plan it.
+fn is_asked_for(run: &Run) -> bool {
+    matches!(run.phase, RunPhase::Planning { lease_until, .. } if run.plan_epoch == 1 && lease_until < run.started_at)
+}
+
 /// What became of a start.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Started {
@@ -83,26 +121,7 @@ pub async fn start_run(ports: &Ports, start: &StartRun, inputs: &dyn RunInputs) 
     let owner = ports.randomness.owner();
     let now = ports.clock.now();
     let lease_until = now + Duration::seconds(PLAN_LEASE_SECONDS);
-    let fresh = Run {
-        batch_run_id: start.id,
-        schedule: start.schedule.clone(),
-        trigger: start.trigger.clone(),
-        as_of: start.as_of,
-        scheduled_for: start.scheduled_for,
-        started_at: now,
-        rerun_of: start.rerun_of,
-        repeat: start.repeat,
-        filter: start.filter.clone(),
-        phase: RunPhase::Planning { owner, lease_until },
-        plan_epoch: 1,
-        close_epoch: 0,
-        plan: None,
-        cancelled_at: None,
-        closed_at: None,
-        publication: Publication::Pending,
-        pages: PagesThere::Nothing,
-        pages_at: None,
-    };
+    let fresh = start.planning(owner, now, lease_until);
     let run = match ports.store.create_run(&fresh).await? {
         Creation::Created => fresh,
         Creation::Existing(run) if !matches!(run.phase, RunPhase::Planning { .. } | RunPhase::Missed) => {
@@ -112,12 +131,14 @@ pub async fn start_run(ports: &Ports, start: &StartRun, inputs: &dyn RunInputs) 
         Creation::Existing(run) if held_by(&run, owner) => run,
         Creation::Existing(existing) => {
             let late = existing.phase == RunPhase::Missed;
+            let asked_for = is_asked_for(&existing);
             let event = RunEvent::TakeOverPlan { owner, now, lease_until };
             match ports.store.apply_run(start.id, &event).await? {
                 Change::Applied(run) if late => {
                     tracing::info!(batch_run_id = %run.batch_run_id, scheduled_for = %run.scheduled_for, event = "slot.late", "a slot that was recorded as missed is run late");
                     run
                 }
+                Change::Applied(run) if asked_for => run,
                 Change::Applied(run) => {
                     tracing::warn!(batch_run_id = %run.batch_run_id, epoch = run.plan_epoch, event = "lease.taken_over", "took over the planning of a run whose planner is gone");
                     run

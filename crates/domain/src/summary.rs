@@ -15,6 +15,7 @@ use crate::work_item::{ItemState, WorkItem};
 
 /// One job over all portfolios of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct JobSummary {
     /// The job.
     pub job: JobName,
@@ -41,6 +42,7 @@ pub struct JobSummary {
 
 /// The data quality of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct QualitySummary {
     /// Portfolios with full data.
     pub full: u64,
@@ -56,6 +58,7 @@ pub struct QualitySummary {
 
 /// One cause of failures in a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FailureCluster {
     /// The cause.
     pub fingerprint: Fingerprint,
@@ -80,6 +83,7 @@ pub struct FailureCluster {
 
 /// The summary of a run. The names of the fields are a contract.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RunSummary {
     /// The run.
     pub batch_run_id: RunId,

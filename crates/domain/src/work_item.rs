@@ -28,6 +28,7 @@ pub struct ItemKey {
 
 /// Where in the manifest an item stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Place {
     /// The bucket.
     pub bucket: u32,

@@ -11,6 +11,7 @@ use backends::system::{SystemClock, SystemRandomness, TokioSleeper};
 use book::Book;
 use chrono::NaiveDate;
 use domain::ids::{ContentHash, RunId};
+use domain::note::RunNotes;
 use domain::ports::{
     AlertBooks, Clock as _, Documents, Ports, RunInputs, RunStore, StoreError, WorkMessage, WorkQueue,
 };
@@ -70,6 +71,11 @@ impl Cloud {
             sleeper: Arc::new(TokioSleeper),
             randomness: Arc::new(SystemRandomness),
         })
+    }
+
+    /// What people have to say of runs.
+    pub(crate) fn notes(&self) -> Arc<dyn RunNotes> {
+        Arc::clone(&self.store) as Arc<dyn RunNotes>
     }
 
     fn kept_file(&self) -> anyhow::Result<KeptFile> {

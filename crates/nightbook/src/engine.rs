@@ -1,6 +1,6 @@
 //! The use cases wired for one machine: one process, several workers, an embedded store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +16,7 @@ use domain::alerting::{Alerting, take_over};
 use domain::close_run::{Closed, close_run};
 use domain::ids::{JobName, PortfolioId, RunId};
 use domain::job_context::JobContext;
-use domain::ports::{Clock, JobRunner, Notifier as _, PortfolioJobs, Ports, RunInputs, WorkMessage};
+use domain::ports::{Clock, JobRunner, Notifier as _, PortfolioJobs, Ports, Publisher as _, RunInputs, WorkMessage};
 use domain::process_portfolio::{Handled, process_portfolio};
 use domain::record::{JobError, JobOutput};
 use domain::redact::redact;
@@ -27,6 +27,7 @@ use domain::watch::mend;
 use jobs::{NoGate, PriceGate, Runner};
 use prices::HttpPrices;
 use site::{AlertsShown, SitePublisher};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::environment;
@@ -36,6 +37,7 @@ use crate::place;
 use crate::price_shelf::FolderShelf;
 use crate::site_settings::SiteSettings;
 use crate::stop::Stop;
+use crate::trace_sink::Traces;
 
 /// Items in hand at once for each core: most of them wait for the store's next commit, which serves all of them.
 const IN_HAND_PER_CORE: usize = 24;
@@ -66,10 +68,38 @@ pub(crate) struct Engine {
     site: Arc<FolderSite>,
     settings: SiteSettings,
     lineage: Lineage,
+    traces: Traces,
     /// What the index shows of the alerts.
     alerts_shown: Mutex<AlertsShown>,
     cores: usize,
     stop: Stop,
+    /// Somebody cancelled the run, or has something to be published.
+    pub(crate) attention: Arc<Attention>,
+}
+
+/// What others have to tell the engine while it works.
+#[derive(Debug, Default)]
+pub(crate) struct Attention {
+    /// Wakes whoever works on a run.
+    at_work: Notify,
+    /// Wakes the scheduler while it waits.
+    pub(crate) at_rest: Notify,
+    /// Runs whose pages are to be written again.
+    pages: Mutex<BTreeSet<RunId>>,
+}
+
+impl Attention {
+    /// There is something to look at.
+    pub(crate) fn call(&self) {
+        self.at_work.notify_one();
+        self.at_rest.notify_one();
+    }
+
+    /// The pages of this run are to be written again.
+    pub(crate) fn publish(&self, run: RunId) {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner).insert(run);
+        self.call();
+    }
 }
 
 /// Tells what is due of the alerts; what cannot be told is logged, and tried again.
@@ -117,8 +147,10 @@ impl Engine {
             ended: AtomicU64::new(0),
         });
         let lineage = Lineage::new(settings.lineage().clone(), data);
+        let traces = Traces::from_environment();
         let alerts_shown = Mutex::new(site::alerts_shown(&store, ports.clock.now()).await?);
-        Ok(Self { ports, store, queue, runner, site, settings, lineage, alerts_shown, cores, stop })
+        let attention = Arc::default();
+        Ok(Self { ports, store, queue, runner, site, settings, lineage, traces, alerts_shown, cores, stop, attention })
     }
 
     /// The publisher, with the time the next run is due as of now.
@@ -130,6 +162,7 @@ impl Engine {
             self.settings.options(self.ports.clock.now()),
         )
         .with_alerts(Arc::new(self.store.clone()))
+        .with_notes(Arc::new(self.store.clone()))
     }
 
     /// Who tells people about runs.
@@ -141,6 +174,19 @@ impl Engine {
             self.settings.channels(&self.ports.clock),
             self.settings.base(self.site_folder()),
         )
+    }
+
+    /// Writes the pages that somebody asked to be written again.
+    pub(crate) async fn publish_asked(&self) {
+        let runs = std::mem::take(&mut *self.attention.pages.lock().unwrap_or_else(PoisonError::into_inner));
+        for run in runs {
+            if let Err(error) = self.publisher().publish(run).await {
+                tracing::warn!(
+                    batch_run_id = %run, error = %error, event = "publication.failed",
+                    "the pages of a run could not be written again after a note; `nightbook publish --rebuild` does"
+                );
+            }
+        }
     }
 
     /// Tells what is due of the alerts: what was put off, what an earlier process left, or a receiver did not take then.
@@ -265,6 +311,10 @@ impl Engine {
                         tracing::warn!(batch_run_id = %id, error = %error, event = "publication.failed", "the index could not be refreshed while the run goes on");
                     }
                 }
+                () = self.attention.at_work.notified() => {
+                    self.look_over(id, false).await?;
+                    self.publish_asked().await;
+                }
                 Some(ended) = tasks.join_next(), if tasks.len() >= in_hand => self.after(ended).await?,
                 message = tokio::time::timeout(SILENCE, self.queue.receive()), if tasks.len() < in_hand => match message {
                     Ok(Some(Message::Work(message))) => {
@@ -283,6 +333,7 @@ impl Engine {
                             && summary.batch_run_id == id
                         {
                             self.lineage.tell(&self.store, id).await;
+                            self.traces.tell(&self.store, id).await;
                             return Ok(*summary);
                         }
                     }
@@ -426,5 +477,22 @@ impl PortfolioJobs for WatchedJobs {
 
     fn known_ids(&self) -> Vec<String> {
         self.inner.known_ids()
+    }
+}
+
+impl api::Live for WatchedRunner {
+    fn in_hand(&self) -> Vec<api::Hand> {
+        let in_hand = self.in_hand.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut hands: Vec<api::Hand> = in_hand
+            .values()
+            .map(|hand| api::Hand {
+                portfolio: hand.portfolio.clone(),
+                job: hand.job.clone(),
+                since: hand.since,
+                progress: hand.context.last_progress(),
+            })
+            .collect();
+        hands.sort_by_key(|hand| hand.since);
+        hands
     }
 }

@@ -24,7 +24,7 @@ const TRIES: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// What one request may take, and all of a run.
-const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+pub(crate) const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// Where the events of runs go.
@@ -85,30 +85,40 @@ impl Lineage {
 
     fn post(&self, events: &[RunEvent]) -> anyhow::Result<()> {
         let Some(url) = &self.settings.url else { return Ok(()) };
-        let key = match &self.settings.key_env {
-            Some(name) => {
-                Some(environment::named(name).with_context(|| format!("the environment variable {name} is not set"))?)
-            }
-            None => None,
-        };
+        let mut headers = Vec::new();
+        if let Some(name) = &self.settings.key_env {
+            let key =
+                environment::named(name).with_context(|| format!("the environment variable {name} is not set"))?;
+            headers.push(("authorization".to_owned(), format!("Bearer {key}")));
+        }
         let agent =
             ureq::Agent::config_builder().timeout_global(Some(REQUEST_LIMIT)).max_redirects(0).build().new_agent();
         let until = Instant::now() + LIMIT;
         for (sent, event) in events.iter().enumerate() {
             let body = serde_json::to_vec(event)?;
-            post_one(&agent, url, key.as_deref(), &body, until)
+            post_one(&agent, url, &headers, &body, until)
                 .with_context(|| format!("{sent} of {} events were sent", events.len()))?;
         }
         Ok(())
     }
 }
 
-fn post_one(agent: &ureq::Agent, url: &str, key: Option<&str>, body: &[u8], until: Instant) -> anyhow::Result<()> {
+/// Posts JSON to an address, and again where that may help.
+///
+/// # Errors
+/// The address did not take it, or could not be reached.
+pub(crate) fn post_one(
+    agent: &ureq::Agent,
+    url: &str,
+    headers: &[(String, String)],
+    body: &[u8],
+    until: Instant,
+) -> anyhow::Result<()> {
     let mut attempt = 1;
     loop {
         let mut request = agent.post(url).header("content-type", "application/json");
-        if let Some(key) = key {
-            request = request.header("authorization", format!("Bearer {key}"));
+        for (name, value) in headers {
+            request = request.header(name, value);
         }
         let error = match request.send(body) {
             // A redirect is not followed: the key would go along.

@@ -3,18 +3,21 @@
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use domain::log_settings::LogSettings;
 use file_rotate::compression::Compression;
 use file_rotate::suffix::AppendCount;
 use file_rotate::{ContentLimit, FileRotate};
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 use wiring::{LogLines, log_panic};
 
-use crate::environment::Environment;
+use crate::metrics::Metrics;
 
 const FILE_BYTES: usize = 10 * 1024 * 1024;
 const FILES_KEPT: usize = 5;
@@ -55,25 +58,29 @@ impl<'a> MakeWriter<'a> for RotatingFile {
     }
 }
 
-/// Sets up the logs of this process. `default_level` holds where `LOG_LEVEL` is not set.
+/// Whether errors are logged: metrics count them in any case.
+static LOGS_ERRORS: AtomicBool = AtomicBool::new(true);
+
+/// Sets up the logs of this process. `default_level` holds where neither `LOG_LEVEL` nor `AWS_LAMBDA_LOG_LEVEL` is set.
 ///
 /// # Errors
-/// A `LOG_LEVEL` that cannot be read; it names the variable.
+/// A level that cannot be read; the message names the variable.
 pub(crate) fn set_up(
-    environment: &Environment,
+    settings: &LogSettings,
     default_level: &str,
     bars: &indicatif::MultiProgress,
     file: Option<&Path>,
+    metrics: Option<Metrics>,
 ) -> anyhow::Result<()> {
     let filter = || {
-        let text = environment.log_level.as_deref().unwrap_or(default_level);
+        let text = settings.level.as_deref().unwrap_or(default_level);
         EnvFilter::try_new(text.to_ascii_lowercase()).map_err(|error| {
             crate::exit::BadInput(format!(
                 "LOG_LEVEL={text:?} cannot be read ({error}): write error, warn, info, debug or trace"
             ))
         })
     };
-    let json = environment.production || !std::io::stderr().is_terminal();
+    let json = settings.json.unwrap_or_else(|| !std::io::stderr().is_terminal());
     let bars = bars.clone();
     let stderr = move || StderrBehindBars { bars: bars.clone() };
     let console = if json {
@@ -106,7 +113,13 @@ pub(crate) fn set_up(
             )
         }
     };
-    tracing_subscriber::registry().with(console).with(file).init();
-    std::panic::set_hook(Box::new(log_panic));
+    LOGS_ERRORS.store(filter()?.max_level_hint() != Some(LevelFilter::OFF), Ordering::Relaxed);
+    // What is counted are the events of the vocabulary, whatever is logged.
+    let counted = |metadata: &tracing::Metadata<'_>| {
+        *metadata.level() <= tracing::Level::INFO && metadata.fields().field("event").is_some()
+    };
+    let metrics = metrics.map(|metrics| metrics.with_filter(filter_fn(counted)));
+    tracing_subscriber::registry().with(console).with(file).with(metrics).init();
+    std::panic::set_hook(Box::new(|panic| log_panic(panic, LOGS_ERRORS.load(Ordering::Relaxed))));
     Ok(())
 }

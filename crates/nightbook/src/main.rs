@@ -4,11 +4,13 @@ mod cli;
 #[cfg(feature = "aws")]
 mod cloud;
 mod commands;
+mod desk;
 mod engine;
 mod environment;
 mod exit;
 mod lineage_sink;
 mod logging;
+mod metrics;
 mod output;
 mod place;
 mod price_shelf;
@@ -18,13 +20,15 @@ mod sample;
 mod scheduler;
 mod site_settings;
 mod stop;
+mod trace_sink;
+mod web;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 
 use crate::cli::{Cli, Command};
-use crate::environment::Environment;
+use crate::metrics::Metrics;
 use crate::output::Output;
 use crate::progress::Bars;
 use crate::stop::Stop;
@@ -50,7 +54,6 @@ fn start(cli: Cli) -> anyhow::Result<ExitCode> {
 }
 
 async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
-    let environment = Environment::read();
     let output = Output::new(cli.json);
     let long = matches!(
         cli.command,
@@ -72,7 +75,9 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Run { .. } | Command::Rerun { .. } | Command::Serve { .. } | Command::Cancel { .. } => "info",
         _ => "warn",
     };
-    logging::set_up(&environment, default_level, bars.multi(), log_file.as_deref())?;
+    let metrics = Metrics::default();
+    let counted = matches!(cli.command, Command::Serve { .. }).then(|| metrics.clone());
+    logging::set_up(&environment::logs(), default_level, bars.multi(), log_file.as_deref(), counted)?;
     let stop = Stop::on_signals()?;
     match cli.command {
         Command::Demo { dir, no_serve, as_of, listen } => {
@@ -95,7 +100,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             commands::run::run(asked, &output, &bars, stop).await
         }
         Command::Serve { book, data, listen } => {
-            commands::serve::run(&book.book, &data.data, &listen, &output, stop).await
+            commands::serve::run(&book.book, &data.data, &listen, &output, metrics, stop).await
         }
         Command::Check { book } => commands::check::run(&book.book, &output),
         Command::History { data, status, month, limit, after } => {

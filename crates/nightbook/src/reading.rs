@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use backends::local::LocalStore;
+use domain::note::RunNotes;
 use domain::ports::{Documents, RunQuery, RunStore, StoredRun};
 use domain::summary::{RunSummary, summarise};
 use domain::work_item::WorkItem;
@@ -19,6 +20,8 @@ pub(crate) struct Records {
     pub(crate) store: Arc<dyn RunStore>,
     /// Full results and pinned inputs.
     pub(crate) documents: Arc<dyn Documents>,
+    /// What people have to say of runs.
+    pub(crate) notes: Arc<dyn RunNotes>,
 }
 
 /// Opens the records for reading.
@@ -27,10 +30,10 @@ pub(crate) async fn open(data: &Path) -> anyhow::Result<Records> {
     if let Some(table) = place::table(data) {
         let cloud = crate::cloud::Cloud::connect(table).await?;
         let ports = cloud.ports()?;
-        return Ok(Records { store: ports.store, documents: ports.documents });
+        return Ok(Records { store: ports.store, documents: ports.documents, notes: cloud.notes() });
     }
     let store = open_folder(data)?;
-    Ok(Records { store: Arc::new(store.clone()), documents: Arc::new(store) })
+    Ok(Records { store: Arc::new(store.clone()), documents: Arc::new(store.clone()), notes: Arc::new(store) })
 }
 
 /// Opens the records of a folder for reading.

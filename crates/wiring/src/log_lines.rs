@@ -144,12 +144,14 @@ pub fn printable_json(json: &str) -> Cow<'_, str> {
 }
 
 /// A panic as an event like any other: what the panicking part had in hand is masked, and the line is a log line.
-/// Where errors are not logged at all, it is still said.
-pub fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
+///
+/// Where errors are not logged at all, it is still said. `logs_errors` says whether they are: a layer that only counts
+/// has them enabled too.
+pub fn log_panic(panic: &std::panic::PanicHookInfo<'_>, logs_errors: bool) {
     let message = panic.payload_as_str().unwrap_or("without a message");
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
     let backtrace = std::backtrace::Backtrace::capture();
-    if !tracing::enabled!(tracing::Level::ERROR) {
+    if !logs_errors || !tracing::enabled!(tracing::Level::ERROR) {
         anstream::eprintln!("a part of the program panicked at {place}: {}", domain::redact::redact_line(message));
     } else if backtrace.status() == std::backtrace::BacktraceStatus::Captured {
         tracing::error!(place, backtrace = %backtrace, event = "panic", "a part of the program panicked: {message}");
@@ -224,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_panic_is_a_line_like_any_other() {
-        std::panic::set_hook(Box::new(super::log_panic));
+        std::panic::set_hook(Box::new(|panic| super::log_panic(panic, true)));
         let out = lines_of(LogLines::Json, || {
             assert!(std::panic::catch_unwind(|| panic!("{HOSTILE}")).is_err());
         });

@@ -211,7 +211,7 @@ fn view_models_of_a_run_and_a_portfolio() {
     let data = block_on(reader.run(run_id(2))).unwrap();
     let facts = block_on(reader.facts(&[run_id(2)])).unwrap();
     let past = block_on(reader.past(&data.head)).unwrap();
-    let input = RunInput { data: &data, others: &facts, past: &past, cards: &BTreeMap::new() };
+    let input = RunInput { data: &data, others: &facts, past: &past, cards: &BTreeMap::new(), notes: &[] };
     insta::assert_json_snapshot!("run", views::run::build(&input));
     let portfolio = block_on(reader.portfolio(&sample::id_of(1), Some(&data))).unwrap();
     insta::assert_json_snapshot!("portfolio", views::portfolio::build(&portfolio));
@@ -559,4 +559,36 @@ fn sample_site() {
             std::fs::write(path, text).unwrap();
         }
     }
+}
+
+#[test]
+fn notes_stand_on_the_page_of_their_run_and_are_text() {
+    let store = store(vec![entry(1, 24, &[Good, Fails])]);
+    let note = |n: u128, kind, text: &str| domain::note::Note {
+        id: uuid::Uuid::from_u128(n),
+        batch_run_id: run_id(1),
+        kind,
+        author: "Zoë <script>alert(1)</script>".into(),
+        at: now() + TimeDelta::seconds(n as i64),
+        text: text.into(),
+    };
+    for note in [
+        note(1, domain::note::NoteKind::Acknowledge, ""),
+        note(2, domain::note::NoteKind::Annotate, "the vendor was late\n<img src=x onerror=alert(1)>"),
+    ] {
+        block_on(domain::note::RunNotes::add_note(store.as_ref(), &note)).unwrap();
+    }
+    let page_of = |redacted| {
+        let site = Arc::new(MemorySite::default());
+        let notes: Arc<dyn domain::note::RunNotes> = Arc::<MemoryStore>::clone(&store);
+        block_on(publisher(&store, &site, redacted).with_notes(notes).rebuild()).unwrap();
+        texts(&site)[&format!("runs/{}/index.html", run_id(1))].clone()
+    };
+    let page = page_of(false);
+    assert!(page.contains("acknowledged this run"), "{page}");
+    assert!(page.contains("<p>the vendor was late</p>"), "{page}");
+    assert!(page.contains("&#60;img src=x onerror=alert(1)&#62;"), "{page}");
+    assert!(!page.contains("<script>alert(1)") && !page.contains("<img src=x"), "a note is text, not markup");
+    let redacted = page_of(true);
+    assert!(!redacted.contains("vendor") && !redacted.contains("Zo"), "a text may name what is not to be shown");
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use domain::fold::JobCounts;
 use domain::ids::{PortfolioId, RunId};
+use domain::note::{Note, NoteKind};
 use domain::summary::{JobSummary, QualitySummary};
 use domain::words::JobStatus;
 use domain::work_item::{Place, WorkItem};
@@ -139,6 +140,33 @@ pub(crate) struct RunView {
     pub(crate) timeline: Option<Timeline>,
     pub(crate) changes: Option<Changes>,
     pub(crate) pace_rule: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) notes: Vec<NoteLine>,
+}
+
+/// A note on the run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct NoteLine {
+    pub(crate) author: String,
+    pub(crate) stamp: Stamp,
+    /// What the author did.
+    pub(crate) did: &'static str,
+    /// What they wrote, line by line.
+    pub(crate) lines: Vec<String>,
+}
+
+impl NoteLine {
+    fn of(note: &Note) -> Self {
+        Self {
+            author: note.author.clone(),
+            stamp: Stamp::of(note.at),
+            did: match note.kind {
+                NoteKind::Acknowledge => "acknowledged this run and looks after it",
+                NoteKind::Annotate => "noted",
+            },
+            lines: note.text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect(),
+        }
+    }
 }
 
 /// One page of the full list of portfolios of a run.
@@ -177,6 +205,8 @@ pub(crate) struct RunInput<'a> {
     pub(crate) others: &'a Facts,
     pub(crate) past: &'a Past,
     pub(crate) cards: &'a BTreeMap<PortfolioId, Card>,
+    /// What people have to say of it; none on a redacted site, since texts may name anything.
+    pub(crate) notes: &'a [Note],
 }
 
 fn facts_of(input: &RunInput<'_>) -> Vec<Fact> {
@@ -366,6 +396,7 @@ pub(crate) fn build(input: &RunInput<'_>) -> RunView {
         rerun: (counts.total() > counts.success).then(|| super::rerun(summary.batch_run_id)),
         timeline: super::timeline::build(data, input.past),
         changes: super::changes::build(data, input.past, data.head.run.rerun_of.is_some()),
+        notes: input.notes.iter().map(NoteLine::of).collect(),
         pace_rule: PACE_RULE,
     }
 }

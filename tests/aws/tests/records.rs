@@ -22,7 +22,7 @@ use domain::run::{PagesThere, PlannedPortfolio, Publication, Run, RunEvent, RunL
 use domain::summary::summarise;
 use domain::words::JobStatus;
 use domain::work_item::{GiveUp, ItemEvent, ItemKey, ItemRefusal, ItemState, Place, WorkItem};
-use domain::{alert_book_rules, conformance, store_rules};
+use domain::{alert_book_rules, conformance, note_rules, store_rules};
 use proptest::prelude::*;
 use proptest_state_machine::prop_state_machine;
 use store_model::harness::StoreTest;
@@ -50,6 +50,16 @@ macro_rules! book_rules {
     };
 }
 alert_book_rules!(book_rules);
+
+macro_rules! of_notes {
+    ($($rule:ident)*) => {
+        mod of_notes {
+            use super::*;
+            $(#[tokio::test] async fn $rule() { conformance::$rule(&*Records::new().await.store(), 1).await; })*
+        }
+    };
+}
+note_rules!(of_notes);
 
 /// Rules that share a table do not disturb each other.
 #[tokio::test]

@@ -21,6 +21,7 @@ mod topic;
 
 use std::sync::Arc;
 
+use domain::note::RunNotes;
 use domain::ports::{AlertBooks, AlertChannel, Documents, Notifier, SiteStore, StoreError, WorkQueue};
 
 pub use book_source::BookBucket;
@@ -65,6 +66,14 @@ impl Aws {
     /// # Errors
     /// [`MissingSetting`] if the table is not set.
     pub fn alert_books(&self) -> Result<Arc<dyn AlertBooks>, MissingSetting> {
+        Ok(self.store()?)
+    }
+
+    /// The notes on runs, in the table of the records.
+    ///
+    /// # Errors
+    /// [`MissingSetting`] if the table is not set.
+    pub fn notes(&self) -> Result<Arc<dyn RunNotes>, MissingSetting> {
         Ok(self.store()?)
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::fold::Fold;
 use domain::ids::{ContentHash, Fingerprint, JobName, PortfolioId, RunId};
+use domain::note::RunNotes as _;
 use domain::ports::{AlertBooks as _, Documents as _, RunStore as _, StoreError, StoredRun};
 use domain::run::RunPhase;
 use domain::summary::{RunSummary, disagreement};
@@ -95,6 +96,9 @@ impl LocalStore {
         report.count("runs", 1);
         let Some(Some(stored)) = report.note(self.run(id).await) else { return Ok(()) };
         self.examine_columns(&stored, report)?;
+        if let Some(notes) = report.note(self.notes(id).await).filter(|notes| !notes.is_empty()) {
+            report.count("notes", notes.len());
+        }
         if let Some(summary) = &stored.summary {
             derived.add(summary);
         }

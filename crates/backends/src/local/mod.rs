@@ -17,6 +17,7 @@ mod closes;
 mod doctor;
 mod documents;
 mod folder;
+mod notes;
 mod open;
 mod programs;
 mod queue;

@@ -102,7 +102,7 @@ fn load_run(connection: &Connection, id: RunId) -> Result<Option<StoredRun>, OpE
     rows.next()?.map(stored_run).transpose()
 }
 
-fn need_run(connection: &Connection, id: RunId) -> Result<StoredRun, OpError> {
+pub(crate) fn need_run(connection: &Connection, id: RunId) -> Result<StoredRun, OpError> {
     load_run(connection, id)?.ok_or_else(|| StoreError::NotFound { what: format!("run {id}") }.into())
 }
 

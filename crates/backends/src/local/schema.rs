@@ -6,10 +6,10 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 /// The schema that this release writes.
-pub(crate) const SCHEMA_VERSION: i64 = 3;
+pub(crate) const SCHEMA_VERSION: i64 = 4;
 
 /// The steps from one version to the next: the first makes version 1 of an empty file.
-const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [V1, V2, V3];
+const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [V1, V2, V3, V4];
 
 const V1: &str = r"
 CREATE TABLE runs (                    -- one row a run: one pass over all portfolios
@@ -159,6 +159,19 @@ CREATE TABLE alert_books (             -- incidents, mutes and messages on their
   book           TEXT NOT NULL,        -- JSON
   content_hash   TEXT NOT NULL
 ) WITHOUT ROWID;
+";
+
+/// Notes on runs.
+const V4: &str = r"
+CREATE TABLE notes (                   -- what people have to say of a run
+  batch_run_id   TEXT NOT NULL,
+  at             TEXT NOT NULL,
+  note_id        TEXT NOT NULL,        -- UUID
+  note           TEXT NOT NULL,        -- JSON
+  content_hash   TEXT NOT NULL,
+  PRIMARY KEY (batch_run_id, at, note_id)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX notes_by_id ON notes (batch_run_id, note_id);
 ";
 
 /// Brings the file to the version of this release.

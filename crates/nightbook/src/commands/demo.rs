@@ -104,17 +104,17 @@ pub(crate) async fn run(
             bytes as f64 / 1e6
         ));
         output.line("The three most telling commands to try next:");
-        let data = data.display();
-        output.line(&format!("  nightbook last factor_analysis --data {data}"));
+        let shown = data.display();
+        output.line(&format!("  nightbook last factor_analysis --data {shown}"));
         let telling = bad.map_or_else(|| "latest".to_owned(), |summary| summary.batch_run_id.short());
-        output.line(&format!("  nightbook show {telling} --data {data}"));
-        output.line(&format!("  nightbook failures --data {data}"));
+        output.line(&format!("  nightbook show {telling} --data {shown}"));
+        output.line(&format!("  nightbook failures --data {shown}"));
         output.line("(from the source: `cargo run --release --` in place of `nightbook`)");
         output.line("");
         output.line(&format!("Site:  {}", index.display()));
     }
     match listen {
-        Some(listen) => crate::commands::serve::site_only(&index, listen, output, stop).await,
+        Some(listen) => crate::commands::serve::site_only(&index, &data, listen, output, stop).await,
         // The demo's failures are its point, not its outcome.
         None => Ok(ExitCode::SUCCESS),
     }

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use backends::local::LocalStore;
+use domain::ports::StoredRun;
 use domain::run::{Run, RunPhase};
+use domain::start_run::StartRun;
 use jobs::SnapshotInputs;
 
 use crate::commands::run::{exit_code, report};
@@ -41,14 +44,12 @@ pub(crate) async fn run(asked: Asked, output: &Output, bars: &Bars, stop: Stop) 
     let engine = Engine::open(data, SiteSettings::kept(data), *concurrency, stop).await?;
     let original = reading::find(&engine.store, run).await?;
     refuse_unfinished(&original.run)?;
-    let portfolios =
-        if failed_only { wiring::not_successful(&engine.store, &original).await? } else { original.run.filter.clone() };
-    if failed_only && portfolios.is_empty() {
+    let Some(start) = again(&engine.store, &original, failed_only).await? else {
         output
             .line(&format!("Every job of run {} succeeded: there is nothing to run again.", original.run.batch_run_id));
         return Ok(ExitCode::SUCCESS);
-    }
-    let start = wiring::rerun(&engine.store, &original.run, failed_only, portfolios.clone()).await?;
+    };
+    let portfolios = start.filter.clone();
     let inputs = SnapshotInputs::new(Arc::clone(&engine.ports.documents), original.run.clone(), portfolios.clone());
     let bar = bars.of_run(&engine, original.run.as_of, portfolios.len(), portfolios.len());
     let summary = engine.run(&start, &inputs).await;
@@ -60,6 +61,20 @@ pub(crate) async fn run(asked: Asked, output: &Output, bars: &Bars, stop: Stop) 
     let summaries = [summary];
     report(&summaries, false, data, output)?;
     Ok(exit_code(&summaries))
+}
+
+/// The start of a rerun; none where every job succeeded and only others were asked for.
+pub(crate) async fn again(
+    store: &LocalStore,
+    original: &StoredRun,
+    failed_only: bool,
+) -> anyhow::Result<Option<StartRun>> {
+    let run = &original.run;
+    let portfolios = if failed_only { wiring::not_successful(store, original).await? } else { run.filter.clone() };
+    if failed_only && portfolios.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(wiring::rerun(store, run, failed_only, portfolios).await?))
 }
 
 /// `--wait` means nothing where the run is worked on by this very process.

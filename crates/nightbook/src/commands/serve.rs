@@ -1,25 +1,26 @@
 //! `nightbook serve`: the site, the scheduler and the watch, in one process.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
-use axum::Router;
-use axum::http::{HeaderValue, header};
+use api::Api;
+use backends::local::LocalStore;
 use backends::system::SystemClock;
 use book::next_due_slot;
-use domain::ports::Clock as _;
-use tower_http::compression::CompressionLayer;
-use tower_http::services::{ServeDir, ServeFile};
-use tower_http::set_header::SetResponseHeaderLayer;
+use domain::note::RunNotes;
+use domain::ports::{Clock as _, RunStore};
 
 use crate::commands::run::read_usable;
+use crate::desk::Desk;
 use crate::engine::Engine;
+use crate::metrics::{self, Asked, Metrics};
 use crate::output::Output;
 use crate::scheduler::{Scheduler, is_interruption};
 use crate::site_settings::SiteSettings;
 use crate::stop::Stop;
+use crate::web;
 
 /// Time between two looks of the watch, and the longest that the scheduler sleeps: a machine that slept or whose
 /// clock was set finds its slot within this time.
@@ -31,17 +32,35 @@ pub(crate) async fn run(
     data: &Path,
     listen: &str,
     output: &Output,
+    metrics: Metrics,
     mut stop: Stop,
 ) -> anyhow::Result<ExitCode> {
     let book = read_usable(book_dir)?;
-    let listener = bind(listen).await?;
-    let address = format!("http://{}", listener.local_addr()?);
+    let bound = web::bind(listen).await?;
+    let address = format!("http://{}", bound.address);
     let settings = SiteSettings::of(&book, book_dir).served_at(address.clone());
     let cores = book.settings.run.concurrency.map(|n| n as usize);
     let engine = Engine::open(data, settings.clone(), cores, stop.clone()).await?;
     settings.keep(data)?;
-    let serving = tokio::spawn(serve_folder(listener, engine.site_folder(), stop.clone()));
+    // Connections of its own: questions do not wait for the run, nor the run for them.
+    let records: Arc<dyn RunStore> = Arc::new(LocalStore::open_read_only(data)?);
+    let schedule = book.settings.schedule.clone();
+    let asked = Asked {
+        store: Arc::clone(&records),
+        clock: Arc::clone(&engine.ports.clock),
+        live: engine.watched(),
+        next_due: Box::new(move |now| next_due_slot(&schedule, now)),
+    };
+    let metrics_router = api::protect(metrics::router(metrics.clone(), asked), bound.access.clone());
+    let api = Api::new(records, Arc::clone(&engine.ports.clock), bound.access.clone())
+        .with_notes(Arc::new(engine.store.clone()))
+        .with_commands(Arc::new(Desk::new(&engine, book_dir.to_path_buf())))
+        .with_live(engine.watched());
+    let router = web::site_and_api(&engine.site_folder(), api, bound.access.clone());
+    let router = metrics.counting(metrics_router.merge(router));
+    let serving = web::start(bound, router, stop.clone())?;
     output.line(&format!("Site:  {address}/"));
+    output.line(&format!("API:   {address}/api/v1/openapi.json"));
     match next_due_slot(&book.settings.schedule, SystemClock.now()) {
         Some(slot) => output.line(&format!("Next run:  {} UTC", slot.format("%Y-%m-%d %H:%M"))),
         None => output.line("Next run:  none, the schedule has no further slot"),
@@ -61,42 +80,29 @@ pub(crate) async fn run(
         tokio::select! {
             () = stop.stopped() => break,
             () = tokio::time::sleep(WATCH_EVERY) => {}
+            () = engine.attention.at_rest.notified() => engine.publish_asked().await,
         }
     }
-    serving.await.context("the web server ended badly")??;
+    serving.ended().await?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Serves a site that is there, until the process is stopped.
-pub(crate) async fn site_only(index: &Path, listen: &str, output: &Output, stop: Stop) -> anyhow::Result<ExitCode> {
-    let listener = bind(listen).await?;
-    let address = listener.local_addr()?;
+/// Serves a site that is there and the records behind it, for reading, until the process is stopped.
+pub(crate) async fn site_only(
+    index: &Path,
+    data: &Path,
+    listen: &str,
+    output: &Output,
+    stop: Stop,
+) -> anyhow::Result<ExitCode> {
+    let bound = web::bind(listen).await?;
+    let address = bound.address;
+    let store = Arc::new(LocalStore::open_read_only(data)?);
+    let notes: Arc<dyn RunNotes> = Arc::clone(&store) as Arc<dyn RunNotes>;
+    let api = Api::new(store, Arc::new(SystemClock), bound.access.clone()).with_notes(notes);
+    let router = web::site_and_api(&web::folder_of(index), api, bound.access.clone());
+    let serving = web::start(bound, router, stop)?;
     output.line(&format!("Open:  http://{address}/   (Ctrl-C ends)"));
-    let folder = index.parent().map(Path::to_path_buf).unwrap_or_default();
-    serve_folder(listener, folder, stop).await?;
+    serving.ended().await?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Listens on an address; one that is taken or wrong is bad input.
-async fn bind(listen: &str) -> anyhow::Result<tokio::net::TcpListener> {
-    tokio::net::TcpListener::bind(listen).await.map_err(|error| {
-        anyhow::Error::new(crate::exit::BadInput(format!(
-            "cannot listen on {listen} ({error}): give another address with --listen, for example 127.0.0.1:0 for any free port"
-        )))
-    })
-}
-
-async fn serve_folder(listener: tokio::net::TcpListener, folder: PathBuf, mut stop: Stop) -> anyhow::Result<()> {
-    let fixed = |name, value| SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value));
-    let files = ServeDir::new(&folder).not_found_service(ServeFile::new(folder.join("404.html")));
-    let router = Router::new()
-        .fallback_service(files)
-        .layer(CompressionLayer::new())
-        .layer(fixed(header::CACHE_CONTROL, "no-cache"))
-        .layer(fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .layer(fixed(header::REFERRER_POLICY, "no-referrer"));
-    axum::serve(listener, router)
-        .with_graceful_shutdown(async move { stop.stopped().await })
-        .await
-        .context("the web server failed")
 }

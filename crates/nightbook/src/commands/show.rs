@@ -41,7 +41,7 @@ impl Filter {
 
 /// Runs the command.
 pub(crate) async fn run(data: &Path, run: &str, filter: &Filter, output: &Output) -> anyhow::Result<ExitCode> {
-    let Records { store, documents } = reading::open(data).await?;
+    let Records { store, documents, notes } = reading::open(data).await?;
     let store = store.as_ref();
     let stored = reading::find(store, run).await?;
     let summary = reading::summary(store, &stored).await?;
@@ -68,6 +68,10 @@ pub(crate) async fn run(data: &Path, run: &str, filter: &Filter, output: &Output
         return Ok(ExitCode::SUCCESS);
     }
     head(&summary, &stored, output);
+    for note in notes.notes(stored.run.batch_run_id).await? {
+        let at = note.at.format("%Y-%m-%d %H:%M:%SZ");
+        output.line(&format!("note  {at}  {} ({}): {}", safe(&note.author), note.kind.as_str(), safe(&note.text)));
+    }
     if filter.is_empty() {
         overview(store, &stored, &summary, output).await?;
     } else {

@@ -6,6 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
 use domain::ids::{Fingerprint, JobName, PortfolioId, RunId, ScheduleName};
 use domain::work_item::{ItemKey, Place};
+use uuid::Uuid;
 
 /// The attribute of the partition key.
 pub(super) const PK: &str = "pk";
@@ -24,6 +25,8 @@ pub(super) const ALERTS: &str = "ALERTS";
 pub(super) const RECORDS: &str = "RUN#";
 /// Start of the sort key of a run that repeats another.
 pub(super) const RERUNS: &str = "RERUN#";
+/// Start of the sort key of a note on a run.
+pub(super) const NOTES: &str = "NOTE#";
 /// Sort key of a run.
 pub(super) const META: &str = "META";
 /// Sort key of a summary.
@@ -168,6 +171,11 @@ pub(super) fn dictionary(number: u32) -> Key {
 /// The alert book of a schedule.
 pub(super) fn alert_book(schedule: &ScheduleName) -> Key {
     Key::new(ALERTS, schedule.as_str())
+}
+
+/// A note on a run.
+pub(super) fn note(run: RunId, id: Uuid) -> Key {
+    Key::new(run_partition(run), format!("{NOTES}{id}"))
 }
 
 /// Start of the sort keys of what did not fit into an item, by the hash of its document.

@@ -11,6 +11,7 @@ mod folds;
 mod history;
 mod items;
 mod keys;
+mod notes;
 mod run_list;
 mod runs;
 mod store;

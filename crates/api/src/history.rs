@@ -1,0 +1,274 @@
+//! What came before: causes of failures, the runs of a portfolio, data quality.
+
+use std::collections::BTreeSet;
+
+use axum::extract::State;
+use axum::response::Response;
+use chrono::{DateTime, Duration, NaiveDate, NaiveTime, Utc};
+use domain::ids::{Fingerprint, JobName, PortfolioId, RunId};
+use domain::ports::{FailureSighting, PortfolioRun, RunQuery};
+use domain::summary::QualitySummary;
+use domain::words::{ErrorCategory, QualityFlag, RunStatus};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::extract::{Asked, Named};
+use crate::jobs::newest_start;
+use crate::problem::Problem;
+use crate::runs::{summary_now, within};
+use crate::{Api, json};
+
+/// Runs of a portfolio that are listed, at most.
+const PORTFOLIO_RUNS: usize = 400;
+
+/// Which failures.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct FailuresAsked {
+    /// Only this cause.
+    fingerprint: Option<Fingerprint>,
+    /// Only in runs that began since: a time back from the start of the newest run (`30d`, `12h`, `90m`), a date, or an
+    /// instant (RFC 3339). Default: `30d`.
+    #[param(pattern = r"^([0-9]{1,4}[dhm]|[0-9]{4}-(0[1-9]|1[0-2])-([0-2][0-9]|3[01])(T.*)?)$")]
+    since: Option<String>,
+}
+
+/// One cause over the runs.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Cause {
+    /// The cause.
+    fingerprint: Fingerprint,
+    /// What kind of fault.
+    category: ErrorCategory,
+    /// The job that failed.
+    job: JobName,
+    /// The message of the newest sighting.
+    message: String,
+    /// Failed jobs.
+    count: u64,
+    /// In these runs, newest first.
+    runs: Vec<RunId>,
+    /// Affected portfolios, sorted.
+    portfolios: BTreeSet<PortfolioId>,
+    /// The run in which it was ever first seen.
+    first_seen_run: RunId,
+    /// The earliest trading date in this time.
+    first_as_of: NaiveDate,
+    /// The newest run in which it was seen.
+    last_seen_run: RunId,
+    /// The latest trading date.
+    last_as_of: NaiveDate,
+}
+
+/// Causes of failures.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Failures {
+    /// Since when; null where there is no run.
+    since: Option<DateTime<Utc>>,
+    /// The causes, the most frequent first.
+    failures: Vec<Cause>,
+}
+
+enum Since {
+    Back(Duration),
+    At(DateTime<Utc>),
+}
+
+fn since_of(text: &str) -> Result<Since, Problem> {
+    let wrong = || {
+        Problem::bad_request(format!(
+            "since: {text:?} is neither a time back such as 30d, 12h or 90m, nor a date, nor an instant"
+        ))
+    };
+    if let Ok(at) = DateTime::parse_from_rfc3339(text) {
+        return Ok(Since::At(at.to_utc()));
+    }
+    if let Ok(date) = NaiveDate::parse_from_str(text, "%Y-%m-%d") {
+        return Ok(Since::At(date.and_time(NaiveTime::MIN).and_utc()));
+    }
+    let unit = text.chars().next_back().ok_or_else(wrong)?;
+    let number: u16 = text[..text.len() - unit.len_utf8()].parse().map_err(|_| wrong())?;
+    match unit {
+        'd' => Ok(Since::Back(Duration::days(i64::from(number)))),
+        'h' => Ok(Since::Back(Duration::hours(i64::from(number)))),
+        'm' => Ok(Since::Back(Duration::minutes(i64::from(number)))),
+        _ => Err(wrong()),
+    }
+}
+
+/// The causes of failures over the runs, one entry each.
+#[utoipa::path(get, path = "/api/v1/batch/failures", tag = "history", params(FailuresAsked),
+    responses((status = 200, description = "Causes, the most frequent first", body = Failures)))]
+pub(crate) async fn failures(State(api): State<Api>, Asked(asked): Asked<FailuresAsked>) -> Result<Response, Problem> {
+    let since = match since_of(asked.since.as_deref().unwrap_or("30d"))? {
+        Since::At(at) => Some(at),
+        Since::Back(time) => newest_start(&api).await?.0.map(|newest| newest - time),
+    };
+    let sightings = match since {
+        None => Vec::new(),
+        Some(since) => api.store.failures(Some(since), asked.fingerprint.as_ref()).await?,
+    };
+    json(&Failures { since, failures: by_cause(&api, sightings).await? })
+}
+
+/// Sightings (newest first) gathered by cause, the most frequent first.
+async fn by_cause(api: &Api, sightings: Vec<FailureSighting>) -> Result<Vec<Cause>, Problem> {
+    let fingerprints: BTreeSet<Fingerprint> = sightings.iter().map(|seen| seen.fingerprint.clone()).collect();
+    if fingerprints.is_empty() {
+        return Ok(Vec::new());
+    }
+    let first = api.store.first_seen(&fingerprints.into_iter().collect::<Vec<_>>()).await?;
+    let mut causes: Vec<Cause> = Vec::new();
+    for seen in sightings {
+        let known = causes.iter().position(|cause| cause.fingerprint == seen.fingerprint);
+        let at = known.unwrap_or_else(|| {
+            causes.push(Cause {
+                first_seen_run: first.get(&seen.fingerprint).copied().unwrap_or(seen.batch_run_id),
+                fingerprint: seen.fingerprint.clone(),
+                category: seen.category,
+                job: seen.job.clone(),
+                message: seen.message.clone(),
+                count: 0,
+                runs: Vec::new(),
+                portfolios: BTreeSet::new(),
+                first_as_of: seen.as_of,
+                last_seen_run: seen.batch_run_id,
+                last_as_of: seen.as_of,
+            });
+            causes.len() - 1
+        });
+        let cause = &mut causes[at];
+        cause.count += seen.count;
+        cause.runs.push(seen.batch_run_id);
+        cause.portfolios.extend(seen.portfolios);
+        cause.first_as_of = cause.first_as_of.min(seen.as_of);
+        cause.last_as_of = cause.last_as_of.max(seen.as_of);
+    }
+    causes.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.fingerprint.cmp(&b.fingerprint)));
+    Ok(causes)
+}
+
+/// How many runs.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct HistoryAsked {
+    /// At most so many.
+    #[param(minimum = 1, maximum = 400, default = 60)]
+    limit: Option<usize>,
+}
+
+/// The newest runs of a portfolio.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PortfolioHistory {
+    /// The portfolio.
+    portfolio_id: PortfolioId,
+    /// Its name in the newest of them.
+    portfolio_name: String,
+    /// The runs, newest first, each with a cell for each job that has a record.
+    runs: Vec<PortfolioRun>,
+}
+
+/// The newest runs of a portfolio.
+#[utoipa::path(get, path = "/api/v1/batch/portfolios/{id}/history", tag = "history",
+    params(("id" = PortfolioId, Path, description = "The portfolio"), HistoryAsked),
+    responses((status = 200, description = "Its runs, newest first", body = PortfolioHistory)))]
+pub(crate) async fn of_portfolio(
+    State(api): State<Api>,
+    Named(id): Named<PortfolioId>,
+    Asked(asked): Asked<HistoryAsked>,
+) -> Result<Response, Problem> {
+    let limit = within("limit", asked.limit, 60, PORTFOLIO_RUNS)?;
+    let runs = api.store.portfolio_runs(&id, limit).await?;
+    let Some(newest) = runs.first() else {
+        return Err(Problem::not_found(format!("no run on record has a portfolio {id}")));
+    };
+    json(&PortfolioHistory { portfolio_name: newest.portfolio_name.clone(), portfolio_id: id, runs })
+}
+
+/// Whose data quality.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct QualityAsked {
+    /// Of this portfolio; default: of whole runs.
+    portfolio_id: Option<PortfolioId>,
+    /// At most so many runs.
+    #[param(minimum = 1, maximum = 200, default = 30)]
+    limit: Option<usize>,
+}
+
+/// The data quality of one run.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RunQuality {
+    /// The run.
+    batch_run_id: RunId,
+    /// Its trading date.
+    as_of: NaiveDate,
+    /// When it began.
+    started_at: DateTime<Utc>,
+    /// How the run stands or ended; null for a portfolio.
+    status: Option<RunStatus>,
+    /// Portfolios by the quality of their data; null for a portfolio.
+    data_quality: Option<QualitySummary>,
+    /// Share of the portfolios with full data among those that reported any, from 0 to 1; null where none did, and for
+    /// a portfolio.
+    quality_score: Option<f64>,
+    /// The quality of the portfolio: the worst that any of its jobs reported; null for whole runs.
+    flag: Option<QualityFlag>,
+    /// The fewest days of data that a job of the portfolio found; null for whole runs.
+    data_days: Option<f64>,
+}
+
+/// Data quality over the runs.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DataQuality {
+    /// The portfolio that was asked for.
+    portfolio_id: Option<PortfolioId>,
+    /// The runs, newest first.
+    runs: Vec<RunQuality>,
+}
+
+/// The data quality of the newest runs, or of a portfolio in them.
+#[utoipa::path(get, path = "/api/v1/batch/data-quality", tag = "history", params(QualityAsked),
+    responses((status = 200, description = "Data quality, newest run first", body = DataQuality)))]
+pub(crate) async fn data_quality(
+    State(api): State<Api>,
+    Asked(asked): Asked<QualityAsked>,
+) -> Result<Response, Problem> {
+    let limit = within("limit", asked.limit, 30, 200)?;
+    let mut runs = Vec::new();
+    if let Some(portfolio) = &asked.portfolio_id {
+        for run in api.store.portfolio_runs(portfolio, limit).await? {
+            let days = run.cells.iter().filter_map(|cell| cell.figures.get("data_days").copied());
+            runs.push(RunQuality {
+                batch_run_id: run.batch_run_id,
+                as_of: run.as_of,
+                started_at: run.started_at,
+                status: None,
+                data_quality: None,
+                quality_score: None,
+                flag: run.cells.iter().filter_map(|cell| cell.quality).max(),
+                data_days: days.min_by(f64::total_cmp),
+            });
+        }
+    } else {
+        for stored in api.store.runs(&RunQuery { limit, ..RunQuery::default() }).await?.runs {
+            let summary = summary_now(api.store.as_ref(), &stored).await?;
+            let quality = summary.data_quality;
+            let reported = quality.full + quality.limited + quality.failed;
+            runs.push(RunQuality {
+                batch_run_id: summary.batch_run_id,
+                as_of: summary.as_of,
+                started_at: summary.started_at,
+                status: Some(summary.status),
+                data_quality: Some(quality),
+                quality_score: (reported > 0).then(|| quality.full as f64 / reported as f64),
+                flag: None,
+                data_days: None,
+            });
+        }
+    }
+    json(&DataQuality { portfolio_id: asked.portfolio_id, runs })
+}

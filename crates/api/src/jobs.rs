@@ -1,0 +1,488 @@
+//! Jobs: of a run, over the last days, and when one last succeeded.
+
+use std::collections::BTreeMap;
+
+use axum::extract::State;
+use axum::response::Response;
+use chrono::{DateTime, Duration, Utc};
+use domain::ids::{JobName, PortfolioId, RunId};
+use domain::job::JobSpec;
+use domain::ports::{RecordQuery, RunQuery, StoredRun};
+use domain::record::JobRecord;
+use domain::run::RunPhase;
+use domain::summary::{JobSummary, complete_records};
+use domain::words::{JobStatus, JobType, RunStatus};
+use domain::work_item::{ItemKey, Place, WorkItem};
+use serde::{Deserialize, Serialize};
+use tokio::sync::SemaphorePermit;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::cursor::{cursor, not_ours, place};
+use crate::extract::{Asked, Named};
+use crate::problem::Problem;
+use crate::runs::{existing, within};
+use crate::{Api, json};
+
+/// Records on a page, where no other number is asked for.
+const PAGE: usize = 1_000;
+
+/// The largest page.
+const LARGEST_PAGE: usize = 10_000;
+
+/// Jobs that the status of the last days lists, at most.
+const LISTED: usize = 100;
+
+/// Runs that one answer looks at, at most.
+const RUNS: usize = 1_000;
+
+/// Runs whose records one answer reads, at most.
+const RUNS_READ: usize = 31;
+
+/// Runs on the first page, in which the newest by its start is looked for.
+const NEWEST: usize = 60;
+
+/// Which records.
+#[derive(Debug, Default)]
+struct Filter {
+    portfolio: Option<PortfolioId>,
+    job: Option<JobName>,
+    job_type: Option<JobType>,
+    status: Option<JobStatus>,
+}
+
+impl Filter {
+    fn names(&self, job: &JobSpec) -> bool {
+        self.job.as_ref().is_none_or(|name| job.name == *name)
+            && self.job_type.is_none_or(|family| job.job_type == family)
+    }
+
+    fn fits(&self, record: &JobRecord) -> bool {
+        self.portfolio.as_ref().is_none_or(|id| record.portfolio_id == *id)
+            && self.job.as_ref().is_none_or(|name| record.job_name == *name)
+            && self.job_type.is_none_or(|family| record.job_type == family)
+            && self.status.is_none_or(|status| record.status == status)
+    }
+}
+
+/// The records of a run that fit, by place and order of the jobs, with a line also for each job that has no record.
+///
+/// Of a closed run whose jobs all have records, it is one read; of a portfolio, too; else one or two for each bucket.
+async fn of(api: &Api, stored: &StoredRun, filter: &Filter) -> Result<Vec<JobRecord>, Problem> {
+    let (run, id) = (&stored.run, stored.run.batch_run_id);
+    let Some(plan) = &run.plan else { return Ok(Vec::new()) };
+    let ended = |status| matches!(status, JobStatus::Success | JobStatus::Failed | JobStatus::Skipped);
+    let complete = stored.summary.as_ref().is_some_and(|summary| summary.missing_jobs == 0);
+    if let Some(portfolio) = &filter.portfolio {
+        let item = api.store.item(&ItemKey { run: id, portfolio: portfolio.clone() }).await?;
+        let mut records = item.map_or_else(Vec::new, |item| complete_records(&item, &plan.jobs));
+        records.retain(|record| filter.fits(record));
+        return Ok(records);
+    }
+    if run.is_closed() && (complete || filter.status.is_some_and(ended)) {
+        let Filter { job, job_type, status, .. } = filter;
+        let query = RecordQuery { portfolio: None, job: job.clone(), job_type: *job_type, status: *status };
+        return Ok(api.store.records(id, &query).await?);
+    }
+    let mut records = Vec::new();
+    for bucket in 0..plan.buckets() {
+        let mut items = api.store.items(id, bucket).await?;
+        if items.len() < plan.bucket_len(bucket) as usize {
+            for (index, planned) in (0..).zip(api.store.manifest(id, plan.epoch, bucket).await?) {
+                let key = ItemKey { run: id, portfolio: planned.id };
+                if items.iter().all(|item| item.key != key) {
+                    items.push(WorkItem::untouched(key, planned.name, Place { bucket, index }));
+                }
+            }
+            items.sort_by_key(|item| item.place);
+        }
+        records.extend(items.iter().flat_map(|item| complete_records(item, &plan.jobs)));
+    }
+    records.retain(|record| filter.fits(record));
+    Ok(records)
+}
+
+/// Which jobs of a run.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct RunJobsAsked {
+    /// Only of this portfolio (`portfolio` for short).
+    #[serde(alias = "portfolio")]
+    portfolio_id: Option<PortfolioId>,
+    /// Only this job (`job` for short).
+    #[serde(alias = "job")]
+    job_name: Option<JobName>,
+    /// Only jobs of this family.
+    job_type: Option<JobType>,
+    /// Only jobs that stand so; `missing` are those that should have a record and have none.
+    status: Option<JobStatus>,
+    /// At most so many.
+    #[param(minimum = 1, maximum = 10_000, default = 1_000)]
+    limit: Option<usize>,
+    /// Where a page before this one ended: its `next`.
+    #[param(pattern = r"^[A-Za-z0-9_-]+$")]
+    cursor: Option<String>,
+}
+
+/// A page of the jobs of a run.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RunJobs {
+    /// The run.
+    batch_run_id: RunId,
+    /// How it stands or ended.
+    status: RunStatus,
+    /// Jobs that fit, on all pages.
+    total_jobs: usize,
+    /// Their records, by portfolio and in the order of the job list.
+    jobs: Vec<JobRecord>,
+    /// Where the next page begins, as `cursor`; null on the last.
+    next: Option<String>,
+}
+
+/// The jobs of a run: each with its portfolio, how it stands, and why.
+#[utoipa::path(get, path = "/api/v1/batch/runs/{id}/jobs", tag = "runs",
+    params(("id" = RunId, Path, description = "The run"), RunJobsAsked),
+    responses((status = 200, description = "A page of its jobs", body = RunJobs)))]
+pub(crate) async fn of_run(
+    State(api): State<Api>,
+    Named(id): Named<RunId>,
+    Asked(asked): Asked<RunJobsAsked>,
+) -> Result<Response, Problem> {
+    let limit = within("limit", asked.limit, PAGE, LARGEST_PAGE)?;
+    let from: usize = match &asked.cursor {
+        None => 0,
+        Some(text) => place('j', text)?.parse().map_err(|_| not_ours())?,
+    };
+    let stored = existing(&api, id).await?;
+    let filter =
+        Filter { portfolio: asked.portfolio_id, job: asked.job_name, job_type: asked.job_type, status: asked.status };
+    let records = of(&api, &stored, &filter).await?;
+    let total_jobs = records.len();
+    let jobs: Vec<JobRecord> = records.into_iter().skip(from).take(limit).collect();
+    let end = from.saturating_add(jobs.len());
+    json(&RunJobs {
+        batch_run_id: id,
+        status: status_of(&stored),
+        total_jobs,
+        next: (end < total_jobs && !jobs.is_empty()).then(|| cursor('j', &end.to_string())),
+        jobs,
+    })
+}
+
+/// The turn of a question about whole runs, so that many at once do not fill the memory; none for one about a portfolio.
+async fn whole_runs(api: &Api, of_portfolio: bool) -> Option<SemaphorePermit<'_>> {
+    // It is never closed; and who waits too long is sent away with all others that do.
+    if of_portfolio { None } else { api.whole_runs.acquire().await.ok() }
+}
+
+fn status_of(stored: &StoredRun) -> RunStatus {
+    match &stored.summary {
+        Some(summary) => summary.status,
+        None if stored.run.phase == RunPhase::Missed => RunStatus::Missed,
+        None => RunStatus::Running,
+    }
+}
+
+/// The runs that began in the last days, counted back from the newest, newest first.
+pub(crate) struct Window {
+    pub(crate) since: Option<DateTime<Utc>>,
+    pub(crate) until: Option<DateTime<Utc>>,
+    pub(crate) runs: Vec<StoredRun>,
+}
+
+/// When the newest run began.
+pub(crate) async fn newest_start(api: &Api) -> Result<(Option<DateTime<Utc>>, Vec<StoredRun>, bool), Problem> {
+    let page = api.store.runs(&RunQuery { limit: NEWEST, ..RunQuery::default() }).await?;
+    let newest = page.runs.iter().map(|stored| stored.run.started_at).max();
+    Ok((newest, page.runs, page.next.is_none()))
+}
+
+/// The runs of the last days: one read, or two where there are many.
+pub(crate) async fn window(api: &Api, days: usize) -> Result<Window, Problem> {
+    let (until, mut runs, all) = newest_start(api).await?;
+    let since = until.map(|until| until - Duration::days(i64::try_from(days).unwrap_or(i64::from(u16::MAX))));
+    if all {
+        runs.retain(|stored| since.is_none_or(|since| stored.run.started_at >= since));
+    } else {
+        let query = RunQuery { started_since: since, limit: RUNS, ..RunQuery::default() };
+        runs = api.store.runs(&query).await?.runs;
+    }
+    Ok(Window { since, until, runs })
+}
+
+/// Which jobs of the last days.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct StatusAsked {
+    /// Only this job.
+    job_name: Option<JobName>,
+    /// Only jobs of this family.
+    job_type: Option<JobType>,
+    /// Only jobs that stand so.
+    status: Option<JobStatus>,
+    /// Only of this portfolio.
+    portfolio_id: Option<PortfolioId>,
+    /// How many days back, counted from the start of the newest run.
+    #[param(minimum = 1, maximum = 90, default = 1)]
+    days_back: Option<usize>,
+}
+
+/// What was asked for, as it was understood.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct StatusFilters {
+    /// The job.
+    job_name: Option<JobName>,
+    /// The family.
+    job_type: Option<JobType>,
+    /// How they stand.
+    status: Option<JobStatus>,
+    /// The portfolio.
+    portfolio_id: Option<PortfolioId>,
+    /// Runs that began at this instant or later.
+    since: Option<DateTime<Utc>>,
+}
+
+/// Jobs of the last days.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct JobsStatus {
+    /// Jobs that fit, in the runs that were looked at.
+    total_jobs: usize,
+    /// What was asked for.
+    filters: StatusFilters,
+    /// Their records, newest run first, at most 100.
+    jobs: Vec<JobRecord>,
+    /// Whether there are more than these: `/batch/runs/{id}/jobs` has them all.
+    truncated: bool,
+}
+
+/// The newest jobs of the last days.
+#[utoipa::path(get, path = "/api/v1/batch/jobs/status", tag = "jobs", params(StatusAsked),
+    responses((status = 200, description = "Jobs, newest run first", body = JobsStatus)))]
+pub(crate) async fn status(State(api): State<Api>, Asked(asked): Asked<StatusAsked>) -> Result<Response, Problem> {
+    let days = within("days_back", asked.days_back, 1, 90)?;
+    let _turn = whole_runs(&api, asked.portfolio_id.is_some()).await;
+    let window = window(&api, days).await?;
+    let filter = Filter {
+        portfolio: asked.portfolio_id.clone(),
+        job: asked.job_name.clone(),
+        job_type: asked.job_type,
+        status: asked.status,
+    };
+    let (mut jobs, mut total_jobs, mut read) = (Vec::new(), 0, 0);
+    for stored in &window.runs {
+        if jobs.len() >= LISTED || read == RUNS_READ {
+            break;
+        }
+        read += 1;
+        let found = of(&api, stored, &filter).await?;
+        total_jobs += found.len();
+        let room = LISTED - jobs.len();
+        jobs.extend(found.into_iter().take(room));
+    }
+    json(&JobsStatus {
+        truncated: total_jobs > jobs.len() || read < window.runs.len(),
+        total_jobs,
+        filters: StatusFilters {
+            job_name: asked.job_name,
+            job_type: asked.job_type,
+            status: asked.status,
+            portfolio_id: asked.portfolio_id,
+            since: window.since,
+        },
+        jobs,
+    })
+}
+
+/// How many days.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct SummaryAsked {
+    /// How many days back, counted from the start of the newest run.
+    #[param(minimum = 1, maximum = 90, default = 7)]
+    days_back: Option<usize>,
+    /// Only this job.
+    job_name: Option<JobName>,
+    /// Only jobs of this family.
+    job_type: Option<JobType>,
+}
+
+/// From when to when.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Period {
+    /// Its beginning; null where there is no run.
+    start: Option<DateTime<Utc>>,
+    /// The start of the newest run.
+    end: Option<DateTime<Utc>>,
+    /// Days.
+    days: usize,
+}
+
+/// What jobs add up to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, ToSchema)]
+pub(crate) struct Counts {
+    /// All of them. The others, `warnings` apart, add up to it.
+    total: u64,
+    /// Ended well.
+    completed: u64,
+    /// Ended with an error.
+    failed: u64,
+    /// Not run.
+    skipped: u64,
+    /// Without a record.
+    missing: u64,
+    /// Of runs that have not been closed.
+    running: u64,
+    /// Of those that ended well: only after another attempt.
+    warnings: u64,
+}
+
+impl Counts {
+    const fn add(&mut self, line: &JobSummary) {
+        self.total += line.portfolios;
+        self.completed += line.success;
+        self.failed += line.failed;
+        self.skipped += line.skipped;
+        self.missing += line.missing;
+        self.warnings += line.retried;
+    }
+}
+
+/// What the jobs of all the runs add up to.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Totals {
+    /// Jobs in all.
+    total_jobs: u64,
+    /// Ended well.
+    completed: u64,
+    /// Ended with an error.
+    failed: u64,
+    /// Not run.
+    skipped: u64,
+    /// Without a record.
+    missing: u64,
+    /// Ended well, but only after another attempt.
+    warnings: u64,
+    /// Of runs that have not been closed.
+    running: u64,
+    /// Share of the jobs of closed runs that ended well, in percent; 0 where there is none.
+    success_rate: f64,
+    /// Mean seconds of work of a job that ran; 0 where none did, null where the question is for some of the jobs.
+    avg_execution_time_seconds: Option<f64>,
+}
+
+/// The jobs of the last days, added up.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct JobsSummary {
+    /// From when to when.
+    period: Period,
+    /// Runs in it.
+    runs: usize,
+    /// All jobs.
+    summary: Totals,
+    /// By family.
+    by_job_type: BTreeMap<JobType, Counts>,
+    /// By job.
+    by_job: BTreeMap<JobName, Counts>,
+}
+
+/// The jobs of the last days, added up.
+#[utoipa::path(get, path = "/api/v1/batch/jobs/summary", tag = "jobs", params(SummaryAsked),
+    responses((status = 200, description = "Counts over the runs of these days", body = JobsSummary)))]
+pub(crate) async fn summary(State(api): State<Api>, Asked(asked): Asked<SummaryAsked>) -> Result<Response, Problem> {
+    let days = within("days_back", asked.days_back, 7, 90)?;
+    let window = window(&api, days).await?;
+    let some = asked.job_name.is_some() || asked.job_type.is_some();
+    let filter = Filter { job: asked.job_name, job_type: asked.job_type, ..Filter::default() };
+    let mut by_job_type: BTreeMap<JobType, Counts> = BTreeMap::new();
+    let mut by_job: BTreeMap<JobName, Counts> = BTreeMap::new();
+    let mut all = Counts::default();
+    let (mut work, mut worked) = (0.0, 0);
+    for stored in &window.runs {
+        let Some(plan) = &stored.run.plan else { continue };
+        for job in plan.jobs.iter().filter(|job| filter.names(job)) {
+            let mut counts = Counts::default();
+            match &stored.summary {
+                Some(summary) => {
+                    summary.job_summary.iter().filter(|line| line.job == job.name).for_each(|line| counts.add(line))
+                }
+                None => {
+                    counts.total = u64::from(plan.portfolios);
+                    counts.running = counts.total;
+                }
+            }
+            for sum in
+                [&mut all, by_job_type.entry(job.job_type).or_default(), by_job.entry(job.name.clone()).or_default()]
+            {
+                sum.total += counts.total;
+                sum.completed += counts.completed;
+                sum.failed += counts.failed;
+                sum.skipped += counts.skipped;
+                sum.missing += counts.missing;
+                sum.running += counts.running;
+                sum.warnings += counts.warnings;
+            }
+        }
+        if let Some(summary) = &stored.summary {
+            work += summary.total_duration;
+            worked += summary.successful_jobs + summary.failed_jobs;
+        }
+    }
+    let closed = all.total - all.running;
+    let hundredths = |value: f64| (value * 100.0).round() / 100.0;
+    json(&JobsSummary {
+        period: Period { start: window.since, end: window.until, days },
+        runs: window.runs.len(),
+        summary: Totals {
+            total_jobs: all.total,
+            completed: all.completed,
+            failed: all.failed,
+            skipped: all.skipped,
+            missing: all.missing,
+            warnings: all.warnings,
+            running: all.running,
+            success_rate: if closed == 0 { 0.0 } else { hundredths(all.completed as f64 * 100.0 / closed as f64) },
+            avg_execution_time_seconds: match (some, worked) {
+                (true, _) => None,
+                (false, 0) => Some(0.0),
+                (false, worked) => Some(hundredths(work / worked as f64)),
+            },
+        },
+        by_job_type,
+        by_job,
+    })
+}
+
+/// Of which portfolio.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct LastAsked {
+    /// Only for this portfolio.
+    portfolio_id: Option<PortfolioId>,
+}
+
+/// When a job last succeeded.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LastSuccess {
+    /// The job.
+    job: JobName,
+    /// The portfolio that was asked for.
+    portfolio_id: Option<PortfolioId>,
+    /// Its newest success; null where it never succeeded.
+    last_success: Option<JobRecord>,
+}
+
+/// When a job last succeeded, overall or for a portfolio.
+#[utoipa::path(get, path = "/api/v1/batch/jobs/{job}/last-success", tag = "jobs",
+    params(("job" = JobName, Path, description = "The job, for example factor_analysis"), LastAsked),
+    responses((status = 200, description = "The record of its newest success", body = LastSuccess)))]
+pub(crate) async fn last_success(
+    State(api): State<Api>,
+    Named(job): Named<JobName>,
+    Asked(asked): Asked<LastAsked>,
+) -> Result<Response, Problem> {
+    let last_success = api.store.last_success(&job, asked.portfolio_id.as_ref()).await?;
+    json(&LastSuccess { job, portfolio_id: asked.portfolio_id, last_success })
+}

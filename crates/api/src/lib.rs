@@ -1,0 +1,163 @@
+//! The history API: answers over HTTP from the records, and three commands.
+//!
+//! [`router`] needs a [`RunStore`] and a clock, so it serves every backend: `nightbook serve` puts it beside the site,
+//! the function behind a gateway. What it can change (start, repeat, cancel, annotate) comes through the ports
+//! [`Commands`] and [`RunNotes`]; without them it only reads. Every question is one indexed read of the store; where it
+//! takes another, `docs/api.md` says so, and the tests count.
+
+mod access;
+mod commands;
+mod current;
+mod cursor;
+mod extract;
+mod history;
+mod jobs;
+mod limits;
+mod openapi;
+mod problem;
+mod runs;
+mod writes;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use domain::note::RunNotes;
+use domain::ports::{Clock, RunQuery, RunStore};
+use serde::Serialize;
+use tokio::sync::Semaphore;
+use tower_http::compression::CompressionLayer;
+
+pub use crate::access::{Access, Tokens};
+pub use crate::commands::{Accepted, CommandError, Commands, Hand, Live, StartAsked};
+pub use crate::openapi::document;
+
+use crate::limits::Turns;
+use crate::problem::Problem;
+
+/// Where everything of this version begins.
+pub const BASE: &str = "/api/v1";
+
+/// What the router answers from. Cheap to clone.
+#[derive(Clone)]
+pub struct Api {
+    store: Arc<dyn RunStore>,
+    clock: Arc<dyn Clock>,
+    notes: Option<Arc<dyn RunNotes>>,
+    commands: Option<Arc<dyn Commands>>,
+    live: Option<Arc<dyn Live>>,
+    access: Access,
+    /// Turns of questions that read all records of runs, which may be a hundred thousand.
+    whole_runs: Arc<Semaphore>,
+}
+
+/// Questions that read all records of runs at once; others wait.
+const WHOLE_RUNS: usize = 4;
+
+impl std::fmt::Debug for Api {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Api").field("access", &self.access).finish_non_exhaustive()
+    }
+}
+
+impl Api {
+    /// An API that reads these records.
+    #[must_use]
+    pub fn new(store: Arc<dyn RunStore>, clock: Arc<dyn Clock>, access: Access) -> Self {
+        let whole_runs = Arc::new(Semaphore::new(WHOLE_RUNS));
+        Self { store, clock, notes: None, commands: None, live: None, access, whole_runs }
+    }
+
+    /// As this, with the notes of runs.
+    #[must_use]
+    pub fn with_notes(self, notes: Arc<dyn RunNotes>) -> Self {
+        Self { notes: Some(notes), ..self }
+    }
+
+    /// As this, with who starts, repeats and cancels runs.
+    #[must_use]
+    pub fn with_commands(self, commands: Arc<dyn Commands>) -> Self {
+        Self { commands: Some(commands), ..self }
+    }
+
+    /// As this, with who knows what is in hand at this moment; else it is as the last heartbeats say.
+    #[must_use]
+    pub fn with_live(self, live: Arc<dyn Live>) -> Self {
+        Self { live: Some(live), ..self }
+    }
+}
+
+/// The router: everything under [`BASE`], and `/healthz`, which needs no token. It has no fallback outside of `/api`, so
+/// that a site can stand beside it.
+pub fn router(api: Api) -> Router {
+    let access = api.access.clone();
+    let questions = Router::new()
+        .route("/api/v1/openapi.json", get(openapi::served))
+        .route("/api/v1/batch/last-run", get(runs::last_run))
+        .route("/api/v1/batch/runs", get(runs::runs).post(writes::start))
+        .route("/api/v1/batch/runs/current", get(current::current))
+        .route("/api/v1/batch/runs/{id}", get(runs::run))
+        .route("/api/v1/batch/runs/{id}/jobs", get(jobs::of_run))
+        .route("/api/v1/batch/runs/{id}/rerun", post(writes::rerun))
+        .route("/api/v1/batch/runs/{id}/cancel", post(writes::cancel))
+        .route("/api/v1/batch/runs/{id}/notes", get(writes::notes).post(writes::annotate))
+        .route("/api/v1/batch/jobs/status", get(jobs::status))
+        .route("/api/v1/batch/jobs/summary", get(jobs::summary))
+        .route("/api/v1/batch/jobs/{job}/last-success", get(jobs::last_success))
+        .route("/api/v1/batch/failures", get(history::failures))
+        .route("/api/v1/batch/portfolios/{id}/history", get(history::of_portfolio))
+        .route("/api/v1/batch/data-quality", get(history::data_quality))
+        .route("/api", get(unknown))
+        .route("/api/", get(unknown))
+        .route("/api/{*rest}", axum::routing::any(unknown))
+        .layer(from_fn_with_state(access, access::guard));
+    questions
+        .route("/healthz", get(healthz))
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(api)
+        .layer(from_fn(limits::tagged))
+        .layer(from_fn_with_state(Turns::default(), limits::in_turn))
+        .layer(CompressionLayer::new())
+}
+
+/// Puts other pages behind the same access: with tokens, a browser asks for one as password.
+pub fn protect(router: Router, access: Access) -> Router {
+    router.layer(from_fn_with_state(access, access::guard))
+}
+
+async fn unknown() -> Problem {
+    Problem::not_found("there is no such address: /api/v1/openapi.json lists those that there are")
+}
+
+async fn wrong_method() -> Problem {
+    let detail = "this address does not know the method; the header Allow lists those that it knows";
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
+}
+
+/// Whether the records can be read.
+#[utoipa::path(get, path = "/healthz", tag = "service",
+    responses((status = 200, description = "The records can be read", body = Health)))]
+async fn healthz(State(api): State<Api>) -> Result<Response, Problem> {
+    api.store.runs(&RunQuery { limit: 1, ..RunQuery::default() }).await?;
+    json(&Health { status: "ok" })
+}
+
+/// How the server is.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct Health {
+    /// `ok`.
+    status: &'static str,
+}
+
+/// An answer.
+fn json<T: Serialize>(value: &T) -> Result<Response, Problem> {
+    let body = serde_json::to_vec(value).map_err(|error| {
+        tracing::error!(error = %error, event = "api.failed", "an answer of the history API could not be written as JSON");
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the answer could not be written as JSON")
+    })?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+}

@@ -1,0 +1,130 @@
+//! A store that counts what it is asked, and does not change anything.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use backends::memory::MemoryStore;
+use chrono::{DateTime, Utc};
+use domain::alert::{AlertEvent, AlertRefusal, AlertState};
+use domain::fold::{Fold, FoldEntry};
+use domain::ids::{Fingerprint, JobName, PortfolioId, RunId};
+use domain::ports::{
+    Change, Creation, FailureSighting, JobRun, PortfolioRun, RecordQuery, RunPage, RunQuery, RunStore, StoreError,
+    StoredRun,
+};
+use domain::record::JobRecord;
+use domain::run::{PlannedPortfolio, Run, RunEvent, RunRefusal};
+use domain::summary::RunSummary;
+use domain::work_item::{ItemEvent, ItemKey, ItemRefusal, Place, WorkItem};
+
+/// See above.
+pub(crate) struct Counting {
+    inner: MemoryStore,
+    asked: Mutex<Vec<&'static str>>,
+}
+
+impl Counting {
+    pub(crate) fn new(inner: MemoryStore) -> Self {
+        Self { inner, asked: Mutex::default() }
+    }
+
+    /// What was asked since the last time.
+    pub(crate) fn take(&self) -> Vec<&'static str> {
+        std::mem::take(&mut *self.asked.lock().unwrap())
+    }
+
+    fn note(&self, what: &'static str) -> &MemoryStore {
+        self.asked.lock().unwrap().push(what);
+        &self.inner
+    }
+}
+
+fn never<T>() -> Result<T, StoreError> {
+    panic!("the API wrote to the store")
+}
+
+#[async_trait]
+impl RunStore for Counting {
+    async fn create_run(&self, _: &Run) -> Result<Creation<Run>, StoreError> {
+        never()
+    }
+    async fn apply_run(&self, _: RunId, _: &RunEvent) -> Result<Change<Run, RunRefusal>, StoreError> {
+        never()
+    }
+    async fn run(&self, id: RunId) -> Result<Option<StoredRun>, StoreError> {
+        self.note("run").run(id).await
+    }
+    async fn put_manifest(&self, _: RunId, _: u32, _: u32, _: &[PlannedPortfolio]) -> Result<(), StoreError> {
+        never()
+    }
+    async fn manifest(&self, run: RunId, epoch: u32, bucket: u32) -> Result<Vec<PlannedPortfolio>, StoreError> {
+        self.note("manifest").manifest(run, epoch, bucket).await
+    }
+    async fn apply_item(
+        &self,
+        _: &ItemKey,
+        _: &str,
+        _: Place,
+        _: &ItemEvent,
+    ) -> Result<Change<WorkItem, ItemRefusal>, StoreError> {
+        never()
+    }
+    async fn item(&self, key: &ItemKey) -> Result<Option<WorkItem>, StoreError> {
+        self.note("item").item(key).await
+    }
+    async fn items(&self, run: RunId, bucket: u32) -> Result<Vec<WorkItem>, StoreError> {
+        self.note("items").items(run, bucket).await
+    }
+    async fn fold(&self, _: RunId, _: u32, _: &FoldEntry) -> Result<Fold, StoreError> {
+        never()
+    }
+    async fn folds(&self, run: RunId) -> Result<Vec<Fold>, StoreError> {
+        self.note("folds").folds(run).await
+    }
+    async fn mark_full(&self, _: RunId, _: u32) -> Result<u32, StoreError> {
+        never()
+    }
+    async fn put_summary(&self, _: &RunSummary) -> Result<Creation<RunSummary>, StoreError> {
+        never()
+    }
+    async fn apply_alert(&self, _: RunId, _: &AlertEvent) -> Result<Change<AlertState, AlertRefusal>, StoreError> {
+        never()
+    }
+    async fn runs(&self, query: &RunQuery) -> Result<RunPage, StoreError> {
+        assert!(query.limit > 0, "a question without a limit: {query:?}");
+        self.note("runs").runs(query).await
+    }
+    async fn open_runs(&self) -> Result<Vec<Run>, StoreError> {
+        self.note("open_runs").open_runs().await
+    }
+    async fn undelivered(&self) -> Result<Vec<StoredRun>, StoreError> {
+        self.note("undelivered").undelivered().await
+    }
+    async fn records(&self, run: RunId, query: &RecordQuery) -> Result<Vec<JobRecord>, StoreError> {
+        self.note("records").records(run, query).await
+    }
+    async fn portfolio_runs(&self, portfolio: &PortfolioId, limit: usize) -> Result<Vec<PortfolioRun>, StoreError> {
+        self.note("portfolio_runs").portfolio_runs(portfolio, limit).await
+    }
+    async fn job_runs(&self, job: &JobName, limit: usize) -> Result<Vec<JobRun>, StoreError> {
+        self.note("job_runs").job_runs(job, limit).await
+    }
+    async fn last_success(
+        &self,
+        job: &JobName,
+        portfolio: Option<&PortfolioId>,
+    ) -> Result<Option<JobRecord>, StoreError> {
+        self.note("last_success").last_success(job, portfolio).await
+    }
+    async fn failures(
+        &self,
+        since: Option<DateTime<Utc>>,
+        fingerprint: Option<&Fingerprint>,
+    ) -> Result<Vec<FailureSighting>, StoreError> {
+        self.note("failures").failures(since, fingerprint).await
+    }
+    async fn first_seen(&self, causes: &[Fingerprint]) -> Result<BTreeMap<Fingerprint, RunId>, StoreError> {
+        self.note("first_seen").first_seen(causes).await
+    }
+}

@@ -1,0 +1,183 @@
+//! The events: one vocabulary for logs, metrics and traces. `docs/events.md` is this table, and a test holds the sources
+//! to it.
+
+/// An event, as it may be searched for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventSpec {
+    /// Its name, in the field `event`.
+    pub name: &'static str,
+    /// The levels that it comes at.
+    pub levels: &'static [&'static str],
+    /// The fields that it may have beside `event` and the message.
+    pub fields: &'static [&'static str],
+    /// What happened.
+    pub meaning: &'static str,
+}
+
+const fn event(
+    name: &'static str,
+    levels: &'static [&'static str],
+    fields: &'static [&'static str],
+    meaning: &'static str,
+) -> EventSpec {
+    EventSpec { name, levels, fields, meaning }
+}
+
+/// Every event there is, by name.
+pub const EVENTS: &[EventSpec] = &[
+    event(
+        "alert.delivered",
+        &["info"],
+        &["batch_run_id", "alert_id", "channel", "attempt"],
+        "an alert got through a channel",
+    ),
+    event(
+        "alert.failed",
+        &["error", "warn"],
+        &["batch_run_id", "alert_id", "channel", "attempt", "error", "given_up"],
+        "an alert could not be delivered; it is tried again unless it is given up",
+    ),
+    event("api.failed", &["error"], &["error"], "a question to the history API could not be answered"),
+    event(
+        "book.errors",
+        &["warn"],
+        &["errors", "first"],
+        "the book has errors that fail some portfolios or leave prices out",
+    ),
+    event("book.unusable", &["error"], &["error"], "the book cannot be read, so no run can start"),
+    event("book.usable", &["info"], &[], "the book can be read again"),
+    event("book.warnings", &["info"], &["warnings", "first"], "the book has warnings"),
+    event(
+        "job.failed",
+        &["error"],
+        &["batch_run_id", "portfolio_id", "job_name", "attempt", "category", "fingerprint", "error", "chain"],
+        "a job failed for good; the fingerprint is the same for the same cause",
+    ),
+    event(
+        "job.progress",
+        &["info"],
+        &["batch_run_id", "portfolio_id", "job_name", "attempt", "done", "total", "item"],
+        "a long job says how far it is",
+    ),
+    event(
+        "job.retried",
+        &["warn"],
+        &["batch_run_id", "portfolio_id", "job_name", "as_of", "attempt", "category", "error", "wait_seconds"],
+        "a job, or the price source of a run, failed and is tried again",
+    ),
+    event("job.success", &["debug"], &["batch_run_id", "portfolio_id", "job_name", "attempt"], "a job ended well"),
+    event(
+        "lease.taken_over",
+        &["info", "warn"],
+        &["batch_run_id", "portfolio_id", "attempt", "epoch"],
+        "somebody took over from a worker or planner that is gone",
+    ),
+    event("lineage.failed", &["error"], &["batch_run_id", "error"], "OpenLineage events could not be told"),
+    event("lineage.told", &["info"], &["batch_run_id", "events"], "the OpenLineage events of a run are told"),
+    event(
+        "message.stale",
+        &["info", "warn"],
+        &["batch_run_id", "portfolio_id"],
+        "a message for a run that is closed or unknown was dropped",
+    ),
+    event("note.added", &["info"], &["batch_run_id", "author"], "somebody added a note to a run"),
+    event("panic", &["error"], &["place", "backtrace"], "a part of the program panicked: a defect of ours"),
+    event(
+        "portfolio.settled",
+        &["warn"],
+        &["batch_run_id", "portfolio_id", "state"],
+        "a portfolio was given up: lost, timed out or cancelled",
+    ),
+    event(
+        "prices.fetched",
+        &["info"],
+        &["symbols", "calls", "inserted", "left_out"],
+        "prices that the book lacked were fetched",
+    ),
+    event("prices.retried", &["debug"], &["host", "what", "attempt"], "the price source is asked again"),
+    event("process.stopping", &["info"], &[], "the process was asked to stop"),
+    event(
+        "publication.failed",
+        &["error", "warn"],
+        &["batch_run_id", "error"],
+        "pages could not be written; the run stands",
+    ),
+    event(
+        "result.late",
+        &["warn"],
+        &["batch_run_id", "portfolio_id"],
+        "a worker came with a result after its claim was lost; it does not count",
+    ),
+    event(
+        "run.alert",
+        &["info", "warn"],
+        &["batch_run_id", "alert_id", "as_of", "status", "kind", "verdict", "top_causes", "page", "rerun"],
+        "there is something to tell of a run",
+    ),
+    event("run.asked_for", &["info"], &["batch_run_id", "as_of", "trigger"], "a run was asked for through the API"),
+    event("run.cancelled", &["info"], &["batch_run_id"], "somebody asked to end a run early"),
+    event(
+        "run.closed",
+        &["info"],
+        &[
+            "batch_run_id",
+            "as_of",
+            "status",
+            "total_jobs",
+            "successful_jobs",
+            "failed_jobs",
+            "skipped_jobs",
+            "missing_jobs",
+            "wall_seconds",
+        ],
+        "a run is closed, with its totals",
+    ),
+    event("run.continued", &["info"], &["batch_run_id"], "a run that was not finished goes on"),
+    event(
+        "run.mended",
+        &["info"],
+        &["batch_run_id", "sent", "settled", "folded", "close_asked"],
+        "what was left lying of a run was mended",
+    ),
+    event("run.sealed", &["info"], &["batch_run_id", "as_of", "portfolios", "jobs"], "the plan of a run is fixed"),
+    event("serve.failed", &["error"], &["error"], "a round of the scheduler failed; the next one tries again"),
+    event("serve.refused", &["warn"], &["error"], "a connection could not be taken"),
+    event("slot.late", &["info"], &["batch_run_id", "scheduled_for"], "a slot that had passed is run late"),
+    event(
+        "slot.missed",
+        &["warn"],
+        &["batch_run_id", "as_of", "scheduled_for"],
+        "a scheduled slot passed without a run",
+    ),
+    event(
+        "summary.differs",
+        &["error"],
+        &["batch_run_id"],
+        "two closers computed different summaries: a defect of ours; the first stands",
+    ),
+    event(
+        "traces.failed",
+        &["warn"],
+        &["batch_run_id", "error"],
+        "traces could not be told to the collector; the run stands",
+    ),
+    event("traces.told", &["info"], &["batch_run_id", "spans"], "the traces of a run are told to the collector"),
+    event("watch.failed", &["error"], &["error"], "the watch could not mend a run; it goes on with the others"),
+    event(
+        "watch.swept",
+        &["info"],
+        &["sent", "settled", "folded", "unplanned", "missed", "published", "not_published", "told", "not_told"],
+        "the watch found something that was left lying",
+    ),
+];
+
+/// The table as `docs/events.md` shows it.
+#[must_use]
+pub fn table() -> String {
+    let mut lines = String::from("| event | level | fields | what happened |\n|---|---|---|---|\n");
+    for EventSpec { name, levels, fields, meaning } in EVENTS {
+        let fields: Vec<String> = fields.iter().map(|field| format!("`{field}`")).collect();
+        lines.push_str(&format!("| `{name}` | {} | {} | {meaning} |\n", levels.join(", "), fields.join(" ")));
+    }
+    lines
+}
