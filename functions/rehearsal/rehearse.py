@@ -360,6 +360,9 @@ def rehearse(emulator, folder, arguments):
              "isBase64Encoded": False}  # fmt: skip
     said, fault = cloud.invoke("History", event)
     check("history tells the last run", not fault and said["statusCode"] == 200 and json.loads(said["body"])["batch_run_id"] == second, said)
+    event = {**event, "rawPath": "/healthz", "requestContext": {**event["requestContext"], "http": {**event["requestContext"]["http"], "path": "/healthz"}}}
+    said, fault = cloud.invoke("History", event)
+    check("history is well", not fault and said["statusCode"] == 200, said)
     letters = json.loads(cloud.command("deadletters", "list", "--json"))["dead_letters"]
     check("unreadable messages were acknowledged, not given up", letters == [], letters)
 

@@ -24,7 +24,7 @@ use domain::run::{Publication, Run, RunPhase};
 use domain::words::RunStatus;
 use domain::work_item::{ItemKey, ItemState, Place};
 use functions::close::{Closer, Outcome};
-use functions::history;
+use functions::history::{self, AskStart};
 use functions::metrics::Metrics;
 use functions::settings::Keeper;
 use functions::source::BookFiles;
@@ -265,16 +265,50 @@ async fn a_slot_goes_the_whole_way_though_everything_comes_twice() {
     assert!(matches!(stored.run.publication, Publication::Published { .. }));
     let files = place.site.files();
     assert!(files.contains_key("index.html") && files.contains_key(&format!("runs/{id}/index.html")));
-    let (status, last) = history::answer(&place.store, "GET", "/api/v1/batch/last-run").await;
-    assert_eq!((status, last["batch_run_id"].as_str()), (200, Some(id.to_string().as_str())));
+}
+
+/// Answers as `start-run` would.
+struct Answers(Starter);
+
+#[async_trait]
+impl AskStart for Answers {
+    async fn ask_start(&self, payload: &Value) -> Result<Result<Value, String>, StoreError> {
+        Ok(self.0.start(payload.clone()).await.map_err(|error| format!("{error:#}")))
+    }
+}
+
+/// Asks the API; gives the status and the document.
+async fn ask(place: &Cloud, method: &str, path: &str, body: Value) -> (u16, Value) {
+    use tower::ServiceExt as _;
+    let start = Arc::new(Answers(place.starter()));
+    let api = history::api(Arc::new(place.store.clone()), Arc::new(place.clock.clone()), start);
+    let request = lambda_http::http::Request::builder().method(method).uri(path);
+    let request = request.header("content-type", "application/json");
+    let body = if method == "GET" { lambda_http::Body::Empty } else { body.to_string().into() };
+    let reply = api::router(api).oneshot(request.body(body).unwrap()).await.unwrap();
+    let status = reply.status().as_u16();
+    let bytes = http_body_util::BodyExt::collect(reply.into_body()).await.unwrap().to_bytes();
+    (status, serde_json::from_slice(&bytes).unwrap_or_default())
 }
 
 #[tokio::test]
-async fn history_says_that_there_is_nothing_yet() {
-    let store = MemoryStore::default();
-    assert_eq!(history::answer(&store, "GET", "/healthz").await.0, 200);
-    assert_eq!(history::answer(&store, "GET", "/api/v1/batch/last-run").await.0, 404);
-    assert_eq!(history::answer(&store, "POST", "/healthz").await.0, 404);
+async fn the_history_api_reads_the_records_and_has_start_run_do_the_rest() {
+    let place = Cloud::new();
+    assert_eq!(ask(&place, "GET", "/healthz", Value::Null).await.0, 200);
+    let (status, last) = ask(&place, "GET", "/api/v1/batch/last-run", Value::Null).await;
+    assert_eq!((status, &last["batch_run_id"]), (200, &Value::Null));
+    let (status, said) = ask(&place, "POST", "/api/v1/batch/runs", json!({ "as_of": "2026-07-04" })).await;
+    assert!((400..500).contains(&status), "{status} {said}");
+    let (status, said) = ask(&place, "POST", "/api/v1/batch/runs", json!({ "as_of": "2026-06-30" })).await;
+    assert_eq!(status, 202, "{said}");
+    assert_eq!(place.take_work().len(), 2);
+    let id = said["batch_run_id"].as_str().unwrap().to_owned();
+    let (status, said) = ask(&place, "POST", &format!("/api/v1/batch/runs/{id}/cancel"), json!({})).await;
+    assert_eq!(status, 202, "{said}");
+    assert_eq!(place.take_closes().first().map(ToString::to_string), Some(id.clone()));
+    place.closer().close(id.parse().unwrap()).await.unwrap();
+    let (_, last) = ask(&place, "GET", "/api/v1/batch/last-run", Value::Null).await;
+    assert_eq!((last["batch_run_id"].as_str(), &last["status"]), (Some(id.as_str()), &json!("failed")));
 }
 
 #[tokio::test]
