@@ -1,4 +1,4 @@
-//! Metrics, as lines that CloudWatch finds in the logs (embedded metric format): no call, no permission.
+//! Metrics, as lines that `CloudWatch` finds in the logs (embedded metric format): no call, no permission.
 
 use std::io::Write as _;
 

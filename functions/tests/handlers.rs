@@ -1,5 +1,7 @@
 //! What the functions do with their events, over a store in memory.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -22,13 +24,13 @@ use domain::run::{Publication, Run, RunPhase};
 use domain::words::RunStatus;
 use domain::work_item::{ItemKey, ItemState, Place};
 use functions::close::{Closer, Outcome};
-use functions::history;
+use functions::history::{self, AskStart};
 use functions::metrics::Metrics;
 use functions::settings::Keeper;
 use functions::source::BookFiles;
 use functions::start::Starter;
 use functions::watch::{CallStart, Watcher};
-use functions::work::{MARGIN, work};
+use functions::work::{MARGIN, Worker};
 use jobs::Runner;
 use serde_json::{Value, json};
 
@@ -172,6 +174,11 @@ impl Cloud {
         }
     }
 
+    fn worker(&self) -> Worker {
+        let runner = Runner::new(Arc::clone(&self.ports.documents), 1);
+        Worker::new(self.ports.clone(), Arc::new(runner))
+    }
+
     fn watcher(&self) -> Watcher {
         Watcher {
             ports: self.ports.clone(),
@@ -202,12 +209,12 @@ impl Cloud {
 
     /// Works on everything that was sent, each message as often as asked; gives how many came back.
     async fn work_off(&self, times: usize) -> usize {
-        let runner = Runner::new(Arc::clone(&self.ports.documents), 1);
+        let worker = self.worker();
         let mut given_back = 0;
         for message in self.take_work() {
             for _ in 0..times {
                 let event = event(&[json!(message)]);
-                let said = work(&self.ports, &runner, event, Duration::from_secs(60)).await;
+                let said = worker.work(event, Duration::from_secs(60)).await;
                 given_back += said.batch_item_failures.len();
             }
         }
@@ -258,16 +265,50 @@ async fn a_slot_goes_the_whole_way_though_everything_comes_twice() {
     assert!(matches!(stored.run.publication, Publication::Published { .. }));
     let files = place.site.files();
     assert!(files.contains_key("index.html") && files.contains_key(&format!("runs/{id}/index.html")));
-    let (status, last) = history::answer(&place.store, "GET", "/api/v1/batch/last-run").await;
-    assert_eq!((status, last["batch_run_id"].as_str()), (200, Some(id.to_string().as_str())));
+}
+
+/// Answers as `start-run` would.
+struct Answers(Starter);
+
+#[async_trait]
+impl AskStart for Answers {
+    async fn ask_start(&self, payload: &Value) -> Result<Result<Value, String>, StoreError> {
+        Ok(self.0.start(payload.clone()).await.map_err(|error| format!("{error:#}")))
+    }
+}
+
+/// Asks the API; gives the status and the document.
+async fn ask(place: &Cloud, method: &str, path: &str, body: Value) -> (u16, Value) {
+    use tower::ServiceExt as _;
+    let start = Arc::new(Answers(place.starter()));
+    let api = history::api(Arc::new(place.store.clone()), Arc::new(place.clock.clone()), start);
+    let request = lambda_http::http::Request::builder().method(method).uri(path);
+    let request = request.header("content-type", "application/json");
+    let body = if method == "GET" { lambda_http::Body::Empty } else { body.to_string().into() };
+    let reply = api::router(api).oneshot(request.body(body).unwrap()).await.unwrap();
+    let status = reply.status().as_u16();
+    let bytes = http_body_util::BodyExt::collect(reply.into_body()).await.unwrap().to_bytes();
+    (status, serde_json::from_slice(&bytes).unwrap_or_default())
 }
 
 #[tokio::test]
-async fn history_says_that_there_is_nothing_yet() {
-    let store = MemoryStore::default();
-    assert_eq!(history::answer(&store, "GET", "/healthz").await.0, 200);
-    assert_eq!(history::answer(&store, "GET", "/api/v1/batch/last-run").await.0, 404);
-    assert_eq!(history::answer(&store, "POST", "/healthz").await.0, 404);
+async fn the_history_api_reads_the_records_and_has_start_run_do_the_rest() {
+    let place = Cloud::new();
+    assert_eq!(ask(&place, "GET", "/healthz", Value::Null).await.0, 200);
+    let (status, last) = ask(&place, "GET", "/api/v1/batch/last-run", Value::Null).await;
+    assert_eq!((status, &last["batch_run_id"]), (200, &Value::Null));
+    let (status, said) = ask(&place, "POST", "/api/v1/batch/runs", json!({ "as_of": "2026-07-04" })).await;
+    assert!((400..500).contains(&status), "{status} {said}");
+    let (status, said) = ask(&place, "POST", "/api/v1/batch/runs", json!({ "as_of": "2026-06-30" })).await;
+    assert_eq!(status, 202, "{said}");
+    assert_eq!(place.take_work().len(), 2);
+    let id = said["batch_run_id"].as_str().unwrap().to_owned();
+    let (status, said) = ask(&place, "POST", &format!("/api/v1/batch/runs/{id}/cancel"), json!({})).await;
+    assert_eq!(status, 202, "{said}");
+    assert_eq!(place.take_closes().first().map(ToString::to_string), Some(id.clone()));
+    place.closer().close(id.parse().unwrap()).await.unwrap();
+    let (_, last) = ask(&place, "GET", "/api/v1/batch/last-run", Value::Null).await;
+    assert_eq!((last["batch_run_id"].as_str(), &last["status"]), (Some(id.as_str()), &json!("failed")));
 }
 
 #[tokio::test]
@@ -338,9 +379,8 @@ async fn messages_of_strangers_are_acknowledged() {
         name: "Growth".into(),
         place: Place { bucket: 0, index: 0 },
     };
-    let runner = Runner::new(Arc::clone(&place.ports.documents), 1);
     let bodies = [json!(message), json!({ "key": "?" }), json!("text")];
-    let said = work(&place.ports, &runner, event(&bodies), Duration::from_secs(60)).await;
+    let said = place.worker().work(event(&bodies), Duration::from_secs(60)).await;
     assert!(said.batch_item_failures.is_empty(), "{said:?}");
     assert_eq!(place.closer().close(stranger).await.unwrap(), Outcome::Nothing);
 }
@@ -356,6 +396,22 @@ async fn a_message_for_a_closed_run_changes_nothing() {
     *place.shared.work.lock().unwrap() = messages;
     assert_eq!(place.work_off(1).await, 0);
     assert_eq!(place.store.run(id).await.unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_message_that_puts_a_portfolio_in_the_place_of_another_is_dropped() {
+    let place = Cloud::new();
+    let id = place.start_slot().await;
+    let good = place.shared.work.lock().unwrap().clone();
+    let mut forged = good.clone();
+    forged[0].key.portfolio = good[1].key.portfolio.clone();
+    forged[1].key.portfolio = PortfolioId::new("stranger").unwrap();
+    let beyond = WorkMessage { place: Place { bucket: 7, index: 3 }, ..good[0].clone() };
+    *place.shared.work.lock().unwrap() = forged.into_iter().chain([beyond]).chain(good).collect();
+    assert_eq!(place.work_off(1).await, 0);
+    let Outcome::Closed(summary) = place.closer().close(id).await.unwrap() else { panic!("not closed") };
+    assert_eq!((summary.portfolios_processed, summary.total_jobs, summary.missing_jobs), (2, 18, 0));
+    assert_eq!(place.store.items(id, 0).await.unwrap().len(), 2);
 }
 
 /// Jobs that never end, and know when they were told to stop.
@@ -388,12 +444,12 @@ async fn a_worker_that_runs_out_of_time_gives_the_portfolio_back_at_once() {
     place.start_slot().await;
     let message = place.take_work().remove(0);
     let said = Arc::new(Mutex::new(None));
-    let runner = Endless(Arc::clone(&said));
+    let worker = Worker::new(place.ports.clone(), Arc::new(Endless(Arc::clone(&said))));
     let body = [json!(message)];
-    let answer = work(&place.ports, &runner, event(&body), MARGIN).await;
+    let answer = worker.work(event(&body), MARGIN).await;
     assert_eq!(answer.batch_item_failures.len(), 1, "too little time to begin");
     assert_eq!(place.store.item(&message.key).await.unwrap(), None, "nothing was claimed");
-    let answer = work(&place.ports, &runner, event(&body), MARGIN + Duration::from_millis(20)).await;
+    let answer = worker.work(event(&body), MARGIN + Duration::from_millis(20)).await;
     assert_eq!(answer.batch_item_failures.len(), 1);
     let item = place.store.item(&message.key).await.unwrap().unwrap();
     assert_eq!((item.state, item.attempt), (ItemState::Pending, 1));
