@@ -191,7 +191,8 @@ def first_night(cloud, alerts):
     wait_for("the messages are to be sent", lambda: cloud.depth(work) >= PORTFOLIOS, 60)
     messages = cloud.drain(work)
     check("one message a portfolio", len(messages) == PORTFOLIOS, len(messages))
-    for body in [*messages, "no message", json.dumps({"key": {"run": "?"}}), *reversed(messages)]:
+    forged = {**json.loads(messages[0]), "key": {"run": run, "portfolio": "stranger"}}
+    for body in [json.dumps(forged), *messages, "no message", json.dumps({"key": {"run": "?"}}), *reversed(messages)]:
         cloud.send(work, body)
     for body in ["no message", json.dumps({"batch_run_id": run}), json.dumps({"batch_run_id": "00000000-0000-5000-8000-000000000000"})]:
         cloud.send(close, body)
@@ -280,6 +281,27 @@ def compare(cloud, runs, nightbook, data, local_runs, local_summaries, local_sit
     return differences + pages_differ(local_site, pages, local_runs, runs)
 
 
+def operate(cloud, run, book):
+    step("the commands of an operator")
+    dead, work = cloud.outputs["WorkDeadLettersUrl"], cloud.outputs["WorkQueueUrl"]
+    body = json.dumps({"key": {"run": run, "portfolio": "p000"}, "name": "Portfolio p000", "place": {"bucket": 0, "index": 0}})
+    cloud.send(dead, body)
+    letters = json.loads(cloud.command("deadletters", "list", "--json"))["dead_letters"]
+    check("a dead letter is listed", [(letter["queue"], letter["body"]) for letter in letters] == [("work", body)], letters)
+    wait_for("a dead letter that was looked at is to come back", lambda: cloud.depth(dead) == 1, 60)
+    check("it is sent again", json.loads(cloud.command("deadletters", "redrive", "--json")) == {"sent": 1})
+    wait_for("what was sent again is to be read", lambda: cloud.depth(work) == 0 and cloud.depth(dead) == 0, 60)
+    last = json.loads(cloud.command("last", "factor_analysis", "--portfolio", "p000", "--json"))["last_success"]
+    check("last finds the newest success", last["batch_run_id"] == run, last)
+    causes = json.loads(cloud.command("failures", "--json"))["failures"]
+    check("failures finds the causes of both nights", causes and all(len(cause["runs"]) == 2 for cause in causes), causes)
+    words = ["run", "--book", str(book), "--as-of", str(DATES[0]), "--portfolio", "p000", "--wait", "--json"]
+    by_hand = json.loads(cloud.command(*words))
+    check("run --wait ends with the run", (by_hand["status"], by_hand["portfolios_expected"]) == ("success", 1), by_hand)
+    again = json.loads(cloud.command("rerun", run, "--failed", "--wait", "--json", codes=(1,)))
+    check("rerun --failed holds what failed", (again["rerun_of"], again["portfolios_expected"]) == (run, 3), again)
+
+
 def main():
     arguments = argparse.ArgumentParser()
     for name in ("emulator", "functions", "nightbook"):
@@ -338,6 +360,9 @@ def rehearse(emulator, folder, arguments):
              "isBase64Encoded": False}  # fmt: skip
     said, fault = cloud.invoke("History", event)
     check("history tells the last run", not fault and said["statusCode"] == 200 and json.loads(said["body"])["batch_run_id"] == second, said)
+    event = {**event, "rawPath": "/healthz", "requestContext": {**event["requestContext"], "http": {**event["requestContext"]["http"], "path": "/healthz"}}}
+    said, fault = cloud.invoke("History", event)
+    check("history is well", not fault and said["statusCode"] == 200, said)
     letters = json.loads(cloud.command("deadletters", "list", "--json"))["dead_letters"]
     check("unreadable messages were acknowledged, not given up", letters == [], letters)
 
@@ -365,6 +390,7 @@ def rehearse(emulator, folder, arguments):
     for difference in differences[:40]:
         print(f"  differs: {difference}")
     check("the cloud and one machine say the same", not differences, f"{len(differences)} differences")
+    operate(cloud, second, book)
     return f"parity={'ok' if not differences else 'broken'} lost={lost} double_counted={double}"
 
 

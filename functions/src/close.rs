@@ -121,11 +121,10 @@ impl Closer {
             }
         };
         // Pages are written before anybody is told, so what became of the telling is shown after.
-        if outcome == Outcome::Refreshed || self.shown().await? != shown {
-            if let Err(error) = publisher.refresh_index().await {
-                let text = redact(&format!("{:#}", anyhow::Error::new(error)));
-                tracing::warn!(batch_run_id = %id, error = %text, event = "publication.failed", "the index could not be refreshed");
-            }
+        let stale = outcome == Outcome::Refreshed || self.shown().await? != shown;
+        if stale && let Err(error) = publisher.refresh_index().await {
+            let text = redact(&format!("{:#}", anyhow::Error::new(error)));
+            tracing::warn!(batch_run_id = %id, error = %text, event = "publication.failed", "the index could not be refreshed");
         }
         Ok(outcome)
     }

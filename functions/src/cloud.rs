@@ -4,11 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::{Access, Api};
-use async_trait::async_trait;
 use backends::aws::{Aws, DynamoStore, Settings, connect};
 use backends::system::{SystemClock, SystemRandomness, TokioSleeper};
-use domain::ids::RunId;
-use domain::ports::{AlertBooks, Clock as _, Ports, RunStore, StoreError, WorkMessage, WorkQueue};
+use domain::ports::{AlertBooks, Clock as _, Ports, RunStore};
 use jobs::Runner;
 use lambda_runtime::Context;
 
@@ -18,6 +16,7 @@ use crate::environment::variable;
 use crate::metrics::Metrics;
 use crate::start::Starter;
 use crate::watch::Watcher;
+use crate::work::Worker;
 
 /// The services, connected.
 #[derive(Debug, Clone)]
@@ -37,16 +36,15 @@ impl Cloud {
         Ok(Self { aws, store })
     }
 
-    /// The ports that all functions share.
+    /// The ports that all functions but `history` share.
     ///
     /// # Errors
     /// A variable that is missing; it is named.
     pub fn ports(&self) -> anyhow::Result<Ports> {
-        let silent = || Arc::new(NoQueue) as Arc<dyn WorkQueue>;
         Ok(Ports {
             store: Arc::clone(&self.store) as Arc<dyn RunStore>,
             documents: self.aws.documents()?,
-            queue: if self.aws.settings().close_queue_url().is_ok() { self.aws.queue()? } else { silent() },
+            queue: self.aws.queue()?,
             clock: Arc::new(SystemClock),
             sleeper: Arc::new(TokioSleeper),
             randomness: Arc::new(SystemRandomness),
@@ -62,13 +60,14 @@ impl Cloud {
         Ok(Starter { ports: self.ports()?, source: Arc::new(self.aws.book()?), keeper: Arc::new(self.aws.kept()?) })
     }
 
-    /// What `process-portfolio` needs beside the ports.
+    /// What `process-portfolio` needs.
     ///
     /// # Errors
     /// A variable that is missing; it is named.
-    pub fn runner(&self) -> anyhow::Result<Runner> {
+    pub fn worker(&self) -> anyhow::Result<Worker> {
+        self.aws.settings().close_queue_url()?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Ok(Runner::new(self.aws.documents()?, cores))
+        Ok(Worker::new(self.ports()?, Arc::new(Runner::new(self.aws.documents()?, cores))))
     }
 
     /// What `close-run` needs.
@@ -133,25 +132,4 @@ fn metrics() -> Metrics {
 pub fn remaining(context: &Context) -> Duration {
     let now = u64::try_from(SystemClock.now().timestamp_millis()).unwrap_or(0);
     Duration::from_millis(context.deadline.saturating_sub(now))
-}
-
-/// The queue of a function that sends nothing.
-#[derive(Debug)]
-struct NoQueue;
-
-/// Why nothing was sent.
-#[derive(Debug, thiserror::Error)]
-#[error("this function has no queue: NIGHTBOOK_CLOSE_QUEUE_URL is not set")]
-struct NoQueueSet;
-
-#[async_trait]
-impl WorkQueue for NoQueue {
-    async fn send_work(&self, _messages: Vec<WorkMessage>) -> Result<(), StoreError> {
-        Err(StoreError::Unavailable { doing: "send messages".to_owned(), source: Box::new(NoQueueSet) })
-    }
-
-    async fn send_close(&self, run: RunId) -> Result<(), StoreError> {
-        let doing = format!("ask for the close of run {run}");
-        Err(StoreError::Unavailable { doing, source: Box::new(NoQueueSet) })
-    }
 }

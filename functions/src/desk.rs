@@ -106,14 +106,19 @@ impl Desk {
             Recorded::Active(run) => return Err(CommandError::Active(run)),
             Recorded::Refused(why) => return Err(CommandError::Unusable(why)),
         };
-        if let Err(error) = self.start.call_start(&json!({ "resume": run })).await {
+        self.call(run, &json!({ "resume": run })).await;
+        Ok(Accepted::Begun(run))
+    }
+
+    /// Has `start-run` do at once what is on record; else `watch` does it.
+    async fn call(&self, run: RunId, payload: &Value) {
+        if let Err(error) = self.start.call_start(payload).await {
             let text = redact(&format!("{:#}", anyhow::Error::new(error)));
             tracing::warn!(
                 batch_run_id = %run, error = %text, event = "start.delayed",
-                "start-run could not be called for a run that is on record; the watch does it"
+                "start-run could not be called for what is on record of a run; the watch does it"
             );
         }
-        Ok(Accepted::Begun(run))
     }
 }
 
@@ -158,6 +163,7 @@ impl Commands for Desk {
         match self.store.apply_run(run, &RunEvent::Cancel { now: self.clock.now() }).await? {
             Change::Applied(_) => {
                 tracing::info!(batch_run_id = %run, event = "run.cancelled", "somebody asked to end the run early");
+                self.call(run, &json!({ "cancel": run })).await;
                 Ok(Accepted::Begun(run))
             }
             Change::Refused(_, refusal) => {

@@ -1,4 +1,4 @@
-//! Metrics, as lines that CloudWatch finds in the logs: no call, no permission. What they are is `domain::metrics`.
+//! Metrics, as lines that `CloudWatch` finds in the logs: no call, no permission. What they are is `domain::metrics`.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};

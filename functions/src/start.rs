@@ -6,10 +6,11 @@ use anyhow::Context as _;
 use book::{Book, is_due, next_slot};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use domain::ids::{PortfolioId, RunId, ScheduleName};
-use domain::ports::{Ports, RunInputs, StoreError};
+use domain::ports::{Change, Ports, RunInputs, StoreError};
 use domain::redact::redact;
-use domain::run::{Run, RunPhase};
+use domain::run::{Run, RunEvent, RunPhase};
 use domain::start_run::{StartRun, Started, start_run};
+use domain::watch::mend;
 use jobs::{BookInputs, NoGate, PriceGate, SnapshotInputs};
 use prices::HttpPrices;
 use serde::Deserialize;
@@ -28,6 +29,7 @@ struct Payload {
     schedule: Option<ScheduleName>,
     scheduled_time: Option<String>,
     resume: Option<RunId>,
+    cancel: Option<RunId>,
     rerun_of: Option<RunId>,
     failed: Option<bool>,
     as_of: Option<NaiveDate>,
@@ -69,6 +71,8 @@ pub enum Asked {
     },
     /// A run whose planner died.
     Resume(RunId),
+    /// An open run is to end early.
+    Cancel(RunId),
 }
 
 impl Asked {
@@ -79,17 +83,26 @@ impl Asked {
     pub fn read(payload: Value) -> anyhow::Result<Self> {
         let payload: Payload = serde_json::from_value(payload).context(
             "the payload cannot be read: give schedule and scheduled_time, or any of as_of, portfolios, trigger and \
-             again, or rerun_of and failed, or resume",
+             again, or rerun_of and failed, or cancel, or resume",
         )?;
         match payload {
             Payload { schedule: Some(schedule), scheduled_time: Some(time), .. } if payload.is_only(2) => {
                 Ok(Self::Slot { schedule, slot: slot_of(&time)? })
             }
             Payload { resume: Some(run), .. } if payload.is_only(1) => Ok(Self::Resume(run)),
+            Payload { cancel: Some(run), .. } if payload.is_only(1) => Ok(Self::Cancel(run)),
             Payload { rerun_of: Some(of), failed, .. } if payload.is_only(1 + usize::from(failed.is_some())) => {
                 Ok(Self::Rerun { of, failed: failed.unwrap_or(false) })
             }
-            Payload { schedule: None, scheduled_time: None, resume: None, rerun_of: None, failed: None, .. } => {
+            Payload {
+                schedule: None,
+                scheduled_time: None,
+                resume: None,
+                cancel: None,
+                rerun_of: None,
+                failed: None,
+                ..
+            } => {
                 let trigger = payload.trigger.unwrap_or_else(|| "manual".to_owned());
                 if !(1..=64).contains(&trigger.chars().count()) || trigger.chars().any(char::is_control) {
                     anyhow::bail!(
@@ -106,7 +119,7 @@ impl Asked {
             }
             _ => anyhow::bail!(
                 "the payload mixes what cannot go together: a slot is schedule and scheduled_time and nothing else, a \
-                 run again is rerun_of and failed, a planner that died is resume alone"
+                 run again is rerun_of and failed, the end of a run is cancel alone, a planner that died is resume alone"
             ),
         }
     }
@@ -119,6 +132,7 @@ impl Payload {
             self.schedule.is_some(),
             self.scheduled_time.is_some(),
             self.resume.is_some(),
+            self.cancel.is_some(),
             self.rerun_of.is_some(),
             self.failed.is_some(),
             self.as_of.is_some(),
@@ -181,10 +195,11 @@ impl Starter {
                 }
                 let start =
                     wiring::by_hand(self.ports.store.as_ref(), &book, date, &portfolios, &trigger, again).await?;
-                self.from_book(book, &start).await
+                self.on_book(book, &start).await
             }
             Asked::Rerun { of, failed } => self.rerun(of, failed).await,
             Asked::Resume(id) => self.resume(id).await,
+            Asked::Cancel(id) => self.cancel(id).await,
         }
     }
 
@@ -246,10 +261,10 @@ impl Starter {
             return Ok(no_session(&book, local));
         }
         let start = wiring::scheduled(schedule, slot);
-        self.from_book(book, &start).await
+        self.on_book(book, &start).await
     }
 
-    async fn from_book(&self, book: Arc<Book>, start: &StartRun) -> anyhow::Result<Value> {
+    async fn on_book(&self, book: Arc<Book>, start: &StartRun) -> anyhow::Result<Value> {
         let ports = &self.ports;
         let gate: Arc<dyn PriceGate> = match &book.settings.http_prices {
             None => Arc::new(NoGate),
@@ -305,6 +320,19 @@ impl Starter {
         self.plan(start, &inputs).await
     }
 
+    /// Ends an open run early: what has not ended is given up, and the close is asked for.
+    async fn cancel(&self, id: RunId) -> anyhow::Result<Value> {
+        self.stored(id).await?;
+        match self.ports.store.apply_run(id, &RunEvent::Cancel { now: self.ports.clock.now() }).await? {
+            Change::Applied(run) => {
+                tracing::info!(batch_run_id = %id, event = "run.cancelled", "somebody asked to end the run early");
+                mend(&self.ports, &run).await?;
+                Ok(json!({ "batch_run_id": id, "outcome": "cancelled" }))
+            }
+            Change::Refused(_, refusal) => anyhow::bail!("run {id} cannot be cancelled: {refusal}"),
+        }
+    }
+
     async fn resume(&self, id: RunId) -> anyhow::Result<Value> {
         let run = self.stored(id).await?.run;
         if !matches!(run.phase, RunPhase::Planning { .. }) {
@@ -313,7 +341,7 @@ impl Starter {
         let start = wiring::started_as(&run);
         match run.rerun_of {
             Some(of) => self.again(self.stored(of).await?.run, &start).await,
-            None => self.from_book(self.book().await?, &start).await,
+            None => self.on_book(self.book().await?, &start).await,
         }
     }
 }

@@ -1,5 +1,7 @@
-//! `watch`: finds what was left lying and has it mended by whoever does it: messages are sent again, items ended from
-//! outside and counted, `start-run` is called for what was not planned, `close-run` asked for what is not published.
+//! `watch`: finds what was left lying, and has it mended by whoever does it.
+//!
+//! Messages are sent again, items ended from outside and counted, `start-run` is called for what was not planned, and
+//! `close-run` asked for what is not published.
 
 use std::sync::Arc;
 

@@ -1,5 +1,7 @@
 //! What the functions do with their events, over a store in memory.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -30,7 +32,7 @@ use functions::settings::Keeper;
 use functions::source::BookFiles;
 use functions::start::Starter;
 use functions::watch::{CallStart, Watcher};
-use functions::work::{MARGIN, work};
+use functions::work::{MARGIN, Worker};
 use http_body_util::BodyExt as _;
 use jobs::Runner;
 use serde_json::{Value, json};
@@ -195,6 +197,11 @@ impl Cloud {
         }
     }
 
+    fn worker(&self) -> Worker {
+        let runner = Runner::new(Arc::clone(&self.ports.documents), 1);
+        Worker::new(self.ports.clone(), Arc::new(runner))
+    }
+
     fn watcher(&self) -> Watcher {
         Watcher {
             ports: self.ports.clone(),
@@ -258,12 +265,12 @@ impl Cloud {
 
     /// Works on everything that was sent, each message as often as asked; gives how many came back.
     async fn work_off(&self, times: usize) -> usize {
-        let runner = Runner::new(Arc::clone(&self.ports.documents), 1);
+        let worker = self.worker();
         let mut given_back = 0;
         for message in self.take_work() {
             for _ in 0..times {
                 let event = event(&[json!(message)]);
-                let said = work(&self.ports, &runner, event, Duration::from_secs(60)).await;
+                let said = worker.work(event, Duration::from_secs(60)).await;
                 given_back += said.batch_item_failures.len();
             }
         }
@@ -405,8 +412,9 @@ async fn a_run_is_repeated_through_the_api_and_ended_early() {
     assert_eq!(place.run(again).await.rerun_of, Some(id));
     let (status, said) = place.ask("POST", &format!("/api/v1/batch/runs/{again}/cancel"), "{}").await;
     assert_eq!((status, &said["status"]), (202, &json!("cancelling")));
-    place.after(TimeDelta::minutes(5));
-    assert_eq!(place.watcher().sweep().await.unwrap().settled, 2);
+    let call = place.take_calls().remove(0);
+    assert_eq!(place.start(call).await.unwrap()["outcome"], "cancelled");
+    assert_eq!(place.take_closes().first(), Some(&again));
     assert!(matches!(place.closer().close(again).await.unwrap(), Outcome::Closed(_)));
     let (status, _) = place.ask("POST", &format!("/api/v1/batch/runs/{again}/cancel"), "{}").await;
     assert_eq!(status, 409, "it has ended");
@@ -519,9 +527,8 @@ async fn messages_of_strangers_are_acknowledged() {
         name: "Growth".into(),
         place: Place { bucket: 0, index: 0 },
     };
-    let runner = Runner::new(Arc::clone(&place.ports.documents), 1);
     let bodies = [json!(message), json!({ "key": "?" }), json!("text")];
-    let said = work(&place.ports, &runner, event(&bodies), Duration::from_secs(60)).await;
+    let said = place.worker().work(event(&bodies), Duration::from_secs(60)).await;
     assert!(said.batch_item_failures.is_empty(), "{said:?}");
     assert_eq!(place.closer().close(stranger).await.unwrap(), Outcome::Nothing);
 }
@@ -537,6 +544,22 @@ async fn a_message_for_a_closed_run_changes_nothing() {
     *place.shared.work.lock().unwrap() = messages;
     assert_eq!(place.work_off(1).await, 0);
     assert_eq!(place.store.run(id).await.unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_message_that_puts_a_portfolio_in_the_place_of_another_is_dropped() {
+    let place = Cloud::new();
+    let id = place.start_slot().await;
+    let good = place.shared.work.lock().unwrap().clone();
+    let mut forged = good.clone();
+    forged[0].key.portfolio = good[1].key.portfolio.clone();
+    forged[1].key.portfolio = PortfolioId::new("stranger").unwrap();
+    let beyond = WorkMessage { place: Place { bucket: 7, index: 3 }, ..good[0].clone() };
+    *place.shared.work.lock().unwrap() = forged.into_iter().chain([beyond]).chain(good).collect();
+    assert_eq!(place.work_off(1).await, 0);
+    let Outcome::Closed(summary) = place.closer().close(id).await.unwrap() else { panic!("not closed") };
+    assert_eq!((summary.portfolios_processed, summary.total_jobs, summary.missing_jobs), (2, 18, 0));
+    assert_eq!(place.store.items(id, 0).await.unwrap().len(), 2);
 }
 
 /// Jobs that never end, and know when they were told to stop.
@@ -569,12 +592,12 @@ async fn a_worker_that_runs_out_of_time_gives_the_portfolio_back_at_once() {
     place.start_slot().await;
     let message = place.take_work().remove(0);
     let said = Arc::new(Mutex::new(None));
-    let runner = Endless(Arc::clone(&said));
+    let worker = Worker::new(place.ports.clone(), Arc::new(Endless(Arc::clone(&said))));
     let body = [json!(message)];
-    let answer = work(&place.ports, &runner, event(&body), MARGIN).await;
+    let answer = worker.work(event(&body), MARGIN).await;
     assert_eq!(answer.batch_item_failures.len(), 1, "too little time to begin");
     assert_eq!(place.store.item(&message.key).await.unwrap(), None, "nothing was claimed");
-    let answer = work(&place.ports, &runner, event(&body), MARGIN + Duration::from_millis(20)).await;
+    let answer = worker.work(event(&body), MARGIN + Duration::from_millis(20)).await;
     assert_eq!(answer.batch_item_failures.len(), 1);
     let item = place.store.item(&message.key).await.unwrap().unwrap();
     assert_eq!((item.state, item.attempt), (ItemState::Pending, 1));

@@ -89,6 +89,12 @@ pub const EVENTS: &[EventSpec] = &[
         "a message for a run that is closed or unknown was dropped",
     ),
     event(
+        "message.stranger",
+        &["error"],
+        &["batch_run_id", "portfolio_id", "bucket", "index"],
+        "a message for a portfolio that the run does not have at this place was dropped",
+    ),
+    event(
         "message.unreadable",
         &["error"],
         &["message_id", "reason", "body", "unreadable"],
@@ -183,7 +189,7 @@ pub const EVENTS: &[EventSpec] = &[
         "start.delayed",
         &["warn"],
         &["batch_run_id", "error"],
-        "start-run could not be called for a run that is on record; the watch does it",
+        "start-run could not be called for what is on record of a run; the watch does it",
     ),
     event(
         "summary.differs",

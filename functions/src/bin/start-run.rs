@@ -1,4 +1,4 @@
-//! `start-run`: EventBridge Scheduler, `watch`, the history API or a person hands it what is to be started.
+//! `start-run`: the schedule, `watch`, the history API or a person hands it what is to be started.
 
 use std::sync::Arc;
 

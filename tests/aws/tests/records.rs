@@ -524,6 +524,9 @@ async fn damage_is_told() {
     }
     let told = put("dict", AttributeValue::N("7".into())).await;
     assert!(matches!(told, Err(StoreError::TooNew(_))), "{told:?}");
+    assert!(put("hash", record["hash"].clone()).await.is_ok(), "as it was");
+    let told = put("pk", AttributeValue::S(format!("PF#{}", portfolio(1).id))).await;
+    assert!(matches!(told, Err(StoreError::Damaged { .. })), "that of another portfolio: {told:?}");
 }
 
 /// Records that may be removed one day say when; what stays for ever does not.

@@ -161,6 +161,15 @@ pub(super) fn open<T: DeserializeOwned>(item: &Item, what: impl Fn() -> String) 
     serde_json::from_slice(&json).map_err(|error| damaged(error.to_string()))
 }
 
+/// Refuses a value that lies under the key of another.
+pub(super) fn belongs(item: &Item, fits: bool, what: impl Fn() -> String) -> Result<(), StoreError> {
+    if fits {
+        return Ok(());
+    }
+    let [pk, sk] = [PK, SK].map(|name| text_of(item, name).unwrap_or("?"));
+    Err(StoreError::Damaged { what: what(), detail: format!("the item {pk} {sk} holds what belongs elsewhere") })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

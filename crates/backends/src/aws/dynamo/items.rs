@@ -13,7 +13,7 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde_json::Value;
 
 use super::super::unavailable;
-use super::document::{EXPIRES_AT, ITEM_LIMIT, Item, fill, fill_record, number, open, text, text_of};
+use super::document::{EXPIRES_AT, ITEM_LIMIT, Item, belongs, fill, fill_record, number, open, text, text_of};
 use super::keys::{self, PK, SK};
 use super::table::{Expression, Pages, Range, Rounds, Written, is_by, new_writer, sign, version_of};
 use super::{DynamoStore, Facts};
@@ -62,7 +62,12 @@ fn restored(mut short: Value) -> Result<WorkItem, serde_json::Error> {
 pub(super) fn item_of(item: &Item) -> Result<WorkItem, StoreError> {
     let field = |name| text_of(item, name).unwrap_or("?").to_owned();
     let what = || format!("the work item {} {}", field(PK), field(SK));
-    restored(open(item, what)?).map_err(|error| StoreError::Damaged { what: what(), detail: error.to_string() })
+    let work = restored(open(item, what)?);
+    let work = work.map_err(|error| StoreError::Damaged { what: what(), detail: error.to_string() })?;
+    let fits = text_of(item, PK) == Some(&keys::portfolio_partition(&work.key.portfolio))
+        && text_of(item, SK).is_some_and(|sk| sk.ends_with(&format!("#{}", work.key.run)));
+    belongs(item, fits, what)?;
+    Ok(work)
 }
 
 impl DynamoStore {

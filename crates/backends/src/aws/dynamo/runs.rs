@@ -13,7 +13,7 @@ use domain::words::RunStatus;
 use serde::{Deserialize, Serialize};
 
 use super::dictionary;
-use super::document::{ITEM_LIMIT, Item, fill, open, text, text_of};
+use super::document::{ITEM_LIMIT, Item, belongs, fill, open, text, text_of};
 use super::keys::{self, Key, PK, SK, time_text};
 use super::table::{Expression, Pages, Range, Rounds, Written, is_by, new_writer, sign, version_of};
 use super::{DynamoStore, Facts};
@@ -56,7 +56,10 @@ const fn phase_word(phase: &RunPhase) -> &'static str {
 }
 
 fn meta_of(item: &Item) -> Result<Meta, StoreError> {
-    open(item, || format!("the item {}", text_of(item, PK).unwrap_or("of a run")))
+    let what = || format!("the item {}", text_of(item, PK).unwrap_or("of a run"));
+    let meta: Meta = open(item, what)?;
+    belongs(item, text_of(item, PK) == Some(&keys::run_partition(meta.run.batch_run_id)), what)?;
+    Ok(meta)
 }
 
 /// The status by which a run is found.

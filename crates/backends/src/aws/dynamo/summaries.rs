@@ -10,7 +10,7 @@ use domain::summary::RunSummary;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use super::DynamoStore;
-use super::document::{ITEM_LIMIT, Item, fill, number, open, text, text_of};
+use super::document::{ITEM_LIMIT, Item, belongs, fill, number, open, text, text_of};
 use super::keys::{self, PK, SK, time_text};
 use super::run_list::Row;
 use super::table::{Expression, Pages, Range, Written, is_by, new_writer, sign};
@@ -20,7 +20,10 @@ const AT_ONCE: usize = 8;
 
 /// The summary of an item.
 pub(super) fn summary_of(item: &Item) -> Result<RunSummary, StoreError> {
-    open(item, || format!("the summary {}", text_of(item, PK).unwrap_or("of a run")))
+    let what = || format!("the summary {}", text_of(item, PK).unwrap_or("of a run"));
+    let summary: RunSummary = open(item, what)?;
+    belongs(item, text_of(item, PK) == Some(&keys::run_partition(summary.batch_run_id)), what)?;
+    Ok(summary)
 }
 
 /// The causes of a summary.
