@@ -161,7 +161,7 @@ impl SitePublisher {
             let mut data = self.reader().run(run).await?;
             written += self.introduce(&mut data).await?;
             // The items of an ended run stay, so that of a single run is read once.
-            known = (runs.len() == 1).then_some(data);
+            known = (runs.len() == 1 && data.has_ended()).then_some(data);
         }
         let mut runs = runs.to_vec();
         if let [run] = &*runs {
@@ -177,7 +177,8 @@ impl SitePublisher {
             } else {
                 let mut portfolios: BTreeSet<PortfolioId> = BTreeSet::new();
                 for &run in &runs {
-                    portfolios.extend(self.reader().run(run).await?.ids.iter().cloned());
+                    let data = self.reader().run(run).await?;
+                    portfolios.extend(data.ids.iter().filter(|_| data.has_ended()).cloned());
                 }
                 written += self.write_portfolios(&portfolios.into_iter().collect::<Vec<_>>(), None).await?;
             }
@@ -188,11 +189,11 @@ impl SitePublisher {
                 };
                 jobs.extend(data.jobs().iter().map(|job| job.name.clone()));
                 months.insert(month_of(data.head.run.as_of));
-                if data.head.run.plan.is_some() {
+                if data.has_ended() {
                     self.mark(run, PagesThere::Portfolios).await?;
                     written += self.write_run(&mut data).await?;
                 }
-                known = (runs.len() == 1).then_some(data);
+                known = (runs.len() == 1 && data.has_ended()).then_some(data);
             }
             for job in &jobs {
                 written += self.write_job(job).await?;
@@ -257,7 +258,7 @@ impl SitePublisher {
 
     /// Step 1 of a publication, for a run that nothing leads to yet.
     async fn introduce(&self, data: &mut RunData) -> Result<u64, PublishError> {
-        if data.head.run.plan.is_none() || data.head.linkable {
+        if !data.has_ended() || data.head.linkable {
             return Ok(0);
         }
         let mut written = 0;
