@@ -1,21 +1,24 @@
 //! `close-run`: closes runs, publishes their pages and tells people: the one writer of the site.
+//!
+//! The pages of a large run are asked for by messages to its own queue, one for each bucket of portfolios.
 
 use std::sync::Arc;
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use backends::aws::{Event, EventBus};
 use domain::alerting::Alerting;
-use domain::close_run::{Closed, close_run};
+use domain::close_run::{Closed, close_run, publish_bucket};
 use domain::ids::RunId;
 use domain::metrics::of_closed;
 use domain::note::RunNotes;
 use domain::ports::{AlertBooks, AlertChannel, Ports, SiteStore, StoreError};
 use domain::redact::redact;
-use domain::run::RunPhase;
+use domain::run::{Publication, RunPhase};
 use domain::summary::RunSummary;
 use domain::watch::{Delivered, deliver_run};
 use serde_json::json;
 use site::{AlertsShown, SitePublisher};
+use wiring::KeptSettings;
 
 use crate::message::{CloseMessage, Messages, Received, answer, read};
 use crate::metrics::Metrics;
@@ -30,6 +33,8 @@ pub enum Outcome {
     Delivered(Delivered),
     /// The run goes on; the index shows how it stands.
     Refreshed,
+    /// The pages of a bucket were looked after; so stands the publication.
+    Bucket(Publication),
     /// There is no such run, or nothing to show of it.
     Nothing,
 }
@@ -53,6 +58,8 @@ pub struct Closer {
     pub events: Option<EventBus>,
     /// Whether the site may show no more than statuses, whatever the book says.
     pub redacted: bool,
+    /// Portfolios of a run from which on its publication is spread over messages.
+    pub spread_from: u32,
     /// Address of the site, where the book gives none.
     pub base: String,
     /// Metrics.
@@ -71,9 +78,13 @@ impl Closer {
         let Messages { readable, .. } = read::<CloseMessage>(event);
         let mut given_back = Vec::new();
         for Received { id, message, .. } in readable {
-            if let Err(error) = self.close(message.batch_run_id).await {
+            let handled = match message.bucket {
+                None => self.close(message.batch_run_id).await,
+                Some(bucket) => self.bucket(message.batch_run_id, bucket).await,
+            };
+            if let Err(error) = handled {
                 let text = redact(&format!("{error:#}"));
-                tracing::error!(batch_run_id = %message.batch_run_id, error = %text, event = "message.failed", "a run could not be closed; its message comes again");
+                tracing::error!(batch_run_id = %message.batch_run_id, error = %text, event = "message.failed", "a run could not be closed or published; its message comes again");
                 given_back.push(id);
             }
         }
@@ -89,15 +100,8 @@ impl Closer {
             tracing::warn!(batch_run_id = %id, event = "message.stale", "a message for a run that is not on record was dropped");
             return Ok(Outcome::Nothing);
         };
-        let settings = kept(self.keeper.as_ref()).await?.unwrap_or_default().at_most(self.redacted);
-        let publisher = SitePublisher::new(
-            Arc::clone(&self.ports.store),
-            Arc::clone(&self.site),
-            Arc::clone(&self.ports.clock),
-            settings.options(self.ports.clock.now()),
-        )
-        .with_alerts(Arc::clone(&self.books))
-        .with_notes(Arc::clone(&self.notes));
+        let settings = self.settings().await?;
+        let publisher = self.publisher(&settings);
         let notifier = Alerting::new(
             &self.ports,
             Arc::clone(&self.books),
@@ -127,6 +131,32 @@ impl Closer {
             tracing::warn!(batch_run_id = %id, error = %text, event = "publication.failed", "the index could not be refreshed");
         }
         Ok(outcome)
+    }
+
+    /// Publishes a bucket of portfolios of a run whose publication is spread; the last one ends the publication.
+    ///
+    /// # Errors
+    /// The store, or settings that cannot be read. A failed publication is recorded, and `watch` asks again.
+    pub async fn bucket(&self, id: RunId, bucket: u32) -> anyhow::Result<Outcome> {
+        let publisher = self.publisher(&self.settings().await?);
+        let stands = publish_bucket(&self.ports, &publisher, id, bucket).await?;
+        Ok(stands.map_or(Outcome::Nothing, Outcome::Bucket))
+    }
+
+    async fn settings(&self) -> anyhow::Result<KeptSettings> {
+        Ok(kept(self.keeper.as_ref()).await?.unwrap_or_default().at_most(self.redacted))
+    }
+
+    fn publisher(&self, settings: &KeptSettings) -> SitePublisher {
+        SitePublisher::new(
+            Arc::clone(&self.ports.store),
+            Arc::clone(&self.site),
+            Arc::clone(&self.ports.clock),
+            settings.options(self.ports.clock.now()),
+        )
+        .with_alerts(Arc::clone(&self.books))
+        .with_notes(Arc::clone(&self.notes))
+        .spreading(self.spread_from)
     }
 
     async fn shown(&self) -> Result<AlertsShown, StoreError> {

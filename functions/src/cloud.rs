@@ -84,6 +84,7 @@ impl Cloud {
             channels: vec![self.aws.topic()?],
             events: Some(self.aws.events()?),
             redacted: variable("NIGHTBOOK_SITE_DETAIL").is_some_and(|text| text.eq_ignore_ascii_case("redacted")),
+            spread_from: spread_from()?,
             base: format!("s3://{bucket}"),
             notes: self.aws.notes()?,
             metrics: metrics(),
@@ -121,6 +122,15 @@ impl Cloud {
         let api = Api::new(store, Arc::new(SystemClock), Access::Checked);
         Ok(api.with_notes(self.aws.notes()?).with_commands(Arc::new(desk)))
     }
+}
+
+/// Portfolios of a run from which on its pages are written by messages.
+const SPREAD_FROM: u32 = 10_000;
+
+fn spread_from() -> anyhow::Result<u32> {
+    let name = "NIGHTBOOK_SPREAD_FROM";
+    let Some(text) = variable(name) else { return Ok(SPREAD_FROM) };
+    text.parse().map_err(|_| anyhow::anyhow!("{name} is {text:?}: give it a number of portfolios, or leave it out"))
 }
 
 fn metrics() -> Metrics {

@@ -6,11 +6,14 @@ use domain::trace::SpanContext;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-/// A close message.
+/// A message of the close queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct CloseMessage {
     /// The run.
     pub batch_run_id: RunId,
+    /// The bucket whose pages are asked for; none asks for the close of the run, or for what is left of it.
+    #[serde(default)]
+    pub bucket: Option<u32>,
 }
 
 /// How much of an unreadable message a log line shows.

@@ -55,6 +55,7 @@ impl Clock for SetClock {
 struct Shared {
     work: Arc<Mutex<Vec<WorkMessage>>>,
     closes: Arc<Mutex<Vec<RunId>>>,
+    buckets: Arc<Mutex<Vec<(RunId, u32)>>>,
     files: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
     kept: Arc<Mutex<Option<Vec<u8>>>>,
     calls: Arc<Mutex<Vec<Value>>>,
@@ -69,6 +70,10 @@ impl WorkQueue for Shared {
     }
     async fn send_close(&self, run: RunId) -> Result<(), StoreError> {
         self.closes.lock().unwrap().push(run);
+        Ok(())
+    }
+    async fn send_pages(&self, run: RunId, buckets: Vec<u32>) -> Result<(), StoreError> {
+        self.buckets.lock().unwrap().extend(buckets.into_iter().map(|bucket| (run, bucket)));
         Ok(())
     }
 }
@@ -192,6 +197,7 @@ impl Cloud {
             channels: self.channels(),
             events: None,
             redacted: false,
+            spread_from: u32::MAX,
             base: "s3://site".into(),
             metrics: Metrics::new(None),
         }
@@ -257,6 +263,12 @@ impl Cloud {
 
     fn take_work(&self) -> Vec<WorkMessage> {
         std::mem::take(&mut *self.shared.work.lock().unwrap())
+    }
+
+    /// The messages that asked for pages of buckets.
+    fn take_buckets(&self) -> Vec<Value> {
+        let buckets = std::mem::take(&mut *self.shared.buckets.lock().unwrap());
+        buckets.into_iter().map(|(run, bucket)| json!({ "batch_run_id": run, "bucket": bucket })).collect()
     }
 
     fn take_closes(&self) -> Vec<RunId> {
@@ -325,6 +337,62 @@ async fn a_slot_goes_the_whole_way_though_everything_comes_twice() {
     assert_eq!((status, last["batch_run_id"].as_str()), (200, Some(id.to_string().as_str())));
     let (status, jobs) = place.ask("GET", &format!("/api/v1/batch/runs/{id}/jobs?portfolio=growth"), "").await;
     assert_eq!((status, jobs["jobs"].as_array().map(Vec::len)), (200, Some(9)), "{jobs}");
+}
+
+/// The functions of a stack that spreads every run.
+fn spreading(place: &Cloud) -> Closer {
+    Closer { spread_from: 1, ..place.closer() }
+}
+
+#[tokio::test]
+async fn the_pages_of_a_large_run_are_written_by_messages_and_are_the_same() {
+    let whole = Cloud::new();
+    whole.closed_run().await;
+    let place = Cloud::new();
+    let closer = spreading(&place);
+    let id = place.start_slot().await;
+    place.work_off(1).await;
+    let Outcome::Closed(summary) = closer.close(id).await.unwrap() else { panic!("the run is not closed") };
+    assert_eq!(summary.publication, Publication::UnderWay { since: place.clock.now() });
+    let there = place.site.files();
+    assert!(there.contains_key(&format!("runs/{id}/index.html")), "an alert leads to the page of the run");
+    assert!(!there.keys().any(|path| path.starts_with("portfolios/") || path == "index.html"), "{:?}", there.keys());
+    let buckets = place.take_buckets();
+    assert_eq!(buckets, [json!({ "batch_run_id": id, "bucket": 0 })]);
+    // Every message comes twice, and one for a bucket that the run does not have.
+    let stray = json!({ "batch_run_id": id, "bucket": 7 });
+    for message in [&stray, &buckets[0], &buckets[0]] {
+        assert_eq!(closer.handle(event(std::slice::from_ref(message))).await.batch_item_failures.len(), 0);
+    }
+    assert!(matches!(place.run(id).await.publication, Publication::Published { .. }));
+    assert!(place.run(id).await.pages_left.is_empty());
+    let (one, other) = (whole.site.files(), place.site.files());
+    assert_eq!(one.keys().collect::<Vec<_>>(), other.keys().collect::<Vec<_>>());
+    let differ: Vec<_> = one.iter().filter(|(path, body)| other.get(*path) != Some(*body)).collect();
+    assert!(differ.is_empty(), "{:?}", differ.iter().map(|(path, _)| path).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn messages_of_a_publication_that_were_lost_are_sent_again_after_a_while() {
+    let place = Cloud::new();
+    let closer = spreading(&place);
+    let id = place.start_slot().await;
+    place.work_off(1).await;
+    closer.close(id).await.unwrap();
+    assert_eq!(place.take_buckets().len(), 1, "and lost");
+    place.take_closes();
+    let swept = async |minutes| {
+        place.after(TimeDelta::minutes(minutes));
+        place.watcher().sweep().await.unwrap();
+        assert_eq!(place.take_closes(), [id]);
+        closer.close(id).await.unwrap();
+        place.take_buckets()
+    };
+    assert_eq!(swept(5).await.len(), 0, "they may be on their way");
+    let again = swept(11).await;
+    assert_eq!(again.len(), 1);
+    closer.handle(event(&again)).await;
+    assert!(matches!(place.run(id).await.publication, Publication::Published { .. }));
 }
 
 #[tokio::test]

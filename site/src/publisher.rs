@@ -11,7 +11,7 @@ use domain::note::{Note, RunNotes};
 use domain::ports::{
     AlertBooks, Clock, PublishError, Publisher, RunQuery, RunStore, SiteFile, SiteStore, StoreError, WriteIf, Written,
 };
-use domain::run::{BUCKET_SIZE, PagesThere, Publication, RunEvent};
+use domain::run::{BUCKET_SIZE, PagesThere, Publication, Run, RunEvent};
 use futures::StreamExt as _;
 use rayon::prelude::*;
 
@@ -35,7 +35,7 @@ const MOST_TRIES: u32 = 5;
 /// Pages that no single run owns, without the index.
 const SHARED: [&str; 7] =
     ["quality/index.html", "jobs/index.html", "history/index.html", "feed.xml", "badge.svg", "badge.json", "404.html"];
-/// A file that every site of this form has, and that is never changed: its absence says that all is to be written.
+/// A file that every site of this form has, and that is never changed.
 const MARK: &str = "schemas/status.v1.json";
 /// The months that have a page. A publication reads this one file; without it, it would ask for each month on record.
 const MONTHS: &str = "history/months.json";
@@ -53,6 +53,7 @@ pub struct SitePublisher {
     ended: Arc<EndedItems>,
     alerts: Option<Arc<dyn AlertBooks>>,
     notes: Option<Arc<dyn RunNotes>>,
+    spread_from: Option<u32>,
 }
 
 impl std::fmt::Debug for SitePublisher {
@@ -73,7 +74,7 @@ impl SitePublisher {
         clock: Arc<dyn Clock>,
         options: SiteOptions,
     ) -> Self {
-        Self { store, site, clock, options, ended: Arc::default(), alerts: None, notes: None }
+        Self { store, site, clock, options, ended: Arc::default(), alerts: None, notes: None, spread_from: None }
     }
 
     /// As this, with what of the alerts could not be delivered or is muted on the index.
@@ -86,6 +87,12 @@ impl SitePublisher {
     #[must_use]
     pub fn with_notes(self, notes: Arc<dyn RunNotes>) -> Self {
         Self { notes: Some(notes), ..self }
+    }
+
+    /// As this, with runs of so many portfolios and more published by messages, bucket by bucket.
+    #[must_use]
+    pub fn spreading(self, from: u32) -> Self {
+        Self { spread_from: Some(from), ..self }
     }
 
     async fn notes(&self, run: RunId) -> Result<Vec<Note>, PublishError> {
@@ -119,9 +126,7 @@ impl SitePublisher {
     /// # Errors
     /// [`PublishError`] if the records cannot be read or a page cannot be written.
     pub async fn rebuild(&self) -> Result<u64, PublishError> {
-        for schema in pages::schemas() {
-            self.write_always(&schema).await?;
-        }
+        self.write_schemas().await?;
         // Not what the site says, which may be damaged.
         let months = MonthsFile { schema: 1, months: self.months_on_record().await? };
         let listed = self.write_always(&pages::json(MONTHS.into(), &months)?).await?;
@@ -129,12 +134,39 @@ impl SitePublisher {
     }
 
     /// Writes `index.html` and `status.json` as the records are now, for a run under way. Says how many files were
-    /// written.
+    /// written: none where pages are missing that older runs are said to have, which the next publication writes.
     ///
     /// # Errors
     /// [`PublishError`] if the records cannot be read or a page cannot be written.
     pub async fn refresh_index(&self) -> Result<u64, PublishError> {
+        if !self.is_whole().await? && !self.ended_runs().await?.is_empty() {
+            tracing::debug!("the index is not refreshed: the pages that it would lead to are not written yet");
+            return Ok(0);
+        }
         self.write_index(false).await
+    }
+
+    /// Whether everything was written once that the records speak of: the index comes last. What is not whole is empty,
+    /// of an older form, or was never finished.
+    async fn is_whole(&self) -> Result<bool, PublishError> {
+        Ok(self.tag(MARK).await?.is_some() && self.tag("index.html").await?.is_some())
+    }
+
+    async fn write_schemas(&self) -> Result<u64, PublishError> {
+        let mut written = 0;
+        for schema in pages::schemas() {
+            written += self.write_always(&schema).await?;
+        }
+        Ok(written)
+    }
+
+    /// The run that is to be published, and all others where the site is not whole.
+    async fn with_missing(&self, run: RunId) -> Result<Vec<RunId>, PublishError> {
+        let mut runs = vec![run];
+        if !self.is_whole().await? {
+            runs.extend(self.ended_runs().await?.into_iter().filter(|ended| *ended != run));
+        }
+        Ok(runs)
     }
 
     /// Runs that have pages, or should have.
@@ -168,21 +200,34 @@ impl SitePublisher {
             let waiting = self.waiting_for(*run).await?;
             runs.extend(waiting);
         }
-        known = known.filter(|_| runs.len() == 1);
+        Ok(written + self.complete(&runs, known, None, anew).await?)
+    }
+
+    /// Steps 2 and 3 of a publication; `known` is the run that is published, where it was read before and is the only
+    /// one. The portfolios of the run `spread` have their pages already.
+    async fn complete(
+        &self,
+        runs: &[RunId],
+        known: Option<RunData>,
+        spread: Option<RunId>,
+        anew: bool,
+    ) -> Result<u64, PublishError> {
+        let mut written = 0;
+        let mut known = known.filter(|_| runs.len() == 1);
         for _ in 0..MOST_TRIES {
             let marks = self.marks().await?;
             let (mut jobs, mut months) = (BTreeSet::new(), BTreeSet::new());
-            if let Some(data) = &known {
+            if let (Some(data), None) = (&known, spread) {
                 written += self.write_portfolios(&data.ids, Some(data)).await?;
             } else {
                 let mut portfolios: BTreeSet<PortfolioId> = BTreeSet::new();
-                for &run in &runs {
+                for &run in runs.iter().filter(|run| spread != Some(**run)) {
                     let data = self.reader().run(run).await?;
                     portfolios.extend(data.ids.iter().filter(|_| data.has_ended()).cloned());
                 }
                 written += self.write_portfolios(&portfolios.into_iter().collect::<Vec<_>>(), None).await?;
             }
-            for &run in &runs {
+            for &run in runs {
                 let mut data = match known.take() {
                     Some(data) => data,
                     None => self.reader().run(run).await?,
@@ -735,15 +780,37 @@ impl SitePublisher {
 #[async_trait]
 impl Publisher for SitePublisher {
     async fn publish(&self, run: RunId) -> Result<u64, PublishError> {
-        let mut runs = vec![run];
-        if self.tag(MARK).await?.is_none() {
-            // An empty site, or one of an older form: pages that older runs are said to have are not there.
-            runs.extend(self.ended_runs().await?.into_iter().filter(|ended| *ended != run));
-        }
-        for schema in pages::schemas() {
-            self.write_always(&schema).await?;
-        }
+        let runs = self.with_missing(run).await?;
+        self.write_schemas().await?;
         let anew = runs.len() > 1;
         self.publish_runs(&runs, anew).await
+    }
+
+    fn spreads(&self, run: &Run) -> bool {
+        let portfolios = run.plan.as_ref().map_or(0, |plan| plan.portfolios);
+        self.spread_from.is_some_and(|from| portfolios >= from.max(1))
+    }
+
+    async fn begin(&self, run: RunId) -> Result<u64, PublishError> {
+        let runs = self.with_missing(run).await?;
+        self.write_schemas().await?;
+        if runs.len() > 1 {
+            return self.publish_runs(&runs, true).await;
+        }
+        self.introduce(&mut self.reader().run(run).await?).await
+    }
+
+    async fn publish_bucket(&self, run: RunId, bucket: u32) -> Result<u64, PublishError> {
+        let stored = self.store.run(run).await?;
+        let Some(plan) = stored.and_then(|stored| stored.run.plan) else { return Ok(0) };
+        let planned = self.store.manifest(run, plan.epoch, bucket).await?;
+        let ids: Vec<PortfolioId> = planned.into_iter().map(|planned| planned.id).collect();
+        self.write_portfolios(&ids, None).await
+    }
+
+    async fn finish(&self, run: RunId) -> Result<u64, PublishError> {
+        let mut runs = vec![run];
+        runs.extend(self.waiting_for(run).await?);
+        self.complete(&runs, None, Some(run), false).await
     }
 }

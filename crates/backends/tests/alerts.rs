@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -236,6 +236,7 @@ impl World {
             publication: Publication::Pending,
             pages: PagesThere::Nothing,
             pages_at: None,
+            pages_left: BTreeSet::new(),
         };
         self.store.put(run, Vec::new(), Some(summary.clone()));
     }

@@ -4,6 +4,7 @@
 #![cfg(feature = "local")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 
@@ -44,6 +45,7 @@ fn planned(seed: u128, now: DateTime<Utc>) -> Run {
         publication: Publication::Pending,
         pages: domain::run::PagesThere::Nothing,
         pages_at: None,
+        pages_left: BTreeSet::new(),
     }
 }
 

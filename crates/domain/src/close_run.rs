@@ -171,10 +171,66 @@ async fn publish_and_tell(
 
 /// Publishes for a run and records how that went. The run itself never changes by it.
 ///
+/// Where the publisher [spreads](Publisher::spreads) the run, the pages of its portfolios are asked for by messages, and
+/// [`publish_bucket`] goes on: what is given then is [`Publication::UnderWay`].
+///
 /// # Errors
 /// Only where the outcome could not be recorded.
 pub async fn publish(ports: &Ports, publisher: &dyn Publisher, run: &Run) -> Result<Publication, StoreError> {
-    record(ports, run, publisher.publish(run.batch_run_id).await).await
+    let id = run.batch_run_id;
+    if !publisher.spreads(run) {
+        return record(ports, run, publisher.publish(id).await).await;
+    }
+    if let Err(error) = publisher.begin(id).await {
+        return record(ports, run, Err(error)).await;
+    }
+    let event = RunEvent::SpreadPages { now: ports.clock.now(), plan_epoch: run.plan_epoch };
+    let run = match ports.store.apply_run(id, &event).await? {
+        Change::Applied(run) => run,
+        Change::Refused(run, _) => return Ok(run.publication),
+    };
+    if run.pages_left.is_empty() {
+        return record(ports, &run, publisher.finish(id).await).await;
+    }
+    if let Err(error) = ports.queue.send_pages(id, run.pages_left.iter().copied().collect()).await {
+        return record(ports, &run, Err(error.into())).await;
+    }
+    tracing::info!(batch_run_id = %id, buckets = run.pages_left.len(), event = "publication.spread", "the pages of the portfolios of a run were asked for, bucket by bucket");
+    Ok(run.publication)
+}
+
+/// Publishes the portfolios of a bucket of a run whose publication is spread over messages; whoever writes the last of
+/// them ends the publication. May be called any number of times, in any order.
+///
+/// Gives how the publication stands by now; none where there is nothing to do for this bucket. What could not be written
+/// is recorded as a failed publication, and asked for again by `watch`.
+///
+/// # Errors
+/// The store; then the message is not acknowledged, and comes again.
+pub async fn publish_bucket(
+    ports: &Ports,
+    publisher: &dyn Publisher,
+    id: RunId,
+    bucket: u32,
+) -> Result<Option<Publication>, StoreError> {
+    let Some(stored) = ports.store.run(id).await? else { return Ok(None) };
+    let mut run = stored.run;
+    if run.pages_left.contains(&bucket) {
+        if let Err(error) = publisher.publish_bucket(id, bucket).await {
+            return record(ports, &run, Err(error)).await.map(Some);
+        }
+        let event = RunEvent::BucketWritten { bucket, plan_epoch: run.plan_epoch };
+        match ports.store.apply_run(id, &event).await? {
+            Change::Applied(after) => run = after,
+            Change::Refused(..) => return Ok(None),
+        }
+    }
+    let ended = run.plan.is_some() && run.pages_left.is_empty();
+    // Whoever wrote the last bucket may have died before the end: its message comes again.
+    if ended && !matches!(run.publication, Publication::Pending | Publication::Published { .. }) {
+        return record(ports, &run, publisher.finish(id).await).await.map(Some);
+    }
+    Ok(Some(run.publication))
 }
 
 /// Records how a publication went.

@@ -136,6 +136,13 @@ pub const EVENTS: &[EventSpec] = &[
         "pages could not be written; the run stands",
     ),
     event(
+        "publication.spread",
+        &["info"],
+        &["batch_run_id", "buckets"],
+        "the pages of the portfolios of a run were asked for by messages, one a bucket",
+    ),
+    event("queue.unknown", &["warn"], &["error"], "the length of the work queue is not known"),
+    event(
         "result.late",
         &["warn"],
         &["batch_run_id", "portfolio_id"],

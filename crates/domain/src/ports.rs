@@ -358,8 +358,15 @@ pub struct WorkMessage {
 pub trait WorkQueue: Send + Sync {
     /// Sends work.
     async fn send_work(&self, messages: Vec<WorkMessage>) -> Result<(), StoreError>;
+    /// About how many messages for work wait to be received; none where the queue cannot tell.
+    async fn waiting_work(&self) -> Result<Option<u64>, StoreError> {
+        Ok(None)
+    }
     /// Asks for the close of a run.
     async fn send_close(&self, run: RunId) -> Result<(), StoreError>;
+    /// Asks for the pages of the portfolios of these buckets of a run, each by a message of its own. Only a publisher
+    /// that [spreads](Publisher::spreads) runs has them sent.
+    async fn send_pages(&self, run: RunId, buckets: Vec<u32>) -> Result<(), StoreError>;
 }
 
 /// The inputs of a run, read and pinned.
@@ -409,11 +416,28 @@ pub trait PortfolioJobs: Send + Sync {
     fn known_ids(&self) -> Vec<String>;
 }
 
-/// Publishes the pages that a run changed.
+/// Publishes the pages that a run changed: all at once, or in three steps where a run is too large for that. Every step
+/// says how many files were written, and may be repeated.
 #[async_trait]
 pub trait Publisher: Send + Sync {
-    /// Publishes for this run; says how many files were written.
+    /// Publishes for this run.
     async fn publish(&self, run: RunId) -> Result<u64, PublishError>;
+    /// Whether the pages of the portfolios of this run are written by messages, one for each bucket.
+    fn spreads(&self, _run: &Run) -> bool {
+        false
+    }
+    /// The first step of a publication that is spread: what the pages of portfolios lead to.
+    async fn begin(&self, _run: RunId) -> Result<u64, PublishError> {
+        Ok(0)
+    }
+    /// The second, for each bucket: the pages of its portfolios.
+    async fn publish_bucket(&self, _run: RunId, _bucket: u32) -> Result<u64, PublishError> {
+        Ok(0)
+    }
+    /// The third, once every bucket is there: what leads to the pages of portfolios, and last the index.
+    async fn finish(&self, run: RunId) -> Result<u64, PublishError> {
+        self.publish(run).await
+    }
 }
 
 /// Why the site could not be published.

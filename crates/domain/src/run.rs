@@ -1,7 +1,9 @@
 //! A run and its state machine: `planning -> running -> closing -> closed`, monotone. A slot that passed without a run
 //! is `missed`, and may still be planned late.
 
-use chrono::{DateTime, NaiveDate, Utc};
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::guards::{self, Guard};
@@ -12,6 +14,9 @@ use crate::retry::RetryPolicy;
 
 /// Portfolios in one bucket: one fold, one chunk of the manifest.
 pub const BUCKET_SIZE: u32 = 100;
+
+/// After this time the messages of a publication that is not through are sent again.
+const SPREAD_AGAIN: TimeDelta = TimeDelta::minutes(15);
 
 /// A portfolio as the manifest of a run lists it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,6 +143,11 @@ pub enum Publication {
     /// Not tried yet.
     #[default]
     Pending,
+    /// The pages of its portfolios are being written by messages, bucket by bucket; whoever writes the last ends it.
+    UnderWay {
+        /// When the messages were sent, the last time.
+        since: DateTime<Utc>,
+    },
     /// The pages of this run are there.
     Published {
         /// When.
@@ -209,6 +219,9 @@ pub struct Run {
     /// Since when the first of them is: what the site says of itself must not depend on when it is written again.
     #[serde(default)]
     pub pages_at: Option<DateTime<Utc>>,
+    /// Buckets whose portfolios have no pages of this run yet, while its publication is spread over messages.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub pages_left: BTreeSet<u32>,
 }
 
 /// What can happen to a run.
@@ -255,6 +268,21 @@ pub enum RunEvent {
         publication: Publication,
         /// The planner's epoch as the publisher read it: what was published of a missed slot says nothing of its late
         /// run.
+        plan_epoch: u32,
+    },
+    /// The pages of its portfolios are to be written by messages, one for each bucket that is left. Allowed in every
+    /// phase of a run that was sealed.
+    SpreadPages {
+        /// The caller's clock.
+        now: DateTime<Utc>,
+        /// The planner's epoch as the publisher read it.
+        plan_epoch: u32,
+    },
+    /// The pages of the portfolios of a bucket were written.
+    BucketWritten {
+        /// The bucket.
+        bucket: u32,
+        /// The planner's epoch as the publisher read it.
         plan_epoch: u32,
     },
     /// Pages of the run are there from now on. Allowed in every phase.
@@ -310,6 +338,29 @@ impl Run {
                     return Err(RunRefusal::Superseded);
                 }
                 run.publication = publication.clone();
+                if matches!(publication, Publication::Published { .. }) {
+                    run.pages_left.clear();
+                }
+            }
+            (_, RunEvent::SpreadPages { now, plan_epoch }) => {
+                if *plan_epoch != self.plan_epoch {
+                    return Err(RunRefusal::Superseded);
+                }
+                let plan = self.plan.as_ref().ok_or(RunRefusal::WrongPhase)?;
+                // What is there stays there: then only the rest is left, which whoever finds no bucket left writes.
+                if run.pages_left.is_empty() && run.pages < PagesThere::Portfolios {
+                    run.pages_left = (0..plan.buckets()).collect();
+                }
+                run.publication = Publication::UnderWay { since: *now };
+            }
+            (_, RunEvent::BucketWritten { bucket, plan_epoch }) => {
+                if *plan_epoch != self.plan_epoch {
+                    return Err(RunRefusal::Superseded);
+                }
+                run.pages_left.remove(bucket);
+                if run.pages_left.is_empty() && !self.pages_left.is_empty() {
+                    run.pages = PagesThere::Portfolios;
+                }
             }
             (_, RunEvent::PagesWritten { pages, now }) => {
                 run.pages = self.pages.max(*pages);
@@ -331,6 +382,7 @@ impl Run {
                 run.closed_at = None;
                 // What was published tells of the slot, not of this run.
                 run.publication = Publication::Pending;
+                run.pages_left.clear();
             }
             (RunPhase::Planning { .. }, RunEvent::Seal { plan }) => {
                 if plan.epoch != self.plan_epoch && guards::on(Guard::Epoch) {
@@ -397,6 +449,16 @@ impl Run {
         Ok(run)
     }
 
+    /// Whether its pages are to be asked for, again where it was long ago: messages may be lost to the dead letters.
+    #[must_use]
+    pub fn wants_pages(&self, now: DateTime<Utc>) -> bool {
+        match self.publication {
+            Publication::Published { .. } => false,
+            Publication::UnderWay { since } => since + SPREAD_AGAIN < now,
+            Publication::Pending | Publication::Failed { .. } => true,
+        }
+    }
+
     /// Whether nothing more is to be done for it: it is closed, or its slot was missed.
     #[must_use]
     pub const fn has_ended(&self) -> bool {
@@ -459,6 +521,7 @@ pub(crate) mod samples {
             publication: Publication::Pending,
             pages: PagesThere::Nothing,
             pages_at: None,
+            pages_left: BTreeSet::new(),
         }
     }
 
@@ -535,6 +598,8 @@ mod tests {
             prop_oneof![Just(PagesThere::Nothing), Just(PagesThere::Run), Just(PagesThere::Portfolios)]
                 .prop_map(|pages| RunEvent::PagesWritten { pages, now: at(7) }),
             when.clone().prop_map(|n| RunEvent::VoidLease { now: at(n) }),
+            (0u32..3, when.clone()).prop_map(|(plan_epoch, n)| RunEvent::SpreadPages { now: at(n), plan_epoch }),
+            (0u32..3, 0u32..2).prop_map(|(plan_epoch, bucket)| RunEvent::BucketWritten { bucket, plan_epoch }),
             (0u32..3).prop_map(|plan_epoch| RunEvent::Publish {
                 publication: Publication::Failed { at: at(9), error: "disk".into() },
                 plan_epoch,
@@ -569,7 +634,13 @@ mod tests {
                         prop_assert_eq!(next.closed_at, run.closed_at);
                     }
                     prop_assert!(next.pages >= run.pages, "what is there stays");
-                    let of_the_site = matches!(event, RunEvent::Publish { .. } | RunEvent::PagesWritten { .. });
+                    let of_the_site = matches!(
+                        event,
+                        RunEvent::Publish { .. }
+                            | RunEvent::PagesWritten { .. }
+                            | RunEvent::SpreadPages { .. }
+                            | RunEvent::BucketWritten { .. }
+                    );
                     if run.is_closed() { prop_assert!(of_the_site); }
                     run = next;
                 }
@@ -619,6 +690,34 @@ mod tests {
         assert_eq!(late.next(&told), Err(RunRefusal::Superseded), "also where that is heard of late");
         assert_eq!((late.started_at, late.closed_at, late.plan_epoch), (at(900), None, 2));
         assert!(late.next(&RunEvent::Seal { plan: Box::new(plan(2, 3)) }).is_ok());
+    }
+
+    #[test]
+    fn a_publication_that_is_spread_has_every_bucket_written_once_and_goes_on_where_it_stopped() {
+        let sealed = planning(1).next(&RunEvent::Seal { plan: Box::new(plan(1, 250)) }).unwrap();
+        let spread = |n| RunEvent::SpreadPages { now: at(n), plan_epoch: 1 };
+        let written = |bucket| RunEvent::BucketWritten { bucket, plan_epoch: 1 };
+        assert_eq!(planning(1).next(&spread(5)), Err(RunRefusal::WrongPhase), "what is not sealed has no buckets");
+        let stale = RunEvent::SpreadPages { now: at(5), plan_epoch: 0 };
+        assert_eq!(sealed.next(&stale), Err(RunRefusal::Superseded));
+        let run = sealed.next(&spread(10)).unwrap();
+        assert_eq!(run.pages_left, BTreeSet::from([0, 1, 2]));
+        assert!(!run.wants_pages(at(10 + 15 * 60)) && run.wants_pages(at(11 + 15 * 60)));
+        let run = run.next(&written(2)).unwrap().next(&written(2)).unwrap();
+        let failed = Publication::Failed { at: at(20), error: "disk".into() };
+        let run = run.next(&RunEvent::Publish { publication: failed, plan_epoch: 1 }).unwrap();
+        assert!(run.wants_pages(at(20)));
+        let run = run.next(&spread(30)).unwrap();
+        assert_eq!(run.pages_left, BTreeSet::from([0, 1]), "what is there is not asked for again");
+        let run = run.next(&written(0)).unwrap();
+        assert!(run.pages < PagesThere::Portfolios);
+        let run = run.next(&written(1)).unwrap();
+        assert_eq!((run.pages, run.pages_left.len()), (PagesThere::Portfolios, 0));
+        let again = run.next(&spread(40)).unwrap();
+        assert!(again.pages_left.is_empty(), "only the end of it is left");
+        let published = Publication::Published { at: at(50), files_written: 7 };
+        let run = again.next(&RunEvent::Publish { publication: published, plan_epoch: 1 }).unwrap();
+        assert!(!run.wants_pages(at(9_999)));
     }
 
     #[test]

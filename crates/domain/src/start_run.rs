@@ -1,5 +1,7 @@
 //! Use case 1: read and pin the inputs, seal the plan, send one message for each portfolio.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Duration, NaiveDate, Utc};
 
 use crate::guards::{self, Guard};
@@ -59,6 +61,7 @@ impl StartRun {
             publication: Publication::Pending,
             pages: PagesThere::Nothing,
             pages_at: None,
+            pages_left: BTreeSet::new(),
         }
     }
 

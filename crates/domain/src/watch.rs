@@ -1,6 +1,6 @@
 //! Use case 4: find what was left lying and mend it, by the same use cases that would have done it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::close_run::{Told, publish, tell};
 use crate::guards::{self, Guard};
@@ -30,7 +30,8 @@ pub struct Mended {
 ///
 /// Sends the message again for every portfolio that nobody works on, settles what is past the
 /// deadline or was claimed too often, counts what had ended, and asks for the close when all is done. A run that is being
-/// closed is left to its closer until the lease has passed.
+/// closed is left to its closer until the lease has passed. Where the queue says that most of these messages wait in it
+/// still, none is sent: the work is slow, not lost, and what is missing shows once the queue is shorter.
 ///
 /// # Errors
 /// The store or the queue; the next sweep goes on where this one stopped.
@@ -52,6 +53,7 @@ pub async fn mend(ports: &Ports, run: &Run) -> Result<Mended, StoreError> {
     // Of all buckets, as the store counts them: one that was full before may not have been marked yet, and the last
     // one may become full here.
     let mut full = 0;
+    let mut again = Vec::new();
     for bucket in 0..plan.buckets() {
         let done = folds.iter().find(|fold| fold.bucket == bucket).map(|fold| &fold.done);
         if done.is_some_and(|done| done.len() == plan.bucket_len(bucket) as usize) {
@@ -60,7 +62,6 @@ pub async fn mend(ports: &Ports, run: &Run) -> Result<Mended, StoreError> {
         }
         let manifest = ports.store.manifest(id, plan.epoch, bucket).await?;
         let items = ports.store.items(id, bucket).await?;
-        let mut again = Vec::new();
         for (index, portfolio) in (0..).zip(manifest) {
             if done.is_some_and(|done| done.contains(&index)) {
                 continue;
@@ -85,10 +86,10 @@ pub async fn mend(ports: &Ports, run: &Run) -> Result<Mended, StoreError> {
                 None => {}
             }
         }
+    }
+    if !again.is_empty() && !mostly_waiting(ports, again.len()).await {
         mended.sent += again.len();
-        if !again.is_empty() {
-            ports.queue.send_work(again).await?;
-        }
+        ports.queue.send_work(again).await?;
     }
     if full == plan.buckets() && !mended.close_asked {
         ports.queue.send_close(id).await?;
@@ -110,6 +111,16 @@ impl Mended {
         self.folded += other.folded;
         self.close_asked |= other.close_asked;
     }
+}
+
+/// Whether at least half as many messages wait in the queue as could be sent: how many they are is known about only, and
+/// some of those that were received are not claimed yet. A queue that does not answer holds up nothing.
+async fn mostly_waiting(ports: &Ports, idle: usize) -> bool {
+    let waiting = ports.queue.waiting_work().await.unwrap_or_else(|error| {
+        tracing::warn!(error = %error, event = "queue.unknown", "the length of the work queue is not known; what lies idle is sent again");
+        None
+    });
+    waiting.is_some_and(|waiting| waiting.saturating_mul(2) >= idle as u64)
 }
 
 fn lies_idle(ports: &Ports, items: &[WorkItem], key: &ItemKey) -> bool {
@@ -297,6 +308,7 @@ async fn record_missed(ports: &Ports, start: &StartRun) -> Result<bool, StoreErr
         publication: Publication::Pending,
         pages: PagesThere::Nothing,
         pages_at: None,
+        pages_left: BTreeSet::new(),
     };
     let recorded = ports.store.create_run(&missed).await? == Creation::Created;
     if recorded {
@@ -328,10 +340,11 @@ pub async fn deliver(
     let mut first_error = None;
     let waiting = ports.store.undelivered().await?;
     let mut pages: Vec<&Run> = waiting.iter().map(|stored| &stored.run).collect();
-    pages.retain(|run| !matches!(run.publication, Publication::Published { .. }));
+    let now = ports.clock.now();
+    pages.retain(|run| run.wants_pages(now));
     pages.sort_by_key(|run| match run.publication {
         Publication::Failed { at, .. } => Some(at),
-        Publication::Pending | Publication::Published { .. } => None,
+        Publication::Pending | Publication::UnderWay { .. } | Publication::Published { .. } => None,
     });
     for run in pages {
         match publish(ports, publisher, run).await {
@@ -339,7 +352,8 @@ pub async fn deliver(
                 delivered.not_published += 1;
                 break;
             }
-            Ok(_) => delivered.published += 1,
+            Ok(Publication::Published { .. }) => delivered.published += 1,
+            Ok(Publication::Pending | Publication::UnderWay { .. }) => {}
             Err(error) => keep_first(&mut first_error, error),
         }
     }
@@ -371,10 +385,11 @@ pub async fn deliver_run(
     stored: &StoredRun,
 ) -> Result<Delivered, StoreError> {
     let mut delivered = Delivered::default();
-    if !matches!(stored.run.publication, Publication::Published { .. }) {
+    if stored.run.wants_pages(ports.clock.now()) {
         match publish(ports, publisher, &stored.run).await? {
             Publication::Failed { .. } => delivered.not_published += 1,
-            _ => delivered.published += 1,
+            Publication::Published { .. } => delivered.published += 1,
+            Publication::Pending | Publication::UnderWay { .. } => {}
         }
     }
     match tell(ports, notifier, &summary_of(stored)).await? {

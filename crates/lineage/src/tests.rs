@@ -65,6 +65,7 @@ fn run() -> BatchRun {
         publication: Publication::Pending,
         pages: PagesThere::Nothing,
         pages_at: None,
+        pages_left: BTreeSet::new(),
     }
 }
 

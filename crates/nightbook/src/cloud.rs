@@ -334,4 +334,8 @@ impl WorkQueue for Unnamed {
     async fn send_close(&self, _run: RunId) -> Result<(), StoreError> {
         self.told("ask for the close of a run")
     }
+
+    async fn send_pages(&self, _run: RunId, _buckets: Vec<u32>) -> Result<(), StoreError> {
+        self.told("ask for pages")
+    }
 }

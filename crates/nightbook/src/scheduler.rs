@@ -249,6 +249,8 @@ async fn newest_slots(engine: &Engine, book: &Book) -> anyhow::Result<(Option<Da
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use domain::ids::Owner;
     use domain::ports::Creation;
     use domain::run::{PagesThere, Publication};
@@ -356,6 +358,7 @@ mod tests {
             publication: Publication::Pending,
             pages: PagesThere::Nothing,
             pages_at: None,
+            pages_left: BTreeSet::new(),
         };
         assert_eq!(place.engine.store.create_run(&open).await.unwrap(), Creation::Created);
         let error = scheduler.round(&place.engine).await.unwrap_err();

@@ -7,6 +7,6 @@ mod records;
 mod starts;
 
 pub use kept::KeptSettings;
-pub use log_lines::{LogLines, log_panic, printable_json, traced};
+pub use log_lines::{LogLines, log_panic, of_request, printable_json, traced};
 pub use records::{all_records, not_successful};
 pub use starts::{by_hand, rerun, scheduled, started_as};

@@ -22,11 +22,18 @@ const BACKTRACE: &str = "backtrace";
 tokio::task_local! {
     /// The trace to which belongs what is worked on.
     static TRACE: SpanContext;
+    /// The call that is answered, by the id that whoever made it knows.
+    static REQUEST: String;
 }
 
 /// Does this work; the lines that it logs have the ids of a trace, `trace_id` and `span_id`.
 pub async fn traced<W: Future>(context: SpanContext, work: W) -> W::Output {
     TRACE.scope(context, work).await
+}
+
+/// Does this work; the lines that it logs have the id of a call, `requestId` as Lambda writes it.
+pub async fn of_request<W: Future>(id: String, work: W) -> W::Output {
+    REQUEST.scope(id, work).await
 }
 
 /// How an event becomes a line.
@@ -48,6 +55,8 @@ where
         event.record(&mut fields);
         let trace = TRACE.try_with(|trace| [("trace_id", trace.trace_id()), ("span_id", trace.span_id())]);
         fields.0.extend(trace.into_iter().flatten().map(|(name, id)| (name, Value::from(id))));
+        let request = REQUEST.try_with(|id| ("requestId", Value::from(id.as_str())));
+        fields.0.extend(request);
         let now = SystemClock.now().to_rfc3339_opts(SecondsFormat::Micros, true);
         let level = *event.metadata().level();
         match self {
@@ -243,6 +252,17 @@ mod tests {
             (&context.trace_id().into(), &context.span_id().into())
         );
         assert_eq!(lines[1].get("trace_id"), None, "{out}");
+    }
+
+    #[test]
+    fn lines_of_a_call_have_its_id() {
+        let out = lines_of(LogLines::Json, || {
+            let work = of_request("8f5e".to_owned(), async { tracing::info!(event = "an.event", "inside") });
+            tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(work);
+            tracing::info!(event = "an.event", "outside");
+        });
+        let lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!((&lines[0]["requestId"], lines[1].get("requestId")), (&"8f5e".into(), None), "{out}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use aws_lambda_events::event::sqs::SqsEvent;
 use functions::cloud::{Cloud, remaining};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use wiring::of_request;
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
@@ -13,7 +14,8 @@ async fn main() -> Result<(), Error> {
     let worker = Arc::new(worker.map_err(|error| functions::cannot_begin(&error))?);
     run(service_fn(move |event: LambdaEvent<SqsEvent>| {
         let worker = Arc::clone(&worker);
-        async move { Ok::<_, Error>(worker.work(event.payload, remaining(&event.context)).await) }
+        let left = remaining(&event.context);
+        of_request(event.context.request_id, async move { Ok::<_, Error>(worker.work(event.payload, left).await) })
     }))
     .await
 }

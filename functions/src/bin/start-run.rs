@@ -5,6 +5,7 @@ use std::sync::Arc;
 use functions::cloud::Cloud;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::Value;
+use wiring::of_request;
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
@@ -14,7 +15,9 @@ async fn main() -> Result<(), Error> {
     );
     run(service_fn(move |event: LambdaEvent<Value>| {
         let starter = Arc::clone(&starter);
-        async move { starter.start(event.payload).await.map_err(|error| functions::fault(&error)) }
+        of_request(event.context.request_id, async move {
+            starter.start(event.payload).await.map_err(|error| functions::fault(&error))
+        })
     }))
     .await
 }

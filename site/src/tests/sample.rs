@@ -67,6 +67,7 @@ pub(crate) fn entry(n: u128, day: u32, fates: &[Fate]) -> Entry {
         publication: Publication::Pending,
         pages: domain::run::PagesThere::Nothing,
         pages_at: None,
+        pages_left: BTreeSet::new(),
     };
     if !open {
         run.pages = domain::run::PagesThere::Portfolios;

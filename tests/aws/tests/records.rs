@@ -153,6 +153,7 @@ fn a_run(n: u128) -> Run {
         publication: Publication::Pending,
         pages: PagesThere::Nothing,
         pages_at: None,
+        pages_left: BTreeSet::new(),
     }
 }
 

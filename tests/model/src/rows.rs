@@ -3,6 +3,8 @@
 //! Time is abstract: a lease is good or has passed. Every change goes through [`Run::next`], [`WorkItem::next`],
 //! [`Fold::count`] or [`AlertState::next`]; nothing is decided here.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use domain::alert::{AlertAbout, AlertEvent, AlertState};
 use domain::fold::{Fold, FoldEntry, JobCounts};
@@ -128,6 +130,7 @@ impl RunRow {
             publication: Publication::Pending,
             pages: PagesThere::Nothing,
             pages_at: None,
+            pages_left: BTreeSet::new(),
         }
     }
 

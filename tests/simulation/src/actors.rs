@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{NaiveDate, TimeDelta};
-use domain::close_run::close_run;
+use domain::close_run::{close_run, publish_bucket};
 use domain::ids::{ContentHash, JobName, PortfolioId, RunId};
 use domain::job_context::JobContext;
 use domain::ports::{
@@ -55,25 +55,34 @@ impl World {
 
 /// The real publisher, or the stand-in for it.
 fn publisher(handle: &Handle) -> Box<dyn Publisher> {
+    let spread = handle.world.scenario.spread;
     if !handle.world.scenario.site {
-        return Box::new(OnePage(handle.clone()));
+        return Box::new(OnePage { handle: handle.clone(), spread });
     }
     let port = Arc::new(Port(handle.clone()));
-    Box::new(SitePublisher::new(
+    let publisher = SitePublisher::new(
         Arc::clone(&port) as Arc<dyn domain::ports::RunStore>,
         Arc::clone(&port) as Arc<dyn SiteStore>,
         port as Arc<dyn Clock>,
         SiteOptions { title: "Simulation".into(), ..SiteOptions::default() },
-    ))
+    );
+    Box::new(if spread { publisher.spreading(1) } else { publisher })
 }
 
 /// A site of one page, for schedules that are about everything else.
-struct OnePage(Handle);
+struct OnePage {
+    handle: Handle,
+    spread: bool,
+}
 
 #[async_trait]
 impl Publisher for OnePage {
+    fn spreads(&self, run: &Run) -> bool {
+        self.spread && run.plan.as_ref().is_some_and(|plan| plan.portfolios > 0)
+    }
+
     async fn publish(&self, run: RunId) -> Result<u64, PublishError> {
-        let site = Port(self.0.clone());
+        let site = Port(self.handle.clone());
         let path = "index.html".to_owned();
         let body = format!("<a href=\"index.html\">{run}</a>").into_bytes();
         let page = SiteFile { path: path.clone(), content_type: "text/html", body };
@@ -161,6 +170,19 @@ pub(crate) fn handle(world: &Arc<World>, id: u64, message: Message) {
                             world.refused_to_close(run, &error);
                             world.give_back(id);
                         }
+                    }
+                }
+            };
+            world.spawn(&handle, work);
+        }
+        Message::Pages(run, bucket) => {
+            let handle = world.invoke("publisher of a bucket");
+            let work = {
+                let (world, handle) = (Arc::clone(world), handle.clone());
+                async move {
+                    match publish_bucket(&ports(&handle), publisher(&handle).as_ref(), run, bucket).await {
+                        Ok(_) => world.acknowledge(id),
+                        Err(_) => world.give_back(id),
                     }
                 }
             };

@@ -97,6 +97,13 @@ impl Handle {
                 }
                 _ => {}
             },
+            RunEvent::SpreadPages { .. } if matches!(before.publication, Publication::UnderWay { .. }) => {
+                self.hit(Row::SpreadAgain);
+            }
+            RunEvent::SpreadPages { .. } => self.hit(Row::PublicationSpread),
+            RunEvent::BucketWritten { bucket, .. } if !before.pages_left.contains(bucket) => {
+                self.hit(Row::BucketAgain);
+            }
             _ => {}
         }
     }

@@ -243,6 +243,8 @@ const fn name_of_run_event(event: &RunEvent) -> &'static str {
         RunEvent::KeepClose { .. } => "keep the close",
         RunEvent::Close { .. } => "close the run",
         RunEvent::PagesWritten { .. } => "record that pages are there",
+        RunEvent::SpreadPages { .. } => "spread the publication",
+        RunEvent::BucketWritten { .. } => "record that the pages of a bucket are there",
         RunEvent::Publish { .. } => "record the publication",
         RunEvent::VoidLease { .. } => "void the lease of the run",
     }
@@ -296,11 +298,34 @@ impl WorkQueue for Port {
             .await
     }
 
+    async fn waiting_work(&self) -> Result<Option<u64>, StoreError> {
+        self.0
+            .call("ask how long the queue is", |h| {
+                let waiting = h.world.waiting_work();
+                if waiting > 0 {
+                    h.world.state().coverage.hit(Row::StillWaiting);
+                }
+                Ok(Some(waiting))
+            })
+            .await
+    }
+
     async fn send_close(&self, run: RunId) -> Result<(), StoreError> {
         self.0
             .call("ask for the close", move |h| {
                 h.saw_sweep(Row::SweptClose);
                 h.world.send(Message::Close(run));
+                Ok(())
+            })
+            .await
+    }
+
+    async fn send_pages(&self, run: RunId, buckets: Vec<u32>) -> Result<(), StoreError> {
+        self.0
+            .call("ask for the pages of buckets", move |h| {
+                for bucket in &buckets {
+                    h.world.send(Message::Pages(run, *bucket));
+                }
                 Ok(())
             })
             .await

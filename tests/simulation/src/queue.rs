@@ -21,6 +21,7 @@ const MOST_DELIVERIES: u32 = 5;
 pub(crate) enum Message {
     Work(WorkMessage),
     Close(RunId),
+    Pages(RunId, u32),
 }
 
 #[derive(Debug, Clone)]
@@ -52,6 +53,13 @@ impl Queue {
 }
 
 impl World {
+    /// Messages for work that nobody has received yet.
+    pub(crate) fn waiting_work(&self) -> u64 {
+        let state = self.state();
+        let unseen = |waiting: &&Waiting| waiting.deliveries == 0 && matches!(waiting.message, Message::Work(_));
+        state.queue.waiting.values().filter(unseen).count() as u64
+    }
+
     /// Takes a message, perhaps twice.
     pub(crate) fn send(self: &Arc<Self>, message: Message) {
         let mut guard = self.state();

@@ -64,6 +64,8 @@ pub(crate) struct Scenario {
     pub(crate) workers_gone: bool,
     /// Whether the real site is published; a stand-in of one page, otherwise.
     pub(crate) site: bool,
+    /// Whether its pages are written by messages, bucket by bucket.
+    pub(crate) spread: bool,
     pub(crate) cancel_at: Option<Micros>,
     pub(crate) restarts: Vec<Micros>,
 }
@@ -129,6 +131,7 @@ impl Scenario {
             late_planner: None,
             workers_gone: false,
             site: true,
+            spread: false,
             cancel_at: None,
             restarts: Vec::new(),
         }
@@ -189,6 +192,7 @@ impl Scenario {
         if rng.random_bool(0.4) {
             scenario.add_second(rng);
         }
+        scenario.spread = rng.random_bool(0.3);
         scenario
     }
 

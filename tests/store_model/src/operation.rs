@@ -1,5 +1,7 @@
 //! The operations, small numbers that stand for runs, portfolios, times and outcomes, so that sequences shrink well.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use domain::alert::{AlertAbout, AlertEvent};
 use domain::ids::{ContentHash, JobName, Owner, PortfolioId, RunId, ScheduleName};
@@ -116,6 +118,7 @@ pub fn created(run: u8, missed: bool) -> Run {
         publication: Publication::Pending,
         pages: PagesThere::Nothing,
         pages_at: None,
+        pages_left: BTreeSet::new(),
     }
 }
 
@@ -182,6 +185,8 @@ fn run_event() -> impl Strategy<Value = RunEvent> {
         1 => when.clone().prop_map(|n| RunEvent::VoidLease { now: at(n) }),
         1 => when.clone().prop_map(|n| RunEvent::PagesWritten { pages: PagesThere::Run, now: at(n) }),
         1 => when.clone().prop_map(|n| RunEvent::Publish { publication: Publication::Failed { at: at(n), error: "disk".into() }, plan_epoch: 1 }),
+        1 => (when.clone(), 0u32..2).prop_map(|(n, plan_epoch)| RunEvent::SpreadPages { now: at(n), plan_epoch }),
+        1 => (0u32..2).prop_map(|bucket| RunEvent::BucketWritten { bucket, plan_epoch: 1 }),
         2 => when.prop_map(|n| RunEvent::Publish { publication: Publication::Published { at: at(n), files_written: 3 }, plan_epoch: 1 }),
     ]
 }

@@ -1,6 +1,6 @@
 //! Nights for tests: runs of three portfolios and two jobs, as they are stored.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use api::{Access, Api};
@@ -90,6 +90,7 @@ fn sealed(day: i64, phase: RunPhase) -> Run {
         publication: Publication::Pending,
         pages: PagesThere::Nothing,
         pages_at: None,
+        pages_left: BTreeSet::new(),
     }
 }
 

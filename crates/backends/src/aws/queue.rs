@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use aws_sdk_sqs::error::BuildError;
-use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
+use aws_sdk_sqs::types::{MessageAttributeValue, QueueAttributeName, SendMessageBatchRequestEntry};
 use domain::ids::RunId;
 use domain::ports::{StoreError, WorkMessage, WorkQueue};
 use domain::trace::SpanContext;
@@ -16,7 +16,7 @@ const BATCH_BYTES: usize = 240 << 10;
 /// Rounds for what the service did not take of a batch.
 const ROUNDS: u32 = 5;
 
-const DOING: &str = "send messages to the work queue";
+const DOING: &str = "send messages to a queue";
 /// Who has no work queue may only ask for closes.
 const NO_WORK_QUEUE: MissingSetting =
     MissingSetting { variable: "NIGHTBOOK_WORK_QUEUE_URL", what: "the URL of the work queue" };
@@ -42,7 +42,7 @@ pub(super) struct SqsQueue {
 #[derive(Debug, Clone, PartialEq)]
 struct Letter {
     body: String,
-    /// The trace of its portfolio.
+    /// The trace of its portfolio, or of its run.
     traceparent: String,
 }
 
@@ -55,6 +55,11 @@ impl Letter {
     fn of(message: &WorkMessage) -> Result<Self, serde_json::Error> {
         let traceparent = SpanContext::of_portfolio(&message.key).traceparent();
         Ok(Self { body: serde_json::to_string(message)?, traceparent })
+    }
+
+    fn of_bucket(run: RunId, bucket: u32) -> Self {
+        let body = serde_json::json!({ "batch_run_id": run, "bucket": bucket }).to_string();
+        Self { body, traceparent: SpanContext::of_run(run).traceparent() }
     }
 
     /// What it counts of the bytes of a request.
@@ -90,14 +95,14 @@ fn batches(letters: Vec<Letter>) -> Vec<Vec<Letter>> {
 
 impl SqsQueue {
     /// Sends a batch. What was not taken is sent again; what was taken is not.
-    async fn send(&self, work: &str, mut letters: Vec<Letter>) -> Result<(), StoreError> {
+    async fn send(&self, queue: &str, mut letters: Vec<Letter>) -> Result<(), StoreError> {
         let doing = DOING;
         let mut last = NotTaken { count: letters.len(), first: "nothing was tried".into() };
         for _ in 0..ROUNDS {
             let entries: Result<Vec<_>, BuildError> =
                 letters.iter().enumerate().map(|(n, letter)| letter.entry(n)).collect();
             let entries = entries.map_err(|error| unavailable(doing, error))?;
-            let request = self.sqs.send_message_batch().queue_url(work).set_entries(Some(entries));
+            let request = self.sqs.send_message_batch().queue_url(queue).set_entries(Some(entries));
             let reply = request.send().await.map_err(|error| unavailable(doing, error))?;
             let Some(first) = reply.failed().first() else { return Ok(()) };
             last = NotTaken {
@@ -130,10 +135,26 @@ impl WorkQueue for SqsQueue {
         Ok(())
     }
 
+    /// Those that are received and not deleted do not count: whoever has them may be dead.
+    async fn waiting_work(&self) -> Result<Option<u64>, StoreError> {
+        let Some(work) = &self.work else { return Ok(None) };
+        let depth = QueueAttributeName::ApproximateNumberOfMessages;
+        let request = self.sqs.get_queue_attributes().queue_url(work).attribute_names(depth.clone());
+        let reply = request.send().await.map_err(|error| unavailable("read the length of the work queue", error))?;
+        Ok(reply.attributes.and_then(|all| all.get(&depth)?.parse().ok()))
+    }
+
     async fn send_close(&self, run: RunId) -> Result<(), StoreError> {
         let body = serde_json::json!({ "batch_run_id": run }).to_string();
         let request = self.sqs.send_message().queue_url(&self.close).message_body(body);
         request.send().await.map(|_| ()).map_err(|error| unavailable(format!("ask for the close of run {run}"), error))
+    }
+
+    async fn send_pages(&self, run: RunId, buckets: Vec<u32>) -> Result<(), StoreError> {
+        for batch in batches(buckets.into_iter().map(|bucket| Letter::of_bucket(run, bucket)).collect()) {
+            self.send(&self.close, batch).await?;
+        }
+        Ok(())
     }
 }
 

@@ -90,9 +90,19 @@ impl WorkQueue for LocalQueue {
         Ok(())
     }
 
+    async fn waiting_work(&self) -> Result<Option<u64>, StoreError> {
+        let waiting = self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(Some(waiting.iter().filter(|message| matches!(message, Message::Work(_))).count() as u64))
+    }
+
     async fn send_close(&self, run: RunId) -> Result<(), StoreError> {
         self.push([Message::Close(run)]);
         Ok(())
+    }
+
+    async fn send_pages(&self, run: RunId, _buckets: Vec<u32>) -> Result<(), StoreError> {
+        let source = "one process publishes a run as a whole".into();
+        Err(StoreError::Unavailable { doing: format!("ask for pages of run {run}"), source })
     }
 }
 

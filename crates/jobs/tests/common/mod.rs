@@ -2,7 +2,7 @@
 #![allow(dead_code, missing_docs, unreachable_pub, missing_debug_implementations)]
 #![allow(clippy::unwrap_used, clippy::clone_on_ref_ptr)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -160,6 +160,7 @@ pub async fn sealed(pinned: &PinnedInputs, as_of: NaiveDate, documents: &Memory)
         publication: Publication::Pending,
         pages: domain::run::PagesThere::Nothing,
         pages_at: None,
+        pages_left: BTreeSet::new(),
     }
 }
 

@@ -65,7 +65,7 @@ pub(crate) async fn write(
                     output.line(&format!("not published: {error}"));
                     return Ok(STORE.into());
                 }
-                Publication::Pending => {}
+                Publication::Pending | Publication::UnderWay { .. } => {}
             }
         }
         written
