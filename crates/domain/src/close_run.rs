@@ -181,16 +181,17 @@ pub async fn publish(ports: &Ports, publisher: &dyn Publisher, run: &Run) -> Res
     if !publisher.spreads(run) {
         return record(ports, run, publisher.publish(id).await).await;
     }
-    if let Err(error) = publisher.begin(id).await {
-        return record(ports, run, Err(error)).await;
-    }
-    let event = RunEvent::SpreadPages { now: ports.clock.now(), plan_epoch: run.plan_epoch };
+    let files_written = match publisher.begin(id).await {
+        Ok(files) => files,
+        Err(error) => return record(ports, run, Err(error)).await,
+    };
+    let event = RunEvent::SpreadPages { now: ports.clock.now(), files_written, plan_epoch: run.plan_epoch };
     let run = match ports.store.apply_run(id, &event).await? {
         Change::Applied(run) => run,
         Change::Refused(run, _) => return Ok(run.publication),
     };
     if run.pages_left.is_empty() {
-        return record(ports, &run, publisher.finish(id).await).await;
+        return finish(ports, publisher, &run).await;
     }
     if let Err(error) = ports.queue.send_pages(id, run.pages_left.iter().copied().collect()).await {
         return record(ports, &run, Err(error.into())).await;
@@ -216,10 +217,11 @@ pub async fn publish_bucket(
     let Some(stored) = ports.store.run(id).await? else { return Ok(None) };
     let mut run = stored.run;
     if run.pages_left.contains(&bucket) {
-        if let Err(error) = publisher.publish_bucket(id, bucket).await {
-            return record(ports, &run, Err(error)).await.map(Some);
-        }
-        let event = RunEvent::BucketWritten { bucket, plan_epoch: run.plan_epoch };
+        let files_written = match publisher.publish_bucket(id, bucket).await {
+            Ok(files) => files,
+            Err(error) => return record(ports, &run, Err(error)).await.map(Some),
+        };
+        let event = RunEvent::BucketWritten { bucket, files_written, plan_epoch: run.plan_epoch };
         match ports.store.apply_run(id, &event).await? {
             Change::Applied(after) => run = after,
             Change::Refused(..) => return Ok(None),
@@ -228,9 +230,15 @@ pub async fn publish_bucket(
     let ended = run.plan.is_some() && run.pages_left.is_empty();
     // Whoever wrote the last bucket may have died before the end: its message comes again.
     if ended && !matches!(run.publication, Publication::Pending | Publication::Published { .. }) {
-        return record(ports, &run, publisher.finish(id).await).await.map(Some);
+        return finish(ports, publisher, &run).await.map(Some);
     }
     Ok(Some(run.publication))
+}
+
+/// The last step of a publication that was spread.
+async fn finish(ports: &Ports, publisher: &dyn Publisher, run: &Run) -> Result<Publication, StoreError> {
+    let written = publisher.finish(run.batch_run_id).await;
+    record(ports, run, written.map(|files| run.publication.files_under_way() + files)).await
 }
 
 /// Records how a publication went.

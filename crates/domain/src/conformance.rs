@@ -511,12 +511,12 @@ pub async fn a_summary_is_written_once(store: &dyn RunStore, seed: u128) {
     assert_eq!(store.put_summary(&other).await.unwrap(), Creation::Existing(summary.clone()), "the first must stay");
     assert_eq!(store.run(id).await.unwrap().unwrap().summary, Some(summary.clone()));
     let plan_epoch = run.plan_epoch;
-    let spread = step(store, id, &RunEvent::SpreadPages { now: at(150), plan_epoch }).await;
+    let spread = step(store, id, &RunEvent::SpreadPages { now: at(150), files_written: 3, plan_epoch }).await;
     let stored = store.run(id).await.unwrap().unwrap();
     assert_eq!((&stored.run, stored.run.pages_left.len()), (&spread, 1), "what is left of a publication is kept");
-    assert_eq!(stored.summary.unwrap().publication, Publication::UnderWay { since: at(150) });
+    assert_eq!(stored.summary.unwrap().publication, Publication::UnderWay { since: at(150), files_written: 3 });
     assert!(store.undelivered().await.unwrap().iter().any(|stored| stored.run == spread));
-    let written = step(store, id, &RunEvent::BucketWritten { bucket: 0, plan_epoch }).await;
+    let written = step(store, id, &RunEvent::BucketWritten { bucket: 0, files_written: 2, plan_epoch }).await;
     assert!(written.pages_left.is_empty());
     let publication = Publication::Published { at: at(200), files_written: 12 };
     step(store, id, &RunEvent::Publish { publication: publication.clone(), plan_epoch: run.plan_epoch }).await;

@@ -147,6 +147,8 @@ pub enum Publication {
     UnderWay {
         /// When the messages were sent, the last time.
         since: DateTime<Utc>,
+        /// Files that were written so far.
+        files_written: u64,
     },
     /// The pages of this run are there.
     Published {
@@ -162,6 +164,17 @@ pub enum Publication {
         /// Why, masked.
         error: String,
     },
+}
+
+impl Publication {
+    /// Files that were written for a publication that is under way.
+    #[must_use]
+    pub const fn files_under_way(&self) -> u64 {
+        match self {
+            Self::UnderWay { files_written, .. } => *files_written,
+            Self::Pending | Self::Published { .. } | Self::Failed { .. } => 0,
+        }
+    }
 }
 
 /// Which pages of a run are there. It only grows, whatever becomes of a publication: others may link to what is there.
@@ -275,6 +288,8 @@ pub enum RunEvent {
     SpreadPages {
         /// The caller's clock.
         now: DateTime<Utc>,
+        /// Files that were written for it until now.
+        files_written: u64,
         /// The planner's epoch as the publisher read it.
         plan_epoch: u32,
     },
@@ -282,6 +297,8 @@ pub enum RunEvent {
     BucketWritten {
         /// The bucket.
         bucket: u32,
+        /// Files that were written for it.
+        files_written: u64,
         /// The planner's epoch as the publisher read it.
         plan_epoch: u32,
     },
@@ -342,7 +359,7 @@ impl Run {
                     run.pages_left.clear();
                 }
             }
-            (_, RunEvent::SpreadPages { now, plan_epoch }) => {
+            (_, RunEvent::SpreadPages { now, files_written, plan_epoch }) => {
                 if *plan_epoch != self.plan_epoch {
                     return Err(RunRefusal::Superseded);
                 }
@@ -351,13 +368,17 @@ impl Run {
                 if run.pages_left.is_empty() && run.pages < PagesThere::Portfolios {
                     run.pages_left = (0..plan.buckets()).collect();
                 }
-                run.publication = Publication::UnderWay { since: *now };
+                let files_written = self.publication.files_under_way() + files_written;
+                run.publication = Publication::UnderWay { since: *now, files_written };
             }
-            (_, RunEvent::BucketWritten { bucket, plan_epoch }) => {
+            (_, RunEvent::BucketWritten { bucket, files_written, plan_epoch }) => {
                 if *plan_epoch != self.plan_epoch {
                     return Err(RunRefusal::Superseded);
                 }
                 run.pages_left.remove(bucket);
+                if let Publication::UnderWay { files_written: so_far, .. } = &mut run.publication {
+                    *so_far += files_written;
+                }
                 if run.pages_left.is_empty() && !self.pages_left.is_empty() {
                     run.pages = PagesThere::Portfolios;
                 }
@@ -454,7 +475,7 @@ impl Run {
     pub fn wants_pages(&self, now: DateTime<Utc>) -> bool {
         match self.publication {
             Publication::Published { .. } => false,
-            Publication::UnderWay { since } => since + SPREAD_AGAIN < now,
+            Publication::UnderWay { since, .. } => since + SPREAD_AGAIN < now,
             Publication::Pending | Publication::Failed { .. } => true,
         }
     }
@@ -598,8 +619,16 @@ mod tests {
             prop_oneof![Just(PagesThere::Nothing), Just(PagesThere::Run), Just(PagesThere::Portfolios)]
                 .prop_map(|pages| RunEvent::PagesWritten { pages, now: at(7) }),
             when.clone().prop_map(|n| RunEvent::VoidLease { now: at(n) }),
-            (0u32..3, when.clone()).prop_map(|(plan_epoch, n)| RunEvent::SpreadPages { now: at(n), plan_epoch }),
-            (0u32..3, 0u32..2).prop_map(|(plan_epoch, bucket)| RunEvent::BucketWritten { bucket, plan_epoch }),
+            (0u32..3, when.clone()).prop_map(|(plan_epoch, n)| RunEvent::SpreadPages {
+                now: at(n),
+                files_written: 1,
+                plan_epoch
+            }),
+            (0u32..3, 0u32..2).prop_map(|(plan_epoch, bucket)| RunEvent::BucketWritten {
+                bucket,
+                files_written: 1,
+                plan_epoch
+            }),
             (0u32..3).prop_map(|plan_epoch| RunEvent::Publish {
                 publication: Publication::Failed { at: at(9), error: "disk".into() },
                 plan_epoch,
@@ -695,10 +724,10 @@ mod tests {
     #[test]
     fn a_publication_that_is_spread_has_every_bucket_written_once_and_goes_on_where_it_stopped() {
         let sealed = planning(1).next(&RunEvent::Seal { plan: Box::new(plan(1, 250)) }).unwrap();
-        let spread = |n| RunEvent::SpreadPages { now: at(n), plan_epoch: 1 };
-        let written = |bucket| RunEvent::BucketWritten { bucket, plan_epoch: 1 };
+        let spread = |n| RunEvent::SpreadPages { now: at(n), files_written: 3, plan_epoch: 1 };
+        let written = |bucket| RunEvent::BucketWritten { bucket, files_written: 200, plan_epoch: 1 };
         assert_eq!(planning(1).next(&spread(5)), Err(RunRefusal::WrongPhase), "what is not sealed has no buckets");
-        let stale = RunEvent::SpreadPages { now: at(5), plan_epoch: 0 };
+        let stale = RunEvent::SpreadPages { now: at(5), files_written: 0, plan_epoch: 0 };
         assert_eq!(sealed.next(&stale), Err(RunRefusal::Superseded));
         let run = sealed.next(&spread(10)).unwrap();
         assert_eq!(run.pages_left, BTreeSet::from([0, 1, 2]));
@@ -713,6 +742,7 @@ mod tests {
         assert!(run.pages < PagesThere::Portfolios);
         let run = run.next(&written(1)).unwrap();
         assert_eq!((run.pages, run.pages_left.len()), (PagesThere::Portfolios, 0));
+        assert_eq!(run.publication.files_under_way(), 403, "since it began anew");
         let again = run.next(&spread(40)).unwrap();
         assert!(again.pages_left.is_empty(), "only the end of it is left");
         let published = Publication::Published { at: at(50), files_written: 7 };

@@ -12,9 +12,10 @@ async fn main() -> Result<(), Error> {
         Cloud::connect().await.and_then(|cloud| cloud.watcher()).map_err(|error| functions::cannot_begin(&error))?;
     run(service_fn(move |event: LambdaEvent<Value>| {
         let watcher = watcher.clone();
-        of_request(event.context.request_id, async move {
-            watcher.sweep().await.map_err(|error| functions::fault(&error))
-        })
+        of_request(
+            event.context.request_id,
+            async move { watcher.sweep().await.map_err(|error| functions::fault(&error)) },
+        )
     }))
     .await
 }

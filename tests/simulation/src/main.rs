@@ -46,6 +46,7 @@ fn main() -> ExitCode {
     show(&report);
     for (what, found) in [
         ("every single fault of a small run", suite::singles(Small::Whole)),
+        ("every single fault of a small run whose pages are spread", suite::singles(Small::Spread)),
         ("every pair of faults of the smallest run", suite::pairs()),
     ] {
         println!("{what}: {} schedules, {} violations", found.schedules, found.violations());

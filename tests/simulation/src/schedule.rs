@@ -59,6 +59,8 @@ pub fn run(seed: u64, traced: bool) -> Outcome {
 pub enum Small {
     /// Two portfolios of two jobs, and the real site.
     Whole,
+    /// The same, its pages written by messages.
+    Spread,
     /// One portfolio, one job, one page.
     Smallest,
 }
@@ -68,6 +70,7 @@ pub enum Small {
 pub fn run_with(small: Small, faults: &BTreeMap<u64, Fault>, traced: bool) -> Outcome {
     let scenario = match small {
         Small::Whole => Scenario::small(2),
+        Small::Spread => Scenario { spread: true, ..Scenario::small(2) },
         Small::Smallest => Scenario::smallest(),
     };
     simulate(0, scenario, Faults::At(faults.clone()), traced)

@@ -185,8 +185,8 @@ fn run_event() -> impl Strategy<Value = RunEvent> {
         1 => when.clone().prop_map(|n| RunEvent::VoidLease { now: at(n) }),
         1 => when.clone().prop_map(|n| RunEvent::PagesWritten { pages: PagesThere::Run, now: at(n) }),
         1 => when.clone().prop_map(|n| RunEvent::Publish { publication: Publication::Failed { at: at(n), error: "disk".into() }, plan_epoch: 1 }),
-        1 => (when.clone(), 0u32..2).prop_map(|(n, plan_epoch)| RunEvent::SpreadPages { now: at(n), plan_epoch }),
-        1 => (0u32..2).prop_map(|bucket| RunEvent::BucketWritten { bucket, plan_epoch: 1 }),
+        1 => (when.clone(), 0u32..2).prop_map(|(n, plan_epoch)| RunEvent::SpreadPages { now: at(n), files_written: 1, plan_epoch }),
+        1 => (0u32..2).prop_map(|bucket| RunEvent::BucketWritten { bucket, files_written: 2, plan_epoch: 1 }),
         2 => when.prop_map(|n| RunEvent::Publish { publication: Publication::Published { at: at(n), files_written: 3 }, plan_epoch: 1 }),
     ]
 }

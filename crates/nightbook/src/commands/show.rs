@@ -157,7 +157,7 @@ fn head(summary: &RunSummary, stored: &StoredRun, output: &Output) {
 fn publication(stored: &StoredRun) -> String {
     match &stored.run.publication {
         domain::run::Publication::Pending => "not published yet".into(),
-        domain::run::Publication::UnderWay { since } => {
+        domain::run::Publication::UnderWay { since, .. } => {
             format!("being published since {}", since.format("%Y-%m-%d %H:%M:%SZ"))
         }
         domain::run::Publication::Published { at, .. } => format!("published {}", at.format("%Y-%m-%d %H:%M:%SZ")),
