@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "each test needs a table of its own")]
 
+mod doctor;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};

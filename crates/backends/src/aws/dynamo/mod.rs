@@ -6,6 +6,7 @@
 
 mod books;
 mod dictionary;
+mod doctor;
 mod document;
 mod folds;
 mod history;
