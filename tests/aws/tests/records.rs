@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "each test needs a table of its own")]
 
 mod doctor;
+mod night;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
