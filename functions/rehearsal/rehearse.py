@@ -77,6 +77,7 @@ class Cloud:
             "NIGHTBOOK_ALERT_TOPIC_ARN": outputs["AlertTopicArn"],
             "NIGHTBOOK_EVENT_BUS": outputs["EventBusName"],
             "NIGHTBOOK_SITE_DETAIL": outputs["SiteDetail"],
+            "NIGHTBOOK_RESULTS_DAYS": outputs["KeptResultsDays"],
         }
 
     def command(self, *words, codes=(0,)):
@@ -441,6 +442,8 @@ def rehearse(emulator, folder, arguments):
     check("nothing is lost", lost == 0, lost)
     check("nothing is counted twice", double == 0, double)
     check("the run is partial, as its book makes it", [s["status"] for s in summaries] == ["partial", "partial"], [s["status"] for s in summaries])
+    found = json.loads(cloud.command("doctor", "--json", codes=(0, 1)))
+    check("doctor finds nothing wrong", not found["problems"] and found["checked"]["results"] > 0, found)
 
     wait_for("the pages are to be published", lambda: all(s["publication"]["state"] == "published" for s in cloud.history()), 120)
     # The index shows what became of the alerts a moment after the pages.

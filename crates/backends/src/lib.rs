@@ -12,9 +12,14 @@
 pub mod aws;
 #[cfg(feature = "channels")]
 pub mod channels;
+#[cfg(any(feature = "aws", feature = "local"))]
+mod examine;
 #[cfg(any(feature = "channels", feature = "local"))]
 mod group;
 #[cfg(feature = "local")]
 pub mod local;
 pub mod memory;
 pub mod system;
+
+#[cfg(any(feature = "aws", feature = "local"))]
+pub use examine::DoctorReport;

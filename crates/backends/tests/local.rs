@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 
 use backends::local::{LocalStore, OpenError};
 use chrono::{DateTime, Duration, NaiveDate, Utc};
+use domain::conformance;
 use domain::fold::FoldEntry;
 use domain::ids::{ContentHash, Fingerprint, Owner, RunId};
 use domain::job::JobSpec;
-use domain::ports::{Change, Documents, RecordQuery, RunStore, StoreError, StoredRun};
+use domain::ports::{Change, Documents, RecordQuery, RunQuery, RunStore, StoreError, StoredRun};
 use domain::record::{JobRecord, RecordedError};
 use domain::run::{PlannedPortfolio, Publication, Run, RunEvent, RunLevelWork, RunPhase, SealedPlan};
 use domain::summary::summarise;
@@ -411,6 +412,21 @@ fn what_is_retired_goes_and_its_run_stays() {
     assert_eq!(pack.file_stem().unwrap().to_str().unwrap(), young_id.to_string());
     assert!(wait(store.snapshot(&young.run.plan.unwrap().snapshot)).is_ok(), "a younger run names the same inputs");
     assert_eq!(problems(&store), Vec::<String>::new(), "what was retired is no damage");
+}
+
+/// The same rule as on the table (`tests/aws`): after the retention both answer alike.
+#[test]
+fn the_summary_of_a_run_outlives_its_records() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(folder.path()).unwrap();
+    wait(async {
+        conformance::a_run_that_will_be_old(&store, 1).await;
+        let run = store.runs(&RunQuery::default()).await.unwrap().runs.remove(0).run;
+        store.retire(run.started_at + Duration::days(50), 50, 10).await.unwrap();
+        conformance::everything_is_found(&store, 1).await;
+        store.retire(run.started_at + Duration::days(51), 50, 10).await.unwrap();
+        conformance::summaries_outlive_their_records(&store, 1).await;
+    });
 }
 
 #[test]

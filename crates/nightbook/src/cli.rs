@@ -184,7 +184,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         data: DataDir,
     },
-    /// Verify everything that is stored, by its content hashes.
+    /// Verify everything that is stored, in a folder or a table, by its content hashes.
     Doctor {
         #[command(flatten)]
         data: DataDir,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use backends::DoctorReport;
 use backends::aws::{Aws, DynamoStore, KeptFile, MissingSetting, QueueKind, Settings, connect};
 use backends::system::{SystemClock, SystemRandomness, TokioSleeper};
 use book::Book;
@@ -259,6 +260,12 @@ impl Cloud {
             .with_alerts(Arc::clone(&self.store) as Arc<dyn AlertBooks>);
         let index = format!("s3://{}/index.html", named(self.aws.settings().site_bucket())?);
         publish::write(&ports, &publisher, rebuild, &index, output).await
+    }
+
+    /// `nightbook doctor`.
+    pub(crate) async fn doctor(&self) -> anyhow::Result<DoctorReport> {
+        let documents = named(self.aws.documents())?;
+        Ok(self.store.doctor(documents.as_ref(), self.aws.settings().results_days()).await?)
     }
 
     /// `nightbook deadletters list`.

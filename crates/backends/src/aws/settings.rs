@@ -3,6 +3,12 @@
 /// Days that records are kept where nothing else is set.
 const RECORDS_DAYS: u32 = 400;
 
+/// Fewest days that records are kept: until it is closed a run needs them, and a deadline may be a week away.
+const LEAST_RECORDS_DAYS: u32 = 14;
+
+/// Days that results are kept where nothing else is set, as in the template of the stack.
+const RESULTS_DAYS: u32 = 30;
+
 /// A setting that is needed and not there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the environment variable {variable} is not set: give it {what}")]
@@ -27,6 +33,7 @@ pub struct Settings {
     event_bus: Option<String>,
     start_function: Option<String>,
     records_days: Option<u32>,
+    results_days: Option<u32>,
 }
 
 macro_rules! needed {
@@ -47,6 +54,7 @@ impl Settings {
     /// Reads them from a lookup by the name of the variable. An empty value counts as not set.
     pub fn from_variables(lookup: impl Fn(&str) -> Option<String>) -> Self {
         let value = |name| lookup(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+        let days = |name| value(name).and_then(|days| days.parse().ok()).filter(|days| *days > 0);
         Self {
             table: value("NIGHTBOOK_TABLE"),
             book_bucket: value("NIGHTBOOK_BOOK_BUCKET"),
@@ -58,7 +66,8 @@ impl Settings {
             alert_topic_arn: value("NIGHTBOOK_ALERT_TOPIC_ARN"),
             event_bus: value("NIGHTBOOK_EVENT_BUS"),
             start_function: value("NIGHTBOOK_START_FUNCTION"),
-            records_days: value("NIGHTBOOK_RECORDS_DAYS").and_then(|days| days.parse().ok()).filter(|days| *days > 0),
+            records_days: days("NIGHTBOOK_RECORDS_DAYS"),
+            results_days: days("NIGHTBOOK_RESULTS_DAYS"),
         }
     }
 
@@ -89,10 +98,18 @@ impl Settings {
         start_function, "NIGHTBOOK_START_FUNCTION", "the name of the function start-run";
     }
 
-    /// Days after which records may be removed, counted from their writing. Runs and summaries stay for ever.
+    /// Days after which records may be removed, counted from their writing, two weeks at least. Runs and summaries stay
+    /// for ever.
     #[must_use]
     pub fn records_days(&self) -> u32 {
-        self.records_days.unwrap_or(RECORDS_DAYS)
+        self.records_days.unwrap_or(RECORDS_DAYS).max(LEAST_RECORDS_DAYS)
+    }
+
+    /// Days after which the bucket removes results, counted from their writing: its own rule does it, so that this has to
+    /// say the same.
+    #[must_use]
+    pub fn results_days(&self) -> u32 {
+        self.results_days.unwrap_or(RESULTS_DAYS)
     }
 
     /// The folder of the book in its bucket, without slashes at its ends; empty: the whole bucket.
@@ -121,6 +138,16 @@ mod tests {
         let settings = Settings::from_variables(|_| Some("  ".into()));
         assert_eq!(settings.work_queue_url().unwrap_err().variable, "NIGHTBOOK_WORK_QUEUE_URL");
         assert_eq!(settings.book_prefix(), "");
+    }
+
+    #[test]
+    fn days_that_are_none_are_not_set() {
+        let set = |days: &'static str| Settings::from_variables(move |_| Some(days.to_owned()));
+        assert_eq!((set(" 70 ").records_days(), set("7").results_days()), (70, 7));
+        assert_eq!(set("1").records_days(), LEAST_RECORDS_DAYS, "a run may be open for a week");
+        for none in ["0", "-1", "soon", ""] {
+            assert_eq!((set(none).records_days(), set(none).results_days()), (RECORDS_DAYS, RESULTS_DAYS), "{none}");
+        }
     }
 
     #[test]

@@ -1,46 +1,21 @@
 //! `doctor`: verifies everything that is stored, and names what is not in order.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use domain::fold::Fold;
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use domain::ids::{ContentHash, Fingerprint, JobName, PortfolioId, RunId};
-use domain::note::RunNotes as _;
-use domain::ports::{AlertBooks as _, Documents as _, RunStore as _, StoreError, StoredRun};
-use domain::run::RunPhase;
-use domain::summary::{RunSummary, disagreement};
+use domain::ports::{RunStore as _, StoreError, StoredRun};
+use domain::run::{Run, RunPhase};
+use domain::summary::RunSummary;
 use domain::words::RunStatus;
-use domain::work_item::{ItemKey, WorkItem};
+use domain::work_item::ItemKey;
 use rusqlite::{OptionalExtension as _, params};
 
 use super::open::LocalStore;
 use super::runs::{load_alert, record_of, time_text};
 use super::upkeep::{RECORDS_RETIRED, RESULTS_RETIRED};
-
-/// What `doctor` found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct DoctorReport {
-    /// What was verified, and how many of it.
-    pub checked: BTreeMap<String, u64>,
-    /// What is not in order, one sentence each.
-    pub problems: Vec<String>,
-}
-
-impl DoctorReport {
-    fn count(&mut self, what: &str, number: usize) {
-        *self.checked.entry(what.to_owned()).or_default() += number as u64;
-    }
-
-    fn note<T>(&mut self, outcome: Result<T, StoreError>) -> Option<T> {
-        match outcome {
-            Ok(value) => Some(value),
-            Err(error) => {
-                let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-                self.problems.push(format!("{error}{cause}"));
-                None
-            }
-        }
-    }
-}
+use crate::examine::{DoctorReport, Examination, Kept, LooksForResults};
 
 /// What the summaries say must be in the tables that are derived from them.
 #[derive(Default)]
@@ -78,68 +53,44 @@ impl LocalStore {
             Ok(ids)
         })?;
         let mut derived = Derived::default();
+        let examination = Examination::new(self, self, self, self);
         for id in ids {
             match id.parse::<RunId>() {
-                Ok(id) => self.examine(id, &mut derived, &mut report).await?,
+                Ok(id) => self.examine(id, &examination, &mut derived, &mut report).await?,
                 Err(error) => report.problems.push(format!("a run has the id {id:?}: {error}")),
             }
         }
         self.examine_derived(&derived, &mut report).await?;
-        for schedule in report.note(self.alert_schedules().await).unwrap_or_default() {
-            report.count("alert books", 1);
-            report.note(self.alert_book(&schedule).await);
-        }
+        Examination::books(self, &mut report).await;
         Ok(report)
     }
 
-    async fn examine(&self, id: RunId, derived: &mut Derived, report: &mut DoctorReport) -> Result<(), StoreError> {
+    async fn examine(
+        &self,
+        id: RunId,
+        examination: &Examination<'_>,
+        derived: &mut Derived,
+        report: &mut DoctorReport,
+    ) -> Result<(), StoreError> {
         report.count("runs", 1);
         let Some(Some(stored)) = report.note(self.run(id).await) else { return Ok(()) };
         self.examine_columns(&stored, report)?;
-        if let Some(notes) = report.note(self.notes(id).await).filter(|notes| !notes.is_empty()) {
-            report.count("notes", notes.len());
-        }
         if let Some(summary) = &stored.summary {
             derived.add(summary);
         }
-        let began = stored.run.is_closed().then(|| time_text(stored.run.started_at));
-        let retired = |mark: &Option<String>| began.is_some() && began < *mark;
-        let no_records = retired(&self.mark(RECORDS_RETIRED)?);
-        let no_inputs = retired(&self.mark(RESULTS_RETIRED)?);
-        let plan = stored.run.plan.as_ref();
-        for bucket in 0..plan.filter(|_| !no_records).map_or(0, domain::run::SealedPlan::buckets) {
-            let epoch = plan.map_or(0, |plan| plan.epoch);
-            if let Some(chunk) = report.note(self.manifest(id, epoch, bucket).await) {
-                report.count("portfolios in lists", chunk.len());
-                let expected = plan.map_or(0, |plan| plan.bucket_len(bucket));
-                if chunk.len() != expected as usize {
-                    report.problems.push(format!(
-                        "bucket {bucket} of the portfolios of run {id} holds {} of {expected}",
-                        chunk.len()
-                    ));
-                }
-            }
-            if let Some(items) = report.note(self.items(id, bucket).await) {
-                report.count("work items", items.len());
-                if !no_inputs {
-                    self.examine_places(&items, report)?;
-                }
-            }
-        }
+        report.add(examination.run(&stored, self.kept(&stored.run)?).await);
         self.examine_records(id, report)?;
-        let folds: Option<Vec<Fold>> = report.note(self.folds(id).await);
-        if let (Some(folds), Some(summary)) = (folds, &stored.summary) {
-            report.count("counts", folds.len());
-            if let Some(text) = disagreement(summary, &folds) {
-                report.problems.push(format!("the counts of run {id} do not add up to its summary: {text}"));
-            }
-        }
-        self.examine_results(id, report)?;
-        if let Some(plan) = plan.filter(|_| !no_inputs) {
-            report.count("pinned inputs", 1);
-            report.note(self.snapshot(&plan.snapshot).await);
-        }
-        Ok(())
+        self.examine_results(id, report)
+    }
+
+    /// What has to be there of a run; the rest was retired.
+    fn kept(&self, run: &Run) -> Result<Kept, StoreError> {
+        let began = run.is_closed().then(|| time_text(run.started_at));
+        let retired = |mark: &Option<String>| began.is_some() && began < *mark;
+        let records = !retired(&self.mark(RECORDS_RETIRED)?);
+        let inputs = !retired(&self.mark(RESULTS_RETIRED)?);
+        let results_since = if inputs { DateTime::<Utc>::MIN_UTC } else { DateTime::<Utc>::MAX_UTC };
+        Ok(Kept { records, counts: true, results_since, inputs })
     }
 
     /// Up to which start of a run something was retired.
@@ -158,7 +109,6 @@ impl LocalStore {
             )?;
             let mut rows = statement.query(params![id.to_string()])?;
             while let Some(row) = rows.next()? {
-                report.count("records", 1);
                 let Some(record) = report.note(record_of(row).map_err(|error| error.told("read a record"))) else {
                     continue;
                 };
@@ -191,7 +141,6 @@ impl LocalStore {
             Ok(places)
         })?;
         for (portfolio, hash, offset, length) in places {
-            report.count("results", 1);
             match (PortfolioId::new(portfolio.as_str()), ContentHash::new(hash)) {
                 (Ok(portfolio), Ok(hash)) => {
                     report.note(self.unpack(&ItemKey { run: id, portfolio }, &hash, offset, length));
@@ -233,24 +182,6 @@ impl LocalStore {
         Ok(())
     }
 
-    /// Every item that ended with results has a place for them.
-    fn examine_places(&self, items: &[WorkItem], report: &mut DoctorReport) -> Result<(), StoreError> {
-        for item in items {
-            let Some(hash) = &item.results else { continue };
-            let (run, portfolio) = (item.key.run.to_string(), item.key.portfolio.as_str());
-            let there: Option<i64> = self.read("look for results", |connection| {
-                let mut statement = connection.prepare_cached(
-                    "SELECT length FROM results WHERE batch_run_id = ?1 AND portfolio_id = ?2 AND content_hash = ?3",
-                )?;
-                Ok(statement.query_row(params![run, portfolio, hash.as_str()], |row| row.get(0)).optional()?)
-            })?;
-            if there.is_none() {
-                report.problems.push(format!("the results of portfolio {portfolio} in run {run} are gone"));
-            }
-        }
-        Ok(())
-    }
-
     /// The lines of jobs and the causes of failures are those of the summaries.
     async fn examine_derived(&self, derived: &Derived, report: &mut DoctorReport) -> Result<(), StoreError> {
         let jobs: BTreeSet<&JobName> = derived.job_runs.iter().map(|(job, _)| job).collect();
@@ -273,5 +204,19 @@ impl LocalStore {
             }
         }
         Ok(())
+    }
+}
+
+#[async_trait]
+impl LooksForResults for LocalStore {
+    /// Whether they have a place in a pack; what is in the packs is verified by itself.
+    async fn has_results(&self, key: &ItemKey, hash: &ContentHash) -> Result<bool, StoreError> {
+        self.read("look for results", |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT length FROM results WHERE batch_run_id = ?1 AND portfolio_id = ?2 AND content_hash = ?3",
+            )?;
+            let place = params![key.run.to_string(), key.portfolio.as_str(), hash.as_str()];
+            Ok(statement.query_row(place, |row| row.get::<_, i64>(0)).optional()?.is_some())
+        })
     }
 }

@@ -27,7 +27,6 @@ mod upkeep;
 mod writer;
 
 pub use closes::{AskedSpans, Closes, LocalCloses};
-pub use doctor::DoctorReport;
 pub use folder::FolderSite;
 pub use open::{LocalStore, OpenError};
 pub use programs::LocalPrograms;

@@ -18,6 +18,8 @@ use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::byte_stream::ByteStream;
 use backends::aws::{Aws, Clients, DynamoStore, Settings};
+use chrono::{DateTime, Utc};
+use domain::ports::Clock;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -248,6 +250,26 @@ impl HttpConnector for TapConnector {
     }
 }
 
+/// A clock that stands until somebody sets it.
+#[derive(Debug, Clone)]
+pub struct Standing(Arc<Mutex<DateTime<Utc>>>);
+
+impl Standing {
+    pub fn at(time: DateTime<Utc>) -> Self {
+        Self(Arc::new(Mutex::new(time)))
+    }
+
+    pub fn set(&self, time: DateTime<Utc>) {
+        *self.0.lock().unwrap() = time;
+    }
+}
+
+impl Clock for Standing {
+    fn now(&self) -> DateTime<Utc> {
+        *self.0.lock().unwrap()
+    }
+}
+
 /// A table of one test's own.
 #[derive(Debug, Clone)]
 pub struct Records {
@@ -286,6 +308,11 @@ impl Records {
     /// A store that remembers nothing yet.
     pub fn store(&self) -> Arc<DynamoStore> {
         self.aws.store().unwrap()
+    }
+
+    /// The same by a clock of the test's own.
+    pub fn store_by(&self, clock: &Standing) -> DynamoStore {
+        (*self.store()).clone().with_clock(Arc::new(clock.clone()))
     }
 
     /// Every item of the table.

@@ -8,7 +8,7 @@ use domain::ports::{AlertBooks, StoreError};
 use super::DynamoStore;
 use super::document::{ITEM_LIMIT, Item, fill, open, text_of};
 use super::keys::{self, SK};
-use super::table::{Expression, Pages, Range, Written, is_by, new_writer, sign};
+use super::table::{Pages, Range, Written, is_by, new_writer, sign};
 
 #[async_trait]
 impl AlertBooks for DynamoStore {
@@ -28,7 +28,7 @@ impl AlertBooks for DynamoStore {
         sign(&mut item, read + 1, &writer);
         let parts = fill(&mut item, &keys::alert_book(&book.schedule), &next, ITEM_LIMIT)?;
         let doing = || format!("write the alert book of {}", book.schedule);
-        Ok(match self.table.put_if(item, parts, Expression::unchanged_since(read), doing).await? {
+        Ok(match self.table.put_if(item, parts, self.table.unchanged_since(read), doing).await? {
             Written::Done(_) => true,
             Written::Refused(there) => is_by(there.as_ref(), &writer),
         })

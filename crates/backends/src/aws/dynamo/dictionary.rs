@@ -16,6 +16,9 @@ pub(super) const NUMBER: u32 = 1;
 /// The text. It never changes.
 pub(super) const TEXT: &str = include_str!("records.v1.txt");
 
+/// The attribute that holds it in the table.
+pub(super) const ATTRIBUTE: &str = "text";
+
 /// Compresses.
 pub(super) fn pack(bytes: &[u8]) -> io::Result<Vec<u8>> {
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());

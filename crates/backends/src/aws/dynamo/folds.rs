@@ -12,7 +12,7 @@ use domain::words::QualityFlag;
 use super::DynamoStore;
 use super::document::{EXPIRES_AT, Item, number, number_of};
 use super::keys;
-use super::table::{Expression, Written};
+use super::table::{Expression, Rounds, Written};
 
 /// Places that were counted.
 const DONE: &str = "done";
@@ -30,49 +30,56 @@ fn set_of(item: &Item, name: &str) -> BTreeSet<u32> {
     numbers.into_iter().flatten().filter_map(|text| text.parse().ok()).collect()
 }
 
-/// The change that counts an entry: T1 of the protocol.
-fn count(bucket: u32, entry: &FoldEntry, expires_at: i64) -> Expression {
+/// Counts that a fold adds up: its attributes, with what an entry adds to each.
+const SUMS: [(&str, &str, &str); 8] = [
+    ("#success", "success", ":success"),
+    ("#failed", "failed", ":failed"),
+    ("#skipped", "skipped", ":skipped"),
+    ("#missing", "missing", ":missing"),
+    ("#processed", "processed", ":processed"),
+    ("#full", "quality_full", ":full"),
+    ("#limited", "quality_limited", ":limited"),
+    ("#unusable", "quality_failed", ":unusable"),
+];
+
+/// The change that counts an entry: T1 of the protocol. `afresh`: as the first, in place of all that is there.
+fn count(bucket: u32, entry: &FoldEntry, expires_at: i64, afresh: bool) -> Expression {
     let jobs = &entry.jobs;
-    let quality = |flag| u32::from(entry.quality == Some(flag));
+    let quality = |flag| u64::from(entry.quality == Some(flag));
+    let numbers = [
+        jobs.success,
+        jobs.failed,
+        jobs.skipped,
+        jobs.missing,
+        u64::from(entry.processed),
+        quality(QualityFlag::Full),
+        quality(QualityFlag::Limited),
+        quality(QualityFlag::Failed),
+    ];
     let bad = jobs.failed > 0 || jobs.skipped > 0 || jobs.missing > 0;
-    let mut change = Expression {
-        text: "SET #bucket = :bucket, #expires_at = if_not_exists(#expires_at, :expires_at) \
-               ADD #done :place, #success :success, #failed :failed, #skipped :skipped, #missing :missing, \
-               #processed :processed, #full :full, #limited :limited, #unusable :unusable"
-            .into(),
-        names: vec![
-            ("#bucket", "bucket"),
-            ("#expires_at", EXPIRES_AT),
-            ("#done", DONE),
-            ("#success", "success"),
-            ("#failed", "failed"),
-            ("#skipped", "skipped"),
-            ("#missing", "missing"),
-            ("#processed", "processed"),
-            ("#full", "quality_full"),
-            ("#limited", "quality_limited"),
-            ("#unusable", "quality_failed"),
-        ],
-        values: vec![
-            (":bucket", number(bucket)),
-            (":expires_at", number(expires_at)),
-            (":place", one(entry.index)),
-            (":n", number(entry.index)),
-            (":success", number(jobs.success)),
-            (":failed", number(jobs.failed)),
-            (":skipped", number(jobs.skipped)),
-            (":missing", number(jobs.missing)),
-            (":processed", number(u32::from(entry.processed))),
-            (":full", number(quality(QualityFlag::Full))),
-            (":limited", number(quality(QualityFlag::Limited))),
-            (":unusable", number(quality(QualityFlag::Failed))),
-        ],
-    };
-    if bad {
-        change.text.push_str(", #not_all_good :place");
-        change.names.push(("#not_all_good", NOT_ALL_GOOD));
+    let mut names = vec![("#bucket", "bucket"), ("#expires_at", EXPIRES_AT), ("#done", DONE)];
+    let mut values =
+        vec![(":bucket", number(bucket)), (":expires_at", number(expires_at)), (":place", one(entry.index))];
+    let mut added = vec![("#done", ":place")];
+    for ((name, attribute, value), amount) in SUMS.into_iter().zip(numbers) {
+        names.push((name, attribute));
+        values.push((value, number(amount)));
+        added.push((name, value));
     }
-    change
+    if bad {
+        added.push(("#not_all_good", ":place"));
+    }
+    if bad || afresh {
+        names.push(("#not_all_good", NOT_ALL_GOOD));
+    }
+    let set = "SET #bucket = :bucket, #expires_at = :expires_at";
+    let each = |between: &str| added.iter().map(|(name, value)| format!("{name}{between}{value}")).collect::<Vec<_>>();
+    let text = match afresh {
+        false => format!("{set} ADD {}", each(" ").join(", ")),
+        true if bad => format!("{set}, {}", each(" = ").join(", ")),
+        true => format!("{set}, {} REMOVE #not_all_good", each(" = ").join(", ")),
+    };
+    Expression { text, names, values }
 }
 
 /// The fold of an item.
@@ -100,13 +107,23 @@ fn fold_of(item: &Item, run: RunId) -> Result<Fold, StoreError> {
 impl DynamoStore {
     pub(super) async fn count_entry(&self, run: RunId, bucket: u32, entry: &FoldEntry) -> Result<Fold, StoreError> {
         let doing = || format!("count a portfolio in bucket {bucket} of run {run}");
-        let change = count(bucket, entry, self.expires_at());
-        match self.table.update(&keys::fold(run, bucket), change, Some("NOT contains(#done, :n)"), doing).await? {
-            Written::Done(item) | Written::Refused(Some(item)) => fold_of(&item, run),
-            Written::Refused(None) => Err(StoreError::Damaged {
-                what: format!("the count of bucket {bucket} of run {run}"),
-                detail: "a place is counted in it, and it is not there".into(),
-            }),
+        let key = keys::fold(run, bucket);
+        let mut rounds = Rounds::default();
+        loop {
+            let mut change = count(bucket, entry, self.expires_at(), false);
+            change.values.extend([(":n", number(entry.index)), (":now", self.table.now_value())]);
+            let condition = "NOT contains(#done, :n) AND NOT (#expires_at <= :now)";
+            match self.table.update(&key, change, Some(condition), doing).await? {
+                Written::Done(item) | Written::Refused(Some(item)) => return fold_of(&item, run),
+                Written::Refused(None) => {}
+            }
+            // What was counted has expired, and must not be added to.
+            let mut change = count(bucket, entry, self.expires_at(), true);
+            change.values.push((":now", self.table.now_value()));
+            if let Written::Done(item) = self.table.update(&key, change, Some("#expires_at <= :now"), doing).await? {
+                return fold_of(&item, run);
+            }
+            rounds.another(doing).await?;
         }
     }
 

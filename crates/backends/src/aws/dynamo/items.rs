@@ -13,10 +13,12 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde_json::Value;
 
 use super::super::unavailable;
-use super::document::{EXPIRES_AT, ITEM_LIMIT, Item, belongs, fill, fill_record, number, open, text, text_of};
+use super::document::{
+    EXPIRES_AT, ITEM_LIMIT, Item, belongs, fill, fill_record, number, number_of, open, text, text_of,
+};
 use super::keys::{self, PK, SK};
-use super::table::{Expression, Pages, Range, Rounds, Written, is_by, new_writer, sign, version_of};
-use super::{DynamoStore, Facts};
+use super::table::{Pages, Range, Rounds, Written, is_by, new_writer, sign, version_of};
+use super::{DynamoStore, Facts, Listed};
 
 /// Bytes of a work item with its records; what does not fit is in an item beside it.
 const RECORD_LIMIT: usize = 2_048;
@@ -58,6 +60,12 @@ fn restored(mut short: Value) -> Result<WorkItem, serde_json::Error> {
     serde_json::from_value(short)
 }
 
+/// What stands beside the document of a work item.
+fn beside(item: &WorkItem) -> Item {
+    let (state, attempt) = (text(item.state.as_str()), number(item.attempt));
+    Item::from([("state".to_owned(), state), ("attempt".to_owned(), attempt)])
+}
+
 /// The work item of an item of the table.
 pub(super) fn item_of(item: &Item) -> Result<WorkItem, StoreError> {
     let field = |name| text_of(item, name).unwrap_or("?").to_owned();
@@ -67,7 +75,20 @@ pub(super) fn item_of(item: &Item) -> Result<WorkItem, StoreError> {
     let fits = text_of(item, PK) == Some(&keys::portfolio_partition(&work.key.portfolio))
         && text_of(item, SK).is_some_and(|sk| sk.ends_with(&format!("#{}", work.key.run)));
     belongs(item, fits, what)?;
+    if let Some((name, _)) = beside(&work).iter().find(|(name, told)| item.get(*name) != Some(told)) {
+        let detail = format!("what stands beside its document differs from it in {name}");
+        return Err(StoreError::Damaged { what: what(), detail });
+    }
     Ok(work)
+}
+
+fn manifest_name(run: RunId, bucket: u32) -> String {
+    format!("bucket {bucket} of the portfolios of run {run}")
+}
+
+/// The portfolios of an item of the table.
+fn manifest_of(item: &Item, run: RunId, bucket: u32) -> Result<Vec<PlannedPortfolio>, StoreError> {
+    open(item, || manifest_name(run, bucket))
 }
 
 impl DynamoStore {
@@ -98,16 +119,13 @@ impl DynamoStore {
             if read.is_none() {
                 self.list_stray(&next, facts).await?;
             }
-            let mut record = Item::from([
-                ("state".to_owned(), text(next.state.as_str())),
-                ("attempt".to_owned(), number(next.attempt)),
-                (EXPIRES_AT.to_owned(), number(self.expires_at())),
-            ]);
+            let mut record = beside(&next);
+            record.insert(EXPIRES_AT.to_owned(), number(self.expires_at()));
             let writer = new_writer();
             sign(&mut record, version + 1, &writer);
             let short = shortened(&next).map_err(|error| unavailable(doing(), error))?;
             let parts = fill_record(&mut record, &at, &short, RECORD_LIMIT)?;
-            match self.table.put_if(record, parts, Expression::unchanged_since(version), doing).await? {
+            match self.table.put_if(record, parts, self.table.unchanged_since(version), doing).await? {
                 Written::Refused(there) if !is_by(there.as_ref(), &writer) => {
                     read = there;
                     rounds.another(doing).await?;
@@ -139,14 +157,17 @@ impl DynamoStore {
     /// The portfolios of a bucket of a sealed manifest, which never change.
     async fn sealed_manifest(&self, run: RunId, epoch: u32, bucket: u32) -> Result<Arc<[PortfolioId]>, StoreError> {
         let of = (run, epoch, bucket);
-        if let Some(known) = self.remembered(|memory| memory.manifests.get(&of).cloned()) {
-            return Ok(known);
+        // What is remembered is not there for longer than what it was read from.
+        let known = self.remembered(|memory| memory.manifests.get(&of).cloned());
+        if let Some(known) = known.filter(|known| known.expires_at > self.table.now().timestamp()) {
+            return Ok(known.portfolios);
         }
-        let chunk = self.read_manifest(run, epoch, bucket).await?;
+        let Some(item) = self.manifest_item(run, epoch, bucket).await? else { return Ok(Arc::default()) };
+        let chunk = manifest_of(&item, run, bucket)?;
         let portfolios: Arc<[PortfolioId]> = chunk.into_iter().map(|portfolio| portfolio.id).collect();
-        if !portfolios.is_empty() {
-            self.remembered(|memory| memory.know_manifest(of, Arc::clone(&portfolios)));
-        }
+        let expires_at = number_of(&item, EXPIRES_AT).unwrap_or(i64::MAX);
+        let listed = Listed { portfolios: Arc::clone(&portfolios), expires_at };
+        self.remembered(|memory| memory.know_manifest(of, listed));
         Ok(portfolios)
     }
 
@@ -172,9 +193,13 @@ impl DynamoStore {
         epoch: u32,
         bucket: u32,
     ) -> Result<Vec<PlannedPortfolio>, StoreError> {
-        let what = || format!("bucket {bucket} of the portfolios of run {run}");
-        let item = self.table.get(&keys::manifest(run, epoch, bucket), || format!("read {}", what())).await?;
-        item.map_or_else(|| Ok(Vec::new()), |item| open(&item, what))
+        let item = self.manifest_item(run, epoch, bucket).await?;
+        item.map_or_else(|| Ok(Vec::new()), |item| manifest_of(&item, run, bucket))
+    }
+
+    async fn manifest_item(&self, run: RunId, epoch: u32, bucket: u32) -> Result<Option<Item>, StoreError> {
+        let doing = || format!("read {}", manifest_name(run, bucket));
+        self.table.get(&keys::manifest(run, epoch, bucket), doing).await
     }
 
     pub(super) async fn read_item(&self, key: &ItemKey) -> Result<Option<WorkItem>, StoreError> {

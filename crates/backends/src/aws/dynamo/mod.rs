@@ -6,6 +6,7 @@
 
 mod books;
 mod dictionary;
+mod doctor;
 mod document;
 mod folds;
 mod history;
@@ -23,9 +24,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::ids::{PortfolioId, RunId};
-use domain::ports::{Clock as _, StoreError};
+use domain::ports::{Clock, StoreError};
 use domain::run::Run;
-use table::{Pages, Range, Table};
+use table::{Pages, Range, Table, Time};
 
 use crate::system::SystemClock;
 
@@ -44,7 +45,14 @@ pub struct DynamoStore {
 #[derive(Debug, Default)]
 struct Memory {
     runs: BTreeMap<RunId, Facts>,
-    manifests: BTreeMap<(RunId, u32, u32), Arc<[PortfolioId]>>,
+    manifests: BTreeMap<(RunId, u32, u32), Listed>,
+}
+
+/// A bucket of a sealed manifest, and until when it is there.
+#[derive(Debug, Clone)]
+struct Listed {
+    portfolios: Arc<[PortfolioId]>,
+    expires_at: i64,
 }
 
 /// What is fixed of a run: its slot, and the epoch of its manifest from the seal on.
@@ -62,7 +70,15 @@ impl Facts {
 
 impl DynamoStore {
     pub(super) fn new(client: aws_sdk_dynamodb::Client, table: &str, records_days: u32) -> Self {
-        Self { table: Table { client, name: table.to_owned() }, records_days, memory: Arc::default() }
+        let table = Table { client, name: table.to_owned(), time: Time(Arc::new(SystemClock)) };
+        Self { table, records_days, memory: Arc::default() }
+    }
+
+    /// The same by another clock, for tests: it says what has expired, and when that which is written will.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.table.time = Time(clock);
+        self
     }
 
     /// When the first run began: no slot before it was ever missed. None while there is no run.
@@ -78,7 +94,7 @@ impl DynamoStore {
 
     /// When a record that is written now may be removed, in seconds since 1970.
     fn expires_at(&self) -> i64 {
-        (SystemClock.now() + TimeDelta::days(i64::from(self.records_days))).timestamp()
+        (self.table.now() + TimeDelta::days(i64::from(self.records_days))).timestamp()
     }
 
     fn remembered<T>(&self, look: impl FnOnce(&mut Memory) -> T) -> T {
@@ -95,10 +111,10 @@ impl Memory {
         self.runs.insert(id, facts);
     }
 
-    fn know_manifest(&mut self, of: (RunId, u32, u32), portfolios: Arc<[PortfolioId]>) {
+    fn know_manifest(&mut self, of: (RunId, u32, u32), listed: Listed) {
         if self.manifests.len() >= REMEMBERED {
             self.manifests.clear();
         }
-        self.manifests.insert(of, portfolios);
+        self.manifests.insert(of, listed);
     }
 }

@@ -8,7 +8,7 @@ use domain::ports::{RunStore as _, StoreError};
 use super::DynamoStore;
 use super::document::{ITEM_LIMIT, Item, fill, open};
 use super::keys;
-use super::table::{Expression, Pages, Range};
+use super::table::{Pages, Range};
 
 #[async_trait]
 impl RunNotes for DynamoStore {
@@ -20,7 +20,7 @@ impl RunNotes for DynamoStore {
         let mut item = Item::new();
         let parts = fill(&mut item, &keys::note(run, note.id), note, ITEM_LIMIT)?;
         // Refused: it is there already, and stays as it is.
-        self.table.put_if(item, parts, Expression::absent(), || format!("write a note on run {run}")).await?;
+        self.table.put_if(item, parts, self.table.absent(), || format!("write a note on run {run}")).await?;
         Ok(())
     }
 

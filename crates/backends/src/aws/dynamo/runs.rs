@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::dictionary;
 use super::document::{ITEM_LIMIT, Item, belongs, fill, open, text, text_of};
 use super::keys::{self, Key, PK, SK, time_text};
-use super::table::{Expression, Pages, Range, Rounds, Written, is_by, new_writer, sign, version_of};
+use super::table::{Pages, Range, Rounds, Written, is_by, new_writer, sign, version_of};
 use super::{DynamoStore, Facts};
 
 /// A run and its alert: one item, so that one condition guards both and whether anything is left to be delivered.
@@ -27,18 +27,23 @@ pub(super) struct Meta {
 
 impl Meta {
     /// Whether nothing is left to be done.
-    fn is_through(&self) -> bool {
+    pub(super) fn is_through(&self) -> bool {
         self.run.has_ended() && is_delivered(&self.run, self.alert)
     }
 
-    /// The item, with the items for what does not fit into it.
-    fn items(&self, version: u64, writer: &Blob) -> Result<(Item, Vec<Item>), StoreError> {
-        let mut item = Item::from([
+    /// What stands beside the document.
+    pub(super) fn attributes(&self) -> Item {
+        Item::from([
             ("phase".to_owned(), text(phase_word(&self.run.phase))),
             ("slot".to_owned(), text(time_text(self.run.scheduled_for))),
             ("as_of".to_owned(), text(self.run.as_of.to_string())),
             ("schedule".to_owned(), text(self.run.schedule.as_str())),
-        ]);
+        ])
+    }
+
+    /// The item, with the items for what does not fit into it.
+    fn items(&self, version: u64, writer: &Blob) -> Result<(Item, Vec<Item>), StoreError> {
+        let mut item = self.attributes();
         sign(&mut item, version, writer);
         let parts = fill(&mut item, &keys::meta(self.run.batch_run_id), self, ITEM_LIMIT)?;
         Ok((item, parts))
@@ -55,7 +60,8 @@ const fn phase_word(phase: &RunPhase) -> &'static str {
     }
 }
 
-fn meta_of(item: &Item) -> Result<Meta, StoreError> {
+/// The run of an item.
+pub(super) fn meta_of(item: &Item) -> Result<Meta, StoreError> {
     let what = || format!("the item {}", text_of(item, PK).unwrap_or("of a run"));
     let meta: Meta = open(item, what)?;
     belongs(item, text_of(item, PK) == Some(&keys::run_partition(meta.run.batch_run_id)), what)?;
@@ -132,13 +138,7 @@ impl DynamoStore {
             return Ok(Creation::Existing(meta.run));
         }
         self.keep_dictionary().await?;
-        let mut rows = vec![
-            keys::listed(run.scheduled_for, id),
-            keys::of_month(run.as_of, run.scheduled_for, id),
-            keys::started(run.started_at, id),
-        ];
-        rows.extend(run.rerun_of.map(|origin| keys::rerun(origin, run.scheduled_for, id)));
-        for row in rows {
+        for row in Self::rows_of(run) {
             let mut item = row.attributes();
             item.insert("as_of".to_owned(), text(run.as_of.to_string()));
             self.table.put(item, doing).await?;
@@ -146,7 +146,7 @@ impl DynamoStore {
         self.list_active(id, 1).await?;
         let writer = new_writer();
         let (item, parts) = Meta { run: run.clone(), alert: AlertState::Open }.items(1, &writer)?;
-        match self.table.put_if(item, parts, Expression::absent(), doing).await? {
+        match self.table.put_if(item, parts, self.table.absent(), doing).await? {
             Written::Done(_) => {}
             Written::Refused(there) if is_by(there.as_ref(), &writer) => {}
             Written::Refused(there) => {
@@ -161,6 +161,18 @@ impl DynamoStore {
         Ok(Creation::Created)
     }
 
+    /// The lists that name a run for ever.
+    pub(super) fn rows_of(run: &Run) -> Vec<Key> {
+        let id = run.batch_run_id;
+        let mut rows = vec![
+            keys::listed(run.scheduled_for, id),
+            keys::of_month(run.as_of, run.scheduled_for, id),
+            keys::started(run.started_at, id),
+        ];
+        rows.extend(run.rerun_of.map(|origin| keys::rerun(origin, run.scheduled_for, id)));
+        rows
+    }
+
     /// Keeps the dictionary of the records beside them.
     async fn keep_dictionary(&self) -> Result<(), StoreError> {
         let key = keys::dictionary(dictionary::NUMBER);
@@ -168,7 +180,7 @@ impl DynamoStore {
             return Ok(());
         }
         let mut item = key.attributes();
-        item.insert("text".to_owned(), text(dictionary::TEXT));
+        item.insert(dictionary::ATTRIBUTE.to_owned(), text(dictionary::TEXT));
         self.table.put(item, || "write the dictionary of the records".to_owned()).await
     }
 
@@ -196,7 +208,7 @@ impl DynamoStore {
             self.list_before(&meta, &next, version + 1).await?;
             let writer = new_writer();
             let (item, parts) = next.items(version + 1, &writer)?;
-            match self.table.put_if(item, parts, Expression::unchanged_since(version), doing).await? {
+            match self.table.put_if(item, parts, self.table.unchanged_since(version), doing).await? {
                 Written::Refused(there) if !is_by(there.as_ref(), &writer) => {
                     tried = true;
                     read = there;
@@ -235,7 +247,7 @@ impl DynamoStore {
     async fn list_active(&self, id: RunId, version: u64) -> Result<(), StoreError> {
         let mut item = keys::active(id).attributes();
         sign(&mut item, version, &new_writer());
-        let mut condition = Expression::absent();
+        let mut condition = self.table.absent();
         condition.text.push_str(" OR #ver < :written");
         condition.names.push(("#ver", super::table::VERSION));
         condition.values.push((":written", super::document::number(version)));

@@ -6,14 +6,14 @@ use chrono::{DateTime, Utc};
 use domain::ids::{Fingerprint, JobName, RunId};
 use domain::ports::{Creation, FailureSighting, JobRun, StoreError, StoredRun};
 use domain::run::Run;
-use domain::summary::RunSummary;
+use domain::summary::{JobSummary, RunSummary};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use super::DynamoStore;
 use super::document::{ITEM_LIMIT, Item, belongs, fill, number, open, text, text_of};
 use super::keys::{self, PK, SK, time_text};
 use super::run_list::Row;
-use super::table::{Expression, Pages, Range, Written, is_by, new_writer, sign};
+use super::table::{Pages, Range, Written, is_by, new_writer, sign};
 
 /// Rows that are written, or causes that are asked for, at the same time.
 const AT_ONCE: usize = 8;
@@ -24,6 +24,20 @@ pub(super) fn summary_of(item: &Item) -> Result<RunSummary, StoreError> {
     let summary: RunSummary = open(item, what)?;
     belongs(item, text_of(item, PK) == Some(&keys::run_partition(summary.batch_run_id)), what)?;
     Ok(summary)
+}
+
+/// What stands beside the document of a summary.
+pub(super) fn beside_summary(summary: &RunSummary) -> Item {
+    Item::from([
+        ("status".to_owned(), text(summary.status.as_str())),
+        ("as_of".to_owned(), text(summary.as_of.to_string())),
+        ("portfolios_expected".to_owned(), number(summary.portfolios_expected)),
+        ("total_jobs".to_owned(), number(summary.total_jobs)),
+        ("successful_jobs".to_owned(), number(summary.successful_jobs)),
+        ("failed_jobs".to_owned(), number(summary.failed_jobs)),
+        ("skipped_jobs".to_owned(), number(summary.skipped_jobs)),
+        ("missing_jobs".to_owned(), number(summary.missing_jobs)),
+    ])
 }
 
 /// The causes of a summary.
@@ -73,24 +87,26 @@ impl DynamoStore {
     /// Writes a summary if there is none (F2 of the protocol); gives the one that somebody else wrote.
     async fn create_summary(&self, summary: &RunSummary) -> Result<Option<RunSummary>, StoreError> {
         let id = summary.batch_run_id;
-        let mut item = Item::from([
-            ("status".to_owned(), text(summary.status.as_str())),
-            ("as_of".to_owned(), text(summary.as_of.to_string())),
-            ("portfolios_expected".to_owned(), number(summary.portfolios_expected)),
-            ("total_jobs".to_owned(), number(summary.total_jobs)),
-            ("successful_jobs".to_owned(), number(summary.successful_jobs)),
-            ("failed_jobs".to_owned(), number(summary.failed_jobs)),
-            ("skipped_jobs".to_owned(), number(summary.skipped_jobs)),
-            ("missing_jobs".to_owned(), number(summary.missing_jobs)),
-        ]);
+        let mut item = beside_summary(summary);
         let writer = new_writer();
         sign(&mut item, 1, &writer);
         let parts = fill(&mut item, &keys::summary(id), summary, ITEM_LIMIT)?;
         let doing = || format!("write the summary of run {id}");
-        match self.table.put_if(item, parts, Expression::absent(), doing).await? {
+        match self.table.put_if(item, parts, self.table.absent(), doing).await? {
             Written::Done(_) => Ok(None),
             Written::Refused(there) if is_by(there.as_ref(), &writer) => Ok(None),
             Written::Refused(there) => there.as_ref().map(summary_of).transpose(),
+        }
+    }
+
+    /// The line of a job as its list has it.
+    pub(super) fn line_of(summary: &RunSummary, line: &JobSummary) -> JobRun {
+        JobRun {
+            batch_run_id: summary.batch_run_id,
+            as_of: summary.as_of,
+            scheduled_for: summary.scheduled_for,
+            started_at: summary.started_at,
+            line: line.clone(),
         }
     }
 
@@ -101,13 +117,7 @@ impl DynamoStore {
         let mut rows = Vec::new();
         for line in &summary.job_summary {
             let mut item = Item::new();
-            let told = JobRun {
-                batch_run_id: id,
-                as_of: summary.as_of,
-                scheduled_for: slot,
-                started_at: start,
-                line: line.clone(),
-            };
+            let told = Self::line_of(summary, line);
             rows.extend(fill(&mut item, &keys::job_run(&line.job, slot, start, id), &told, ITEM_LIMIT)?);
             rows.push(item);
         }

@@ -1,6 +1,8 @@
 //! The table: reading, and writing under conditions. Every read is consistent, and no request scans or asks an index.
 
 use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
@@ -8,10 +10,11 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnValue, ReturnValuesOnConditionCheckFailure};
-use domain::ports::{Randomness as _, StoreError};
+use chrono::{DateTime, Utc};
+use domain::ports::{Clock, Randomness as _, StoreError};
 
 use super::super::unavailable;
-use super::document::{DOC, Item, PARTS, bytes_of, hash_of, number, number_of, text, text_of};
+use super::document::{DOC, EXPIRES_AT, Item, PARTS, bytes_of, hash_of, number, number_of, text, text_of};
 use super::keys::{self, Key, PK, SK};
 use crate::system::SystemRandomness;
 
@@ -71,18 +74,13 @@ pub(super) struct Expression {
     pub(super) values: Vec<(&'static str, AttributeValue)>,
 }
 
-impl Expression {
-    /// Nothing is there.
-    pub(super) fn absent() -> Self {
-        Self { text: "attribute_not_exists(#pk)".into(), names: vec![("#pk", PK)], values: Vec::new() }
-    }
+/// The clock by which items expire.
+#[derive(Clone)]
+pub(super) struct Time(pub(super) Arc<dyn Clock>);
 
-    /// Nobody wrote since this version was read; 0: nothing was there.
-    pub(super) fn unchanged_since(version: u64) -> Self {
-        if version == 0 {
-            return Self::absent();
-        }
-        Self { text: "#ver = :read".into(), names: vec![("#ver", VERSION)], values: vec![(":read", number(version))] }
+impl fmt::Debug for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Time")
     }
 }
 
@@ -129,19 +127,63 @@ impl Pages {
 }
 
 /// The table of the records.
+///
+/// The service removes an item some time after its `expires_at`, up to two days later, and until then every reply has
+/// it. So what has expired is not there, for all that goes through this type: no read gives it, and every condition that
+/// nothing is there holds of it. Whoever writes finds what they would find two days later.
+///
+/// Why that is safe: only what belongs to one run expires (manifests, work items, counts), and the id of a run is never
+/// used for another, so nothing is ever taken for what it replaces. A work item that is begun anew after its time has
+/// version 1 again, and a write that was decided on the old version 1 would pass as one on the new. It would have to be on
+/// its way in the second in which the item expires; but nobody works on a run that is closed, a run closes by its
+/// deadline, which is a week away at most, and an item is kept for two weeks at least.
 #[derive(Debug, Clone)]
 pub(super) struct Table {
     pub(super) client: aws_sdk_dynamodb::Client,
     pub(super) name: String,
+    pub(super) time: Time,
 }
 
 impl Table {
+    /// The time, by the clock of this table.
+    pub(super) fn now(&self) -> DateTime<Utc> {
+        self.time.0.now()
+    }
+
+    /// Whether an item is there: what has expired is not, whether or not the service has removed it.
+    fn is_there(&self, item: &Item) -> bool {
+        number_of::<i64>(item, EXPIRES_AT).is_none_or(|expires_at| expires_at > self.now().timestamp())
+    }
+
+    /// The value of `:now` in a condition.
+    pub(super) fn now_value(&self) -> AttributeValue {
+        number(self.now().timestamp())
+    }
+
+    /// The condition that nothing is there.
+    pub(super) fn absent(&self) -> Expression {
+        Expression {
+            text: "attribute_not_exists(#pk) OR #expires_at <= :now".into(),
+            names: vec![("#pk", PK), ("#expires_at", EXPIRES_AT)],
+            values: vec![(":now", self.now_value())],
+        }
+    }
+
+    /// The condition that nobody wrote since this version was read; 0: nothing was there.
+    pub(super) fn unchanged_since(&self, version: u64) -> Expression {
+        if version == 0 {
+            return self.absent();
+        }
+        let (names, values) = (vec![("#ver", VERSION)], vec![(":read", number(version))]);
+        Expression { text: "#ver = :read".into(), names, values }
+    }
+
     /// An item with all its parts.
     pub(super) async fn get(&self, key: &Key, doing: impl Doing) -> Result<Option<Item>, StoreError> {
         let request = self.client.get_item().table_name(&self.name).set_key(Some(key.attributes()));
         let reply = request.consistent_read(true).send().await.map_err(|error| unavailable(doing(), error))?;
         match reply.item {
-            Some(item) => Ok(Some(self.complete(item, &doing).await?)),
+            Some(item) => self.complete(item, &doing).await,
             None => Ok(None),
         }
     }
@@ -171,7 +213,7 @@ impl Table {
         }
         let mut complete = Vec::with_capacity(found.len());
         for item in found {
-            complete.push(self.complete(item, &doing).await?);
+            complete.extend(self.complete(item, &doing).await?);
         }
         Ok(complete)
     }
@@ -206,7 +248,7 @@ impl Table {
         pages.ended = pages.start.is_none();
         let mut items = Vec::new();
         for item in reply.items.unwrap_or_default() {
-            items.push(self.complete(item, &doing).await?);
+            items.extend(self.complete(item, &doing).await?);
         }
         Ok(items)
     }
@@ -220,9 +262,12 @@ impl Table {
         Ok(items)
     }
 
-    /// The item with the whole of its document.
-    async fn complete(&self, mut item: Item, doing: &impl Doing) -> Result<Item, StoreError> {
-        let Some(parts) = number_of::<usize>(&item, PARTS) else { return Ok(item) };
+    /// The item with the whole of its document; none where it is not there any more.
+    async fn complete(&self, mut item: Item, doing: &impl Doing) -> Result<Option<Item>, StoreError> {
+        if !self.is_there(&item) {
+            return Ok(None);
+        }
+        let Some(parts) = number_of::<usize>(&item, PARTS) else { return Ok(Some(item)) };
         let [pk, sk] = [PK, SK].map(|name| text_of(&item, name).unwrap_or_default().to_owned());
         let mut bytes = bytes_of(&item).to_vec();
         let mut start = None;
@@ -240,7 +285,7 @@ impl Table {
                 .expression_attribute_values(":sk", text(keys::parts(&sk, &hash_of(&item))))
                 .set_exclusive_start_key(start.take());
             let reply = request.send().await.map_err(|error| unavailable(doing(), error))?;
-            for part in reply.items.unwrap_or_default() {
+            for part in reply.items.unwrap_or_default().into_iter().filter(|part| self.is_there(part)) {
                 bytes.extend_from_slice(bytes_of(&part));
                 found += 1;
             }
@@ -250,11 +295,15 @@ impl Table {
             }
         }
         if found != parts {
+            // Parts expire with their item, which may have been just now.
+            if !self.is_there(&item) {
+                return Ok(None);
+            }
             let detail = format!("{found} of the {parts} items with the rest of it are there");
             return Err(StoreError::Damaged { what: format!("the item {pk} {sk}"), detail });
         }
         item.insert(DOC.to_owned(), AttributeValue::B(Blob::new(bytes)));
-        Ok(item)
+        Ok(Some(item))
     }
 
     /// Writes an item as it is, whatever was there.
@@ -300,7 +349,7 @@ impl Table {
 
     async fn refused(&self, there: Option<Item>, doing: &impl Doing) -> Result<Written, StoreError> {
         match there.filter(|item| !item.is_empty()) {
-            Some(item) => Ok(Written::Refused(Some(self.complete(item, doing).await?))),
+            Some(item) => Ok(Written::Refused(self.complete(item, doing).await?)),
             None => Ok(Written::Refused(None)),
         }
     }
@@ -332,7 +381,7 @@ impl Table {
             Ok(reply) => Ok(Written::Done(reply.attributes.unwrap_or_default())),
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
-                    Ok(Written::Refused(refused.item.clone()))
+                    Ok(Written::Refused(refused.item.clone().filter(|item| self.is_there(item))))
                 }
                 _ => Err(unavailable(doing(), error)),
             },
