@@ -361,7 +361,7 @@ fn a_site_that_was_lost_is_written_whole_before_an_index_leads_to_it() {
     let store = store(nights());
     assert_eq!(block_on(publisher(&store, &site, false).refresh_index()).unwrap(), 0, "nothing is there to lead to");
     // Whoever began died after the first files.
-    let schema = crate::pages::schemas().into_iter().next().unwrap();
+    let schema = crate::pages::schemas().next().unwrap();
     block_on(site.write(&schema, &WriteIf::Always)).unwrap();
     assert_eq!(block_on(publisher(&store, &site, false).refresh_index()).unwrap(), 0);
     let newest = nights().last().unwrap().run.batch_run_id;
