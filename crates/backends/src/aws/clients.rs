@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
+use aws_config::identity::IdentityCache;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_dynamodb::config::SharedCredentialsProvider;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -29,18 +32,31 @@ pub struct Clients {
 impl Clients {
     /// With region, credentials and endpoint (`AWS_ENDPOINT_URL`) as the SDK finds them in the environment.
     pub async fn from_environment() -> Self {
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(CONNECT)
-            .operation_attempt_timeout(ONE_TRY)
-            .operation_timeout(ALL_TRIES)
-            .build();
         let config = aws_config::defaults(BehaviorVersion::latest())
-            .retry_config(RetryConfig::standard().with_max_attempts(TRIES))
-            .timeout_config(timeouts)
+            .retry_config(tries())
+            .timeout_config(timeouts())
             .http_client(http_client())
             .load()
             .await;
         Self::new(&config)
+    }
+
+    /// With region, credentials and endpoint from the variables that every function has, and from nowhere else: profiles,
+    /// roles to assume and the servers of machines and containers that hand out credentials are a tenth of what is linked.
+    pub fn of_function(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let is_set = |name| variable(name).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        let mut config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION")).map(Region::new))
+            .credentials_provider(SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()))
+            .identity_cache(IdentityCache::lazy().build())
+            .use_fips(is_set("AWS_USE_FIPS_ENDPOINT"))
+            .use_dual_stack(is_set("AWS_USE_DUALSTACK_ENDPOINT"))
+            .retry_config(tries())
+            .timeout_config(timeouts())
+            .http_client(http_client());
+        config.set_endpoint_url(variable("AWS_ENDPOINT_URL"));
+        Self::new(&config.build())
     }
 
     /// With this configuration, which has an HTTP client.
@@ -75,6 +91,18 @@ impl Clients {
     pub(super) fn lambda(&self) -> aws_sdk_lambda::Client {
         aws_sdk_lambda::Client::new(&self.config)
     }
+}
+
+fn tries() -> RetryConfig {
+    RetryConfig::standard().with_max_attempts(TRIES)
+}
+
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT)
+        .operation_attempt_timeout(ONE_TRY)
+        .operation_timeout(ALL_TRIES)
+        .build()
 }
 
 /// What the SDK would take by itself, but with the TLS stack of the rest of the program, and without reading the

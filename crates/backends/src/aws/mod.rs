@@ -45,6 +45,11 @@ pub async fn connect(settings: Settings) -> Aws {
     Aws { settings, clients: Clients::from_environment().await }
 }
 
+/// The same inside a function: region, credentials and endpoint come from the variables that the service sets.
+pub fn connect_function(settings: Settings, variable: impl Fn(&str) -> Option<String>) -> Aws {
+    Aws { settings, clients: Clients::of_function(variable) }
+}
+
 impl Aws {
     /// The same with clients that somebody else made, for tests.
     #[must_use]
