@@ -41,8 +41,8 @@ impl Clients {
         Self::new(&config)
     }
 
-    /// With region, credentials and endpoint from the variables that every function has, and from nowhere else: profiles,
-    /// roles to assume and the servers of machines and containers that hand out credentials are a tenth of what is linked.
+    /// With region, credentials and endpoint from the variables that every function has, and from nowhere else: what reads
+    /// profiles, assumes roles and asks machines and containers for credentials is not linked.
     pub fn of_function(variable: impl Fn(&str) -> Option<String>) -> Self {
         let is_set = |name| variable(name).is_some_and(|value| value.eq_ignore_ascii_case("true"));
         let mut config = SdkConfig::builder()
