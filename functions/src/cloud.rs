@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::{Access, Api};
-use backends::aws::{Aws, DynamoStore, Settings, connect};
+use backends::aws::{Aws, DynamoStore, Settings, connect_function};
 use backends::system::{SystemClock, SystemRandomness, TokioSleeper};
 use domain::ports::{AlertBooks, Clock as _, Ports, RunStore};
 use jobs::Runner;
@@ -31,7 +31,7 @@ impl Cloud {
     /// # Errors
     /// The table of the records is not named.
     pub async fn connect() -> anyhow::Result<Self> {
-        let aws = connect(Settings::from_variables(variable)).await;
+        let aws = connect_function(Settings::from_variables(variable), variable);
         let store = aws.store()?;
         Ok(Self { aws, store })
     }

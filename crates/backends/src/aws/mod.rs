@@ -33,7 +33,7 @@ pub use functions::StartFunction;
 pub use kept::KeptFile;
 pub use settings::{MissingSetting, Settings};
 
-/// Everything of the cloud that the ports need. Cheap to clone; the clients are made once.
+/// Everything of the cloud that the ports need. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Aws {
     settings: Settings,
@@ -43,6 +43,11 @@ pub struct Aws {
 /// Connects with the credentials, region and endpoint of the environment, as the SDK reads them. Nothing is sent yet.
 pub async fn connect(settings: Settings) -> Aws {
     Aws { settings, clients: Clients::from_environment().await }
+}
+
+/// The same inside a function: region, credentials and endpoint come from the variables that the service sets.
+pub fn connect_function(settings: Settings, variable: impl Fn(&str) -> Option<String>) -> Aws {
+    Aws { settings, clients: Clients::of_function(variable) }
 }
 
 impl Aws {
@@ -58,7 +63,7 @@ impl Aws {
     /// [`MissingSetting`] if the table is not set.
     pub fn store(&self) -> Result<Arc<DynamoStore>, MissingSetting> {
         let table = self.settings.table()?;
-        Ok(Arc::new(DynamoStore::new(self.clients.dynamodb.clone(), table, self.settings.records_days())))
+        Ok(Arc::new(DynamoStore::new(self.clients.dynamodb(), table, self.settings.records_days())))
     }
 
     /// The alert books, in the table of the records.
@@ -83,7 +88,7 @@ impl Aws {
     /// [`MissingSetting`] if the bucket of the records is not set.
     pub fn documents(&self) -> Result<Arc<dyn Documents>, MissingSetting> {
         let bucket = self.settings.records_bucket()?.to_owned();
-        Ok(Arc::new(documents::S3Documents { s3: self.clients.s3.clone(), bucket }))
+        Ok(Arc::new(documents::S3Documents { s3: self.clients.s3(), bucket }))
     }
 
     /// The queues for work and for closes. Who has no work queue can only ask for closes, and is told so when it sends
@@ -94,7 +99,7 @@ impl Aws {
     pub fn queue(&self) -> Result<Arc<dyn WorkQueue>, MissingSetting> {
         let work = self.settings.work_queue_url().ok().map(str::to_owned);
         let close = self.settings.close_queue_url()?.to_owned();
-        Ok(Arc::new(queue::SqsQueue { sqs: self.clients.sqs.clone(), work, close }))
+        Ok(Arc::new(queue::SqsQueue { sqs: self.clients.sqs(), work, close }))
     }
 
     /// The files of the site.
@@ -103,7 +108,7 @@ impl Aws {
     /// [`MissingSetting`] if the bucket of the site is not set.
     pub fn site(&self) -> Result<Arc<dyn SiteStore>, MissingSetting> {
         let bucket = self.settings.site_bucket()?.to_owned();
-        Ok(Arc::new(site_files::S3Site { s3: self.clients.s3.clone(), bucket }))
+        Ok(Arc::new(site_files::S3Site { s3: self.clients.s3(), bucket }))
     }
 
     /// Alerts to the topic. `site_base` is the address of the site, for links.
@@ -112,7 +117,7 @@ impl Aws {
     /// [`MissingSetting`] if the topic is not set.
     pub fn notifier(&self, site_base: &str) -> Result<Arc<dyn Notifier>, MissingSetting> {
         let topic = self.settings.alert_topic_arn()?.to_owned();
-        Ok(Arc::new(notifier::SnsNotifier { sns: self.clients.sns.clone(), topic, base: site_base.to_owned() }))
+        Ok(Arc::new(notifier::SnsNotifier { sns: self.clients.sns(), topic, base: site_base.to_owned() }))
     }
 
     /// Messages of the alert rules to the topic.
@@ -121,7 +126,7 @@ impl Aws {
     /// [`MissingSetting`] if the topic is not set.
     pub fn topic(&self) -> Result<Arc<dyn AlertChannel>, MissingSetting> {
         let topic = self.settings.alert_topic_arn()?.to_owned();
-        Ok(Arc::new(topic::Topic::new(self.clients.sns.clone(), topic)))
+        Ok(Arc::new(topic::Topic::new(self.clients.sns(), topic)))
     }
 
     /// The function that starts runs.
@@ -129,7 +134,7 @@ impl Aws {
     /// # Errors
     /// [`MissingSetting`] if it is not set.
     pub fn start_function(&self) -> Result<StartFunction, MissingSetting> {
-        Ok(StartFunction::new(self.clients.lambda.clone(), self.settings.start_function()?.to_owned()))
+        Ok(StartFunction::new(self.clients.lambda(), self.settings.start_function()?.to_owned()))
     }
 
     /// The settings of the book that was run last, kept beside the pinned inputs.
@@ -137,7 +142,7 @@ impl Aws {
     /// # Errors
     /// [`MissingSetting`] if the bucket of the records is not set.
     pub fn kept(&self) -> Result<KeptFile, MissingSetting> {
-        Ok(KeptFile::new(self.clients.s3.clone(), self.settings.records_bucket()?.to_owned()))
+        Ok(KeptFile::new(self.clients.s3(), self.settings.records_bucket()?.to_owned()))
     }
 
     /// Messages that were given up.
@@ -146,7 +151,7 @@ impl Aws {
     /// [`MissingSetting`] if one of the queues is not set.
     pub fn dead_letters(&self) -> Result<DeadLetters, MissingSetting> {
         let (work, close) = (self.settings.work_queue_url()?.to_owned(), self.settings.close_queue_url()?.to_owned());
-        Ok(DeadLetters::new(self.clients.sqs.clone(), work, close))
+        Ok(DeadLetters::new(self.clients.sqs(), work, close))
     }
 
     /// The names and addresses.
@@ -160,7 +165,7 @@ impl Aws {
     /// # Errors
     /// [`MissingSetting`] if the bus is not set.
     pub fn events(&self) -> Result<EventBus, MissingSetting> {
-        Ok(EventBus::new(self.clients.events.clone(), self.settings.event_bus()?.to_owned()))
+        Ok(EventBus::new(self.clients.events(), self.settings.event_bus()?.to_owned()))
     }
 
     /// The files of the book.
@@ -169,7 +174,7 @@ impl Aws {
     /// [`MissingSetting`] if the bucket of the book is not set.
     pub fn book(&self) -> Result<BookBucket, MissingSetting> {
         let bucket = self.settings.book_bucket()?.to_owned();
-        Ok(BookBucket::new(self.clients.s3.clone(), bucket, self.settings.book_prefix()))
+        Ok(BookBucket::new(self.clients.s3(), bucket, self.settings.book_prefix()))
     }
 }
 
