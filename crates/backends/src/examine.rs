@@ -41,7 +41,11 @@ impl DoctorReport {
             Ok(value) => Some(value),
             Err(error) => {
                 let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-                self.problems.push(format!("{error}{cause}"));
+                let told = format!("{error}{cause}");
+                // What is read twice in a row is told once.
+                if self.problems.last() != Some(&told) {
+                    self.problems.push(told);
+                }
                 None
             }
         }
