@@ -10,7 +10,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use backends::memory::MemoryStore;
 use chrono::{DateTime, Datelike as _, NaiveDate, NaiveTime, TimeDelta, Utc};
-use chrono_tz::Tz;
 use domain::alert::RunAlert;
 use domain::alert_message::{AlertKind, AlertMessage};
 use domain::alert_rules::{AlertRules, DeliveryMode, Mute, QuietHours, Severity};
@@ -22,6 +21,7 @@ use domain::ports::{
 use domain::run::{PagesThere, Publication, Run, RunPhase};
 use domain::summary::{FailureCluster, JobSummary, QualitySummary, RunSummary};
 use domain::words::{ErrorCategory, RunStatus};
+use domain::zone::Zone;
 use futures::executor::block_on;
 
 /// The time, as the test sets it.
@@ -528,7 +528,7 @@ fn at_most_once_is_never_twice() {
 #[test]
 fn quiet_hours_put_off_what_is_not_critical() {
     let time = |hour| NaiveTime::from_hms_opt(hour, 0, 0).unwrap();
-    let quiet_hours = Some(QuietHours { from: time(22), to: time(7), timezone: Tz::UTC });
+    let quiet_hours = Some(QuietHours { from: time(22), to: time(7), timezone: Zone::UTC });
     let mut world = World::new(AlertRules { quiet_hours, ..AlertRules::default() }).with_desk();
     world.run(night(2), vec![factors()]);
     assert_eq!(world.got(0), []);

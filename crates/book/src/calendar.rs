@@ -1,7 +1,7 @@
 //! Trading calendars: which days have a session, and when it ends.
 
 use chrono::{DateTime, Datelike, Days, LocalResult, NaiveDate, NaiveTime, TimeZone, Utc, Weekday};
-use chrono_tz::Tz;
+use domain::zone::Zone;
 use nyse_holiday_cal::{Holiday, HolidayCal};
 use serde::{Deserialize, Serialize};
 
@@ -145,9 +145,9 @@ impl Calendar {
     /// At the exchange that is 16:00 in New York, or 13:00 on early closes, whatever the zone given. The other two
     /// calendars end with the day in the zone given.
     #[must_use]
-    pub fn close_time(self, date: NaiveDate, zone: Tz) -> DateTime<Utc> {
+    pub fn close_time(self, date: NaiveDate, zone: Zone) -> DateTime<Utc> {
         let (zone, date, hour) = match self {
-            Self::Nyse => (Tz::America__New_York, date, if self.is_early_close(date) { 13 } else { 16 }),
+            Self::Nyse => (Zone::new_york(), date, if self.is_early_close(date) { 13 } else { 16 }),
             Self::Weekdays | Self::EveryDay => (zone, date.checked_add_days(Days::new(1)).unwrap_or(date), 0),
         };
         instant_at_hour(date, hour, zone)
@@ -155,8 +155,8 @@ impl Calendar {
 
     /// The last session that has ended by now.
     #[must_use]
-    pub fn last_completed_session(self, now: DateTime<Utc>, zone: Tz) -> NaiveDate {
-        let home = if self == Self::Nyse { Tz::America__New_York } else { zone };
+    pub fn last_completed_session(self, now: DateTime<Utc>, zone: Zone) -> NaiveDate {
+        let home = if self == Self::Nyse { Zone::new_york() } else { zone };
         let today = now.naive_utc().date();
         // chrono panics when an offset leads out of its range; the UTC day is near enough there.
         let far = now.checked_add_signed(chrono::TimeDelta::days(2)).is_none()
@@ -176,7 +176,7 @@ impl std::fmt::Display for Calendar {
 }
 
 /// This full hour of local time as an instant; where clocks skip it, the first moment after the gap.
-fn instant_at_hour(date: NaiveDate, hour: u32, zone: Tz) -> DateTime<Utc> {
+fn instant_at_hour(date: NaiveDate, hour: u32, zone: Zone) -> DateTime<Utc> {
     let local = date.and_time(NaiveTime::from_hms_opt(hour, 0, 0).unwrap_or_default());
     let near_the_edge =
         local.checked_add_days(Days::new(2)).is_none() || local.checked_sub_days(Days::new(2)).is_none();
@@ -384,25 +384,32 @@ mod tests {
     #[test]
     fn sessions_close_in_local_time() {
         let close = |calendar: Calendar, day: &str, zone| calendar.close_time(date(day), zone).to_rfc3339();
-        assert_eq!(close(Calendar::Nyse, "2025-07-02", Tz::UTC), "2025-07-02T20:00:00+00:00");
-        assert_eq!(close(Calendar::Nyse, "2025-07-03", Tz::UTC), "2025-07-03T17:00:00+00:00");
-        assert_eq!(close(Calendar::Nyse, "2025-12-02", Tz::Asia__Tokyo), "2025-12-02T21:00:00+00:00");
-        assert_eq!(close(Calendar::EveryDay, "2025-12-02", Tz::Europe__Berlin), "2025-12-02T23:00:00+00:00");
+        assert_eq!(close(Calendar::Nyse, "2025-07-02", Zone::UTC), "2025-07-02T20:00:00+00:00");
+        assert_eq!(close(Calendar::Nyse, "2025-07-03", Zone::UTC), "2025-07-03T17:00:00+00:00");
+        assert_eq!(close(Calendar::Nyse, "2025-12-02", "Asia/Tokyo".parse().unwrap()), "2025-12-02T21:00:00+00:00");
+        assert_eq!(
+            close(Calendar::EveryDay, "2025-12-02", "Europe/Berlin".parse().unwrap()),
+            "2025-12-02T23:00:00+00:00"
+        );
         // Clocks skip midnight in Beirut on this day: it ends when they resume at 01:00.
-        assert_eq!(close(Calendar::EveryDay, "2024-03-30", Tz::Asia__Beirut), "2024-03-30T22:00:00+00:00");
+        assert_eq!(
+            close(Calendar::EveryDay, "2024-03-30", "Asia/Beirut".parse().unwrap()),
+            "2024-03-30T22:00:00+00:00"
+        );
     }
 
     #[test]
     fn the_last_completed_session_waits_for_the_close() {
-        let last = |now: &str| Calendar::Nyse.last_completed_session(instant(now), Tz::UTC).to_string();
+        let last = |now: &str| Calendar::Nyse.last_completed_session(instant(now), Zone::UTC).to_string();
         assert_eq!(last("2025-11-26T20:59:59Z"), "2025-11-25");
         assert_eq!(last("2025-11-26T21:00:00Z"), "2025-11-26");
         assert_eq!(last("2025-11-28T18:00:00Z"), "2025-11-28");
         assert_eq!(last("2025-11-30T18:00:00Z"), "2025-11-28");
         // Still the evening before in New York.
         assert_eq!(last("2025-11-27T02:00:00Z"), "2025-11-26");
-        let berlin =
-            |now: &str| Calendar::Weekdays.last_completed_session(instant(now), Tz::Europe__Berlin).to_string();
+        let berlin = |now: &str| {
+            Calendar::Weekdays.last_completed_session(instant(now), "Europe/Berlin".parse().unwrap()).to_string()
+        };
         assert_eq!(berlin("2025-12-02T22:59:59Z"), "2025-12-01");
         assert_eq!(berlin("2025-12-02T23:00:00Z"), "2025-12-02");
     }
@@ -411,7 +418,7 @@ mod tests {
     fn the_ends_of_time_do_not_panic() {
         for calendar in [Calendar::Nyse, Calendar::Weekdays, Calendar::EveryDay] {
             for date in [NaiveDate::MIN, NaiveDate::MAX, date("0001-01-01"), date("9999-12-31")] {
-                for zone in [Tz::UTC, Tz::America__New_York, Tz::Pacific__Kiritimati] {
+                for zone in [Zone::UTC, Zone::new_york(), "Pacific/Kiritimati".parse().unwrap()] {
                     let _ = (calendar.is_session(date), calendar.next_session(date), calendar.previous_session(date));
                     let _ = (calendar.close_time(date, zone), calendar.last_sessions(date, 3));
                     let _ = calendar.sessions(date, date);

@@ -68,7 +68,7 @@ pub fn next_due_slot(schedule: &ScheduleSettings, after: DateTime<Utc>) -> Optio
 mod tests {
     use super::*;
     use crate::calendar::Calendar;
-    use chrono_tz::Tz;
+    use domain::zone::Zone;
 
     fn instant(text: &str) -> DateTime<Utc> {
         text.parse().unwrap()
@@ -78,7 +78,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn schedule(cron: &str, timezone: Tz, calendar: Calendar) -> ScheduleSettings {
+    fn schedule(cron: &str, timezone: Zone, calendar: Calendar) -> ScheduleSettings {
         ScheduleSettings { cron: cron.to_owned(), timezone, calendar, ..ScheduleSettings::default() }
     }
 
@@ -93,16 +93,16 @@ mod tests {
 
     #[test]
     fn a_slot_in_a_skipped_hour_comes_once_and_one_in_a_repeated_hour_too() {
-        let small_hours = schedule("30 2 * * *", Tz::America__New_York, Calendar::EveryDay);
+        let small_hours = schedule("30 2 * * *", Zone::new_york(), Calendar::EveryDay);
         let mut slots = vec![instant("2025-03-08T00:00:00Z")];
         for _ in 0..3 {
             slots.push(next_slot(&small_hours, *slots.last().unwrap()).unwrap());
         }
         let days: Vec<NaiveDate> =
-            slots[1..].iter().map(|slot| slot.with_timezone(&Tz::America__New_York).date_naive()).collect();
+            slots[1..].iter().map(|slot| slot.with_timezone(&Zone::new_york()).date_naive()).collect();
         assert_eq!(days, [date("2025-03-08"), date("2025-03-09"), date("2025-03-10")]);
 
-        let repeated = schedule("30 1 * * *", Tz::America__New_York, Calendar::EveryDay);
+        let repeated = schedule("30 1 * * *", Zone::new_york(), Calendar::EveryDay);
         let first = next_slot(&repeated, instant("2025-11-02T04:00:00Z")).unwrap();
         let second = next_slot(&repeated, first).unwrap();
         assert_eq!(first.to_rfc3339(), "2025-11-02T05:30:00+00:00");
@@ -121,7 +121,7 @@ mod tests {
             assert_eq!(as_of_of_slot(&nightly, instant(slot)), date(day));
         }
         // The night after: the slot of a day lies on the next one.
-        let after_midnight = schedule("15 5 * * 2-6", Tz::Europe__Berlin, Calendar::Nyse);
+        let after_midnight = schedule("15 5 * * 2-6", "Europe/Berlin".parse().unwrap(), Calendar::Nyse);
         assert_eq!(slot_of(&after_midnight, date("2025-12-02")).to_rfc3339(), "2025-12-03T04:15:00+00:00");
         assert_eq!(as_of_of_slot(&after_midnight, instant("2025-12-03T04:15:00Z")), date("2025-12-02"));
     }
@@ -130,9 +130,9 @@ mod tests {
     fn every_session_of_years_has_one_slot_that_leads_back() {
         for schedule in [
             ScheduleSettings::default(),
-            schedule("0 6 * * 2-6", Tz::Europe__London, Calendar::Nyse),
-            schedule("30 0 * * *", Tz::Asia__Tokyo, Calendar::EveryDay),
-            schedule("0 4 * * 2-6", Tz::America__New_York, Calendar::Weekdays),
+            schedule("0 6 * * 2-6", "Europe/London".parse().unwrap(), Calendar::Nyse),
+            schedule("30 0 * * *", "Asia/Tokyo".parse().unwrap(), Calendar::EveryDay),
+            schedule("0 4 * * 2-6", Zone::new_york(), Calendar::Weekdays),
         ] {
             let mut last = DateTime::<Utc>::MIN_UTC;
             for day in schedule.calendar.sessions(date("2024-01-02"), date("2026-12-31")) {
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_day_the_schedule_skips_has_its_close_as_slot() {
-        let weekly = schedule("0 20 * * 5", Tz::America__New_York, Calendar::Nyse);
+        let weekly = schedule("0 20 * * 5", Zone::new_york(), Calendar::Nyse);
         assert_eq!(slot_of(&weekly, date("2025-12-02")), instant("2025-12-02T21:00:00Z"));
         assert_eq!(slot_of(&weekly, date("2025-12-05")), instant("2025-12-06T01:00:00Z"));
     }
@@ -173,7 +173,7 @@ mod tests {
             "* * * * * * 2025",
             "0 18 * * MON-FRX",
         ] {
-            let broken = schedule(cron, Tz::UTC, Calendar::EveryDay);
+            let broken = schedule(cron, Zone::UTC, Calendar::EveryDay);
             let started = std::time::Instant::now();
             assert_eq!(next_slot(&broken, instant("2025-01-01T00:00:00Z")), None, "{cron:?}");
             assert!(started.elapsed().as_secs() < 5, "{cron:?} took {:?}", started.elapsed());
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn the_ends_of_time_do_not_panic() {
-        for zone in [Tz::UTC, Tz::America__New_York, Tz::Pacific__Kiritimati] {
+        for zone in [Zone::UTC, Zone::new_york(), "Pacific/Kiritimati".parse().unwrap()] {
             let nightly = schedule("30 18 * * *", zone, Calendar::Nyse);
             for instant in [DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC] {
                 let _ = (next_slot(&nightly, instant), is_due(&nightly, instant), next_due_slot(&nightly, instant));

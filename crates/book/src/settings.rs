@@ -1,10 +1,10 @@
 //! `nightbook.toml` as data, with the default of every setting.
 
-use chrono_tz::Tz;
 use domain::alert_rules::{AlertRules, ChannelKind, ChannelSpec, Severity};
 use domain::ids::{ChannelName, JobName, ScheduleName};
 use domain::job_program::JobProgram;
 use domain::words::JobType;
+use domain::zone::Zone;
 use serde::{Deserialize, Serialize};
 
 use crate::calendar::CalendarKind;
@@ -212,8 +212,7 @@ pub struct ScheduleSettings {
     /// Five fields: minute, hour, day of month, month, day of week. Default `30 18 * * 1-5`.
     pub cron: String,
     /// The IANA time zone of `cron`. Default `America/New_York`.
-    #[serde(with = "time_zone")]
-    pub timezone: Tz,
+    pub timezone: Zone,
     /// `nyse`, `weekdays` or `every-day`. Default `nyse`.
     pub calendar: CalendarKind,
     /// How late a run may be before it counts as overdue. Default 60.
@@ -227,25 +226,11 @@ impl Default for ScheduleSettings {
         Self {
             name: known_schedule("nightly"),
             cron: "30 18 * * 1-5".to_owned(),
-            timezone: Tz::America__New_York,
+            timezone: Zone::new_york(),
             calendar: CalendarKind::Nyse,
             grace_minutes: 60,
             catch_up: true,
         }
-    }
-}
-
-mod time_zone {
-    use chrono_tz::Tz;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(zone: &Tz, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(zone.name())
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Tz, D::Error> {
-        let name = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        name.parse().map_err(|_| serde::de::Error::custom(format!("{name:?} is not an IANA time zone")))
     }
 }
 

@@ -9,8 +9,8 @@ use std::collections::HashSet;
 use std::ops::{Range, RangeInclusive};
 
 use chrono::{DateTime, Offset, TimeZone, Timelike, Utc};
-use chrono_tz::Tz;
 use domain::ids::{JobName, ScheduleName};
+use domain::zone::Zone;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -341,13 +341,13 @@ impl Walk<'_> {
             ("schedule", "cron") => self.cron(value, s, wrote),
             ("schedule", "timezone") => {
                 if let Some((text, span)) = self.text(key, value) {
-                    match text.parse::<Tz>() {
+                    match text.parse::<Zone>() {
                         Ok(zone) => {
                             s.schedule.timezone = zone;
                             wrote.cron.get_or_insert(span);
                         }
                         Err(_) => {
-                            let zones = || chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
+                            let zones = Zone::names;
                             let town = format!("/{}", text.replace(' ', "_"));
                             let by_town = zones().find(|zone| zone.ends_with(&town));
                             let near = by_town.or_else(|| value::nearest(&text, zones()));
@@ -974,7 +974,7 @@ mod tests {
         let defaults = Settings::default();
         assert_ne!(settings.site, defaults.site);
         assert_eq!(settings.site.base_url.as_deref(), Some("https://risk.example/night"));
-        assert_eq!(settings.schedule.timezone, Tz::Europe__Berlin);
+        assert_eq!(settings.schedule.timezone, "Europe/Berlin".parse().unwrap());
         assert_eq!(settings.factors.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["Market", "Interest Rate"]);
         assert_eq!(settings.scenarios[0].shocks.len(), 2);
         assert_eq!(settings.scenarios[0].shocks[0], Shock { factor: "Market".to_owned(), change: -0.4 });
@@ -982,7 +982,7 @@ mod tests {
         assert_eq!(settings.market_risk.moves, [-0.3, 0.3]);
         assert_eq!(settings.alerts.command.as_deref().map(<[_]>::len), Some(3));
         assert_eq!(settings.alerts.all_channels().len(), 7);
-        assert_eq!(settings.alerts.rules.quiet_hours.unwrap().timezone, Tz::Europe__Berlin);
+        assert_eq!(settings.alerts.rules.quiet_hours.unwrap().timezone, "Europe/Berlin".parse().unwrap());
         let untils: Vec<String> = settings.alerts.rules.mutes.iter().map(|mute| mute.until.to_rfc3339()).collect();
         assert_eq!(untils, ["2026-12-25T00:00:00+00:00", "2026-12-24T17:00:00+00:00"]);
         // A setting that is read is one that can be written and read again.

@@ -1,10 +1,10 @@
 //! The rules of `[alerts]`: when people are told, when not, and through which channels.
 
 use chrono::{DateTime, NaiveTime, TimeDelta, TimeZone as _, Utc};
-use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{CauseId, ChannelName, PortfolioId};
+use crate::zone::Zone;
 
 /// How much it matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
@@ -59,22 +59,7 @@ pub struct QuietHours {
     /// The minute after their last; earlier than `from` where they go over midnight.
     pub to: NaiveTime,
     /// The time zone.
-    #[serde(with = "zone")]
-    pub timezone: Tz,
-}
-
-mod zone {
-    use chrono_tz::Tz;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(zone: &Tz, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(zone.name())
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Tz, D::Error> {
-        let name = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        name.parse().map_err(|_| serde::de::Error::custom(format!("{name:?} is not an IANA time zone")))
-    }
+    pub timezone: Zone,
 }
 
 impl QuietHours {
@@ -291,14 +276,14 @@ mod tests {
 
     use super::*;
 
-    fn quiet(from: u32, to: u32, timezone: Tz) -> QuietHours {
+    fn quiet(from: u32, to: u32, timezone: Zone) -> QuietHours {
         let time = |minute: u32| NaiveTime::from_hms_opt(minute / 60, minute % 60, 0).unwrap();
         QuietHours { from: time(from), to: time(to), timezone }
     }
 
     #[test]
     fn quiet_hours_over_midnight_end_in_the_morning() {
-        let hours = quiet(22 * 60, 7 * 60, Tz::America__New_York);
+        let hours = quiet(22 * 60, 7 * 60, Zone::new_york());
         let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
         // 23:30 and 06:59 in New York are quiet, 07:00 and 21:59 are not.
         assert_eq!(hours.end(at("2026-11-25T04:30:00Z")), Some(at("2026-11-25T12:00:00Z")));
@@ -306,7 +291,7 @@ mod tests {
         assert_eq!(hours.end(at("2026-11-25T12:00:00Z")), None);
         assert_eq!(hours.end(at("2026-11-26T02:59:00Z")), None);
         // The clocks jump over 02:30 that night.
-        let jump = quiet(22 * 60, 2 * 60 + 30, Tz::America__New_York);
+        let jump = quiet(22 * 60, 2 * 60 + 30, Zone::new_york());
         assert_eq!(jump.end(at("2026-03-08T06:00:00Z")), Some(at("2026-03-08T07:30:00Z")));
     }
 
@@ -316,7 +301,7 @@ mod tests {
         #[test]
         fn a_message_never_waits_for_long(
             from in 0u32..1440, to in 0u32..1440, minute in 0i64..(400 * 1440),
-            zone in prop::sample::select(vec![Tz::UTC, Tz::Europe__Berlin, Tz::America__New_York, Tz::Australia__Lord_Howe]),
+            zone in prop::sample::select(vec![Zone::UTC, "Europe/Berlin".parse().unwrap(), Zone::new_york(), "Australia/Lord_Howe".parse().unwrap()]),
         ) {
             prop_assume!(from != to);
             let now = "2026-01-01T00:00:00Z".parse::<DateTime<Utc>>().unwrap() + TimeDelta::minutes(minute);

@@ -52,3 +52,4 @@ pub mod trace;
 pub mod watch;
 pub mod words;
 pub mod work_item;
+pub mod zone;

@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
-use chrono_tz::Tz;
 use domain::alert_rules::{Address, ChannelKind, ChannelSpec, DeliveryMode, MailTls, Mute, QuietHours, Severity};
 use domain::ids::{CauseId, ChannelName, PortfolioId};
+use domain::zone::Zone;
 use toml::de::{DeTable, DeValue};
 
 use super::{Value, Walk, entries, kind};
@@ -52,7 +52,7 @@ struct Written {
 }
 
 /// What the table says that has to wait for the time zone of the schedule.
-type Quiet = (NaiveTime, NaiveTime, Option<Tz>);
+type Quiet = (NaiveTime, NaiveTime, Option<Zone>);
 
 impl Walk<'_> {
     pub(super) fn alert_setting(&mut self, key: &str, value: &Value<'_>, s: &mut Settings) {
@@ -75,7 +75,7 @@ impl Walk<'_> {
             "quiet_hours" => {
                 if let Some((from, to, zone)) = self.quiet_hours(value) {
                     // UTC stands for that of the schedule until all of the file is read.
-                    rules.quiet_hours = Some(QuietHours { from, to, timezone: zone.unwrap_or(Tz::UTC) });
+                    rules.quiet_hours = Some(QuietHours { from, to, timezone: zone.unwrap_or(Zone::UTC) });
                     self.quiet_zone_open = zone.is_none();
                 }
             }
@@ -182,7 +182,7 @@ impl Walk<'_> {
                 }
                 "timezone" => {
                     let Some((text, span)) = self.text(key, value) else { continue };
-                    match text.parse::<Tz>() {
+                    match text.parse::<Zone>() {
                         Ok(found) => zone = Some(found),
                         Err(_) => {
                             self.error(&span, "`timezone` must be an IANA time zone such as America/New_York or UTC")
