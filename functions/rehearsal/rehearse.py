@@ -20,11 +20,14 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 import sample
 from compare import documents_differ, pages_differ
-from stack import Emulator, deploy
+from stack import REGION, Emulator, deploy
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PORTFOLIOS = 24
@@ -90,11 +93,14 @@ class Cloud:
         reply = self.aws_lambda.invoke(FunctionName=self.names[function], Payload=json.dumps(payload).encode())
         return json.loads(reply["Payload"].read() or b"null"), reply.get("FunctionError")
 
-    def api(self, method, path, body=None):
-        """A request to the history API through the gateway: status and answer. The emulator checks no signatures."""
+    def api(self, method, path, body=None, signed=True):
+        """A request to the history API through the gateway: status and answer. The emulator looks whether it is signed."""
         where = f"{self.emulator.endpoint}/_aws/execute-api/{self.names['Api']}/$default{path}"
         content = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(where, content, {"content-type": "application/json"}, method=method)
+        request = AWSRequest(method, where, {"content-type": "application/json"}, content)
+        if signed:
+            SigV4Auth(Credentials("test", "test"), "execute-api", REGION).add_auth(request)
+        request = urllib.request.Request(where, content, dict(request.headers.items()), method=method)
         try:
             with urllib.request.urlopen(request, timeout=60) as reply:
                 return reply.status, json.load(reply)
@@ -431,6 +437,7 @@ def rehearse(emulator, folder, arguments):
     status, said = cloud.api("GET", "/api/v1/batch/last-run")
     check("history tells the last run", (status, said.get("batch_run_id")) == (200, second), (status, said))
     check("history is well", cloud.api("GET", "/healthz")[0] == 200)
+    check("nobody is answered who does not sign", cloud.api("GET", "/healthz", signed=False)[0] == 403)
     letters = json.loads(cloud.command("deadletters", "list", "--json"))["dead_letters"]
     check("unreadable messages were acknowledged, not given up", letters == [], letters)
 

@@ -182,6 +182,7 @@ async fn messages_arrive() {
         .collect();
     queue.send_work(messages.clone()).await.unwrap();
     queue.send_work(Vec::new()).await.unwrap();
+    assert_eq!(queue.waiting_work().await.unwrap(), Some(25), "what nobody has received waits");
     let received = cloud.received("work").await;
     assert_eq!(received.len(), messages.len());
     let mut received: Vec<WorkMessage> =
@@ -190,6 +191,11 @@ async fn messages_arrive() {
     assert_eq!(received, messages);
     queue.send_close(key(0).run).await.unwrap();
     assert_eq!(cloud.received("close").await, [serde_json::json!({ "batch_run_id": key(0).run })]);
+    queue.send_pages(key(0).run, (0..12).collect()).await.unwrap();
+    let mut buckets = cloud.received("close").await;
+    buckets.sort_by_key(|body| body["bucket"].as_u64());
+    let asked = (0..12).map(|bucket| serde_json::json!({ "batch_run_id": key(0).run, "bucket": bucket }));
+    assert_eq!(buckets, asked.collect::<Vec<_>>(), "one message a bucket, more than one request takes");
 }
 
 /// An alert reaches whoever subscribed, whole; one that cannot be delivered is an error that says so.

@@ -86,6 +86,10 @@ impl WorkQueue for Waiting {
         self.closes.lock().unwrap().push(run);
         Ok(())
     }
+
+    async fn send_pages(&self, _run: RunId, _buckets: Vec<u32>) -> Result<(), StoreError> {
+        panic!("nobody spreads this run")
+    }
 }
 
 /// Publishes nothing, and tells nobody.
