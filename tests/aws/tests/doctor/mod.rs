@@ -37,6 +37,7 @@ impl Stored {
             .region(Region::new("us-east-1"))
             .credentials_provider(aws_sdk_s3::config::Credentials::new("test", "test", None, None, "tests"))
             .endpoint_url(endpoint)
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
             .load()
             .await;
         let s3 = aws_sdk_s3::config::Builder::from(&config).force_path_style(true).build();
