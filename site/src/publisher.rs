@@ -217,13 +217,20 @@ impl SitePublisher {
         for _ in 0..MOST_TRIES {
             let marks = self.marks().await?;
             let (mut jobs, mut months) = (BTreeSet::new(), BTreeSet::new());
+            // Looked at once: a slot that was missed may be run late meanwhile, and then has pages in the next round.
+            let mut ended: BTreeSet<RunId> = BTreeSet::new();
             if let (Some(data), None) = (&known, spread) {
+                ended.insert(data.head.run.batch_run_id);
                 written += self.write_portfolios(&data.ids, Some(data)).await?;
             } else {
                 let mut portfolios: BTreeSet<PortfolioId> = BTreeSet::new();
-                for &run in runs.iter().filter(|run| spread != Some(**run)) {
-                    let data = self.reader().run(run).await?;
-                    portfolios.extend(data.ids.iter().filter(|_| data.has_ended()).cloned());
+                for &run in runs {
+                    let mut data = self.reader().run(run).await?;
+                    if data.has_ended() {
+                        ended.insert(run);
+                        written += self.introduce(&mut data).await?;
+                        portfolios.extend(data.ids.iter().filter(|_| spread != Some(run)).cloned());
+                    }
                 }
                 written += self.write_portfolios(&portfolios.into_iter().collect::<Vec<_>>(), None).await?;
             }
@@ -234,11 +241,11 @@ impl SitePublisher {
                 };
                 jobs.extend(data.jobs().iter().map(|job| job.name.clone()));
                 months.insert(month_of(data.head.run.as_of));
-                if data.has_ended() {
+                if ended.contains(&run) {
                     self.mark(run, PagesThere::Portfolios).await?;
                     written += self.write_run(&mut data).await?;
                 }
-                known = (runs.len() == 1 && data.has_ended()).then_some(data);
+                known = (runs.len() == 1 && ended.contains(&run)).then_some(data);
             }
             for job in &jobs {
                 written += self.write_job(job).await?;

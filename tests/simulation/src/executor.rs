@@ -98,6 +98,16 @@ impl Timeline {
         Wait { timeline: self.clone(), at: self.now() + time.max(0), entry: None }
     }
 
+    /// Forgets everything that is due: it holds the world that holds this.
+    pub fn clear(&self) {
+        let forgotten = {
+            let mut timers = self.lock();
+            (std::mem::take(&mut timers.heap), std::mem::take(&mut timers.waiting))
+        };
+        // What is dropped may look at the time, so not under the lock.
+        drop(forgotten);
+    }
+
     /// Jumps to what is due next and lets it happen. False when nothing is.
     fn advance(&self) -> bool {
         let next = {

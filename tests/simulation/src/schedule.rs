@@ -113,7 +113,12 @@ pub(crate) fn simulate(seed: u64, scenario: Scenario, faults: Faults, traced: bo
         let state = world.state();
         (state.violations.clone(), state.coverage.clone(), state.calls)
     };
-    Outcome { seed, violations, coverage, calls, faults: given, digest, trace: world.trace() }
+    let trace = world.trace();
+    drop(executor);
+    world.timeline.clear();
+    let spawns = std::mem::take(&mut world.state().spawns);
+    drop(spawns);
+    Outcome { seed, violations, coverage, calls, faults: given, digest, trace }
 }
 
 /// One step of the world. False when nothing is due any more.
