@@ -28,7 +28,7 @@ fn filter(level: &str) -> anyhow::Result<Targets> {
     let lower = level.to_ascii_lowercase();
     let directives: Vec<&str> = lower.split(',').map(str::trim).filter(|directive| !directive.is_empty()).collect();
     directives.join(",").parse().map_err(|error| {
-        anyhow::anyhow!("the log level {level:?} cannot be read ({error}): write error, warn, info, debug or trace")
+        anyhow::anyhow!("the log level {level:?} cannot be read ({error}): write error, warn, info or debug")
     })
 }
 
@@ -51,6 +51,6 @@ mod tests {
     #[test]
     fn a_level_that_is_none_is_refused_with_those_that_are() {
         let error = filter("info,domain=much").unwrap_err().to_string();
-        assert!(error.contains("domain=much") && error.contains("write error, warn, info, debug or trace"), "{error}");
+        assert!(error.contains("domain=much") && error.contains("write error, warn, info or debug"), "{error}");
     }
 }

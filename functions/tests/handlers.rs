@@ -377,6 +377,27 @@ async fn the_pages_of_a_large_run_are_written_by_messages_and_are_the_same() {
 }
 
 #[tokio::test]
+async fn a_message_for_a_bucket_of_a_run_that_has_no_pages_ends_no_publication() {
+    let place = Cloud::new();
+    let closer = spreading(&place);
+    let id = place.start_slot().await;
+    place.work_off(1).await;
+    closer.close(id).await.unwrap();
+    place.take_buckets();
+    // As it stands where the first step failed.
+    let stored = place.store.run(id).await.unwrap().unwrap();
+    let at = place.clock.now();
+    let publication = Publication::Failed { at, error: "the bucket was away".into() };
+    let items = place.store.items(id, 0).await.unwrap();
+    let run = Run { publication: publication.clone(), pages_left: BTreeSet::new(), ..stored.run };
+    place.store.put(run, items, stored.summary);
+    let forged = json!({ "batch_run_id": id, "bucket": 0 });
+    assert_eq!(closer.handle(event(&[forged])).await.batch_item_failures.len(), 0);
+    assert_eq!(place.run(id).await.publication, publication);
+    assert!(!place.site.files().contains_key("index.html"), "it would lead to portfolios without a page");
+}
+
+#[tokio::test]
 async fn messages_of_a_publication_that_were_lost_are_sent_again_after_a_while() {
     let place = Cloud::new();
     let closer = spreading(&place);

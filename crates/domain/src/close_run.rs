@@ -12,7 +12,7 @@ use crate::ids::{Fingerprint, RunId};
 use crate::ports::{Change, Creation, Notifier, Ports, PublishError, Publisher, StoreError};
 use crate::record::JobError;
 use crate::redact::redact;
-use crate::run::{Publication, Run, RunEvent, RunRefusal};
+use crate::run::{PagesThere, Publication, Run, RunEvent, RunRefusal};
 use crate::summary::{RunSummary, disagreement, summarise};
 use crate::work_item::WorkItem;
 
@@ -227,9 +227,10 @@ pub async fn publish_bucket(
             Change::Refused(..) => return Ok(None),
         }
     }
-    let ended = run.plan.is_some() && run.pages_left.is_empty();
-    // Whoever wrote the last bucket may have died before the end: its message comes again.
-    if ended && !matches!(run.publication, Publication::Pending | Publication::Published { .. }) {
+    // Whoever wrote the last bucket may have died before the end: its message comes again. One for a run whose buckets
+    // were never written ends nothing: the pages would lead to others that are not there.
+    let all_there = run.pages_left.is_empty() && run.pages >= PagesThere::Portfolios;
+    if all_there && !matches!(run.publication, Publication::Pending | Publication::Published { .. }) {
         return finish(ports, publisher, &run).await.map(Some);
     }
     Ok(Some(run.publication))
