@@ -56,6 +56,8 @@ struct Shared {
     work: Arc<Mutex<Vec<WorkMessage>>>,
     closes: Arc<Mutex<Vec<RunId>>>,
     buckets: Arc<Mutex<Vec<(RunId, u32)>>>,
+    /// How many messages the queue says are waiting; none where it cannot tell.
+    waiting: Arc<Mutex<Option<u64>>>,
     files: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
     kept: Arc<Mutex<Option<Vec<u8>>>>,
     calls: Arc<Mutex<Vec<Value>>>,
@@ -71,6 +73,9 @@ impl WorkQueue for Shared {
     async fn send_close(&self, run: RunId) -> Result<(), StoreError> {
         self.closes.lock().unwrap().push(run);
         Ok(())
+    }
+    async fn waiting_work(&self) -> Result<Option<u64>, StoreError> {
+        Ok(*self.waiting.lock().unwrap())
     }
     async fn send_pages(&self, run: RunId, buckets: Vec<u32>) -> Result<(), StoreError> {
         self.buckets.lock().unwrap().extend(buckets.into_iter().map(|bucket| (run, bucket)));
@@ -374,6 +379,19 @@ async fn the_pages_of_a_large_run_are_written_by_messages_and_are_the_same() {
     assert_eq!(one.keys().collect::<Vec<_>>(), other.keys().collect::<Vec<_>>());
     let differ: Vec<_> = one.iter().filter(|(path, body)| other.get(*path) != Some(*body)).collect();
     assert!(differ.is_empty(), "{:?}", differ.iter().map(|(path, _)| path).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn work_that_waits_in_the_queue_is_not_sent_again() {
+    let place = Cloud::new();
+    place.start_slot().await;
+    assert_eq!(place.take_work().len(), 2);
+    place.after(TimeDelta::minutes(6));
+    for (waiting, sent) in [(Some(2), 0), (Some(1), 0), (Some(0), 2), (None, 2)] {
+        *place.shared.waiting.lock().unwrap() = waiting;
+        assert_eq!(place.watcher().sweep().await.unwrap().sent, sent, "{waiting:?} messages wait");
+        assert_eq!(place.take_work().len(), sent);
+    }
 }
 
 #[tokio::test]
