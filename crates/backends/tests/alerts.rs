@@ -16,7 +16,7 @@ use domain::alert_rules::{AlertRules, DeliveryMode, Mute, QuietHours, Severity};
 use domain::alerting::{Alerting, take_over};
 use domain::ids::{CauseId, ChannelName, Fingerprint, JobName, Owner, PortfolioId, RunId, ScheduleName};
 use domain::ports::{
-    AlertBooks as _, AlertChannel, ChannelError, Clock, Notifier as _, Randomness, RunStore as _, Sleeper,
+    AlertBooks as _, AlertChannel, ChannelError, Clock, Notifier as _, Randomness, Runs as _, Sleeper,
 };
 use domain::run::{PagesThere, Publication, Run, RunPhase};
 use domain::summary::{FailureCluster, JobSummary, QualitySummary, RunSummary};

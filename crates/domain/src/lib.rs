@@ -37,6 +37,7 @@ pub mod job;
 pub mod job_context;
 pub mod job_program;
 pub mod log_settings;
+pub mod lost_reply;
 pub mod metrics;
 pub mod note;
 pub mod ports;

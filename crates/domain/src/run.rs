@@ -11,6 +11,7 @@ use crate::ids::{ContentHash, Owner, PortfolioId, RunId, ScheduleName};
 use crate::job::JobSpec;
 use crate::record::{Quality, RecordedError};
 use crate::retry::RetryPolicy;
+use crate::words::RunStatus;
 
 /// Portfolios in one bucket: one fold, one chunk of the manifest.
 pub const BUCKET_SIZE: u32 = 100;
@@ -133,6 +134,20 @@ pub enum RunPhase {
     Closed,
     /// Its slot passed and nothing ran. Whoever comes late may still plan it.
     Missed,
+}
+
+impl RunPhase {
+    /// The word for the phase in the records.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Planning { .. } => "planning",
+            Self::Running => "running",
+            Self::Closing { .. } => "closing",
+            Self::Closed => "closed",
+            Self::Missed => "missed",
+        }
+    }
 }
 
 /// How the site stands towards a run. A failed publication never changes the run.
@@ -484,6 +499,17 @@ impl Run {
     #[must_use]
     pub const fn has_ended(&self) -> bool {
         matches!(self.phase, RunPhase::Closed | RunPhase::Missed)
+    }
+
+    /// The status of a run that has no summary.
+    #[must_use]
+    pub const fn status_before_summary(&self) -> RunStatus {
+        match self.phase {
+            RunPhase::Missed => RunStatus::Missed,
+            RunPhase::Planning { .. } | RunPhase::Running | RunPhase::Closing { .. } | RunPhase::Closed => {
+                RunStatus::Running
+            }
+        }
     }
 
     /// Whether it is closed for ever.

@@ -24,7 +24,7 @@ use domain::run::{PagesThere, PlannedPortfolio, Publication, Run, RunEvent, RunL
 use domain::summary::summarise;
 use domain::words::JobStatus;
 use domain::work_item::{GiveUp, ItemEvent, ItemKey, ItemRefusal, ItemState, Place, WorkItem};
-use domain::{alert_book_rules, conformance, note_rules, store_rules};
+use domain::{alert_book_rules, conformance, history_rules, note_rules, run_rules, tally_rules, work_item_rules};
 use proptest::prelude::*;
 use proptest_state_machine::prop_state_machine;
 use store_model::harness::StoreTest;
@@ -33,13 +33,18 @@ use uuid::Uuid;
 
 macro_rules! rules {
     ($($rule:ident)*) => {
-        mod rules {
-            use super::*;
-            $(#[tokio::test] async fn $rule() { conformance::$rule(&*Records::new().await.store(), 1).await; })*
-        }
+        $(#[tokio::test] async fn $rule() { conformance::$rule(&*Records::new().await.store(), 1).await; })*
     };
 }
-store_rules!(rules);
+
+mod rules {
+    use super::*;
+    run_rules!(rules);
+    work_item_rules!(rules);
+    tally_rules!(rules);
+    history_rules!(rules);
+    note_rules!(rules);
+}
 
 macro_rules! book_rules {
     ($($rule:ident)*) => {
@@ -52,16 +57,6 @@ macro_rules! book_rules {
     };
 }
 alert_book_rules!(book_rules);
-
-macro_rules! of_notes {
-    ($($rule:ident)*) => {
-        mod of_notes {
-            use super::*;
-            $(#[tokio::test] async fn $rule() { conformance::$rule(&*Records::new().await.store(), 1).await; })*
-        }
-    };
-}
-note_rules!(of_notes);
 
 /// Rules that share a table do not disturb each other.
 #[tokio::test]

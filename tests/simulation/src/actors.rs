@@ -8,7 +8,7 @@ use domain::close_run::{close_run, publish_bucket};
 use domain::ids::{ContentHash, JobName, PortfolioId, RunId};
 use domain::job_context::JobContext;
 use domain::ports::{
-    Change, Clock, JobRunner, PinnedInputs, PortfolioJobs, PublishError, Publisher, RunInputs, RunStore as _, SiteFile,
+    Change, Clock, JobRunner, PinnedInputs, PortfolioJobs, PublishError, Publisher, RunInputs, Runs as _, Tallies as _, WorkItems as _, SiteFile,
     SiteStore, StoreError, WriteIf,
 };
 use domain::process_portfolio::{Handled, process_portfolio};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use domain::fold::{Fold, FoldEntry, JobCounts};
 use domain::ids::{Owner, RunId};
-use domain::ports::{Change, Creation, RunStore as _, WorkMessage};
+use domain::ports::{Change, Creation, Runs as _, Tallies as _, WorkItems as _, WorkMessage};
 use domain::run::{Publication, Run, RunEvent, RunPhase, RunRefusal, SealedPlan};
 use domain::summary::RunSummary;
 use domain::work_item::{ItemEvent, ItemKey, ItemRefusal, ItemState, WorkItem};

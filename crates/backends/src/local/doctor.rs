@@ -5,16 +5,17 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use domain::ids::{ContentHash, Fingerprint, JobName, PortfolioId, RunId};
-use domain::ports::{RunStore as _, StoreError, StoredRun};
-use domain::run::{Run, RunPhase};
+use domain::ports::{History as _, Runs as _, StoreError, StoredRun, month_of};
+use domain::run::Run;
 use domain::summary::RunSummary;
-use domain::words::RunStatus;
 use domain::work_item::ItemKey;
 use rusqlite::{OptionalExtension as _, params};
 
 use super::open::LocalStore;
-use super::runs::{load_alert, record_of, time_text};
+use super::rows::time_text;
+use super::runs::load_alert;
 use super::upkeep::{RECORDS_RETIRED, RESULTS_RETIRED};
+use super::work_items::record_of;
 use crate::examine::{DoctorReport, Examination, Kept, LooksForResults};
 
 /// What the summaries say must be in the tables that are derived from them.
@@ -162,17 +163,12 @@ impl LocalStore {
             )?;
             Ok(statement.query_row(params![id.to_string()], |row| (0..6).map(|at| row.get(at)).collect())?)
         })?;
-        let status = match &stored.summary {
-            Some(summary) => summary.status,
-            None if run.phase == RunPhase::Missed => RunStatus::Missed,
-            None => RunStatus::Running,
-        };
         let told = [
             run.as_of.to_string(),
-            run.as_of.format("%Y-%m").to_string(),
+            month_of(run.as_of),
             time_text(run.scheduled_for),
             time_text(run.started_at),
-            status.to_string(),
+            stored.status().to_string(),
             run.rerun_of.map_or_else(String::new, |of| of.to_string()),
         ];
         if columns != told {

@@ -17,13 +17,18 @@ mod closes;
 mod doctor;
 mod documents;
 mod folder;
+mod history;
+mod leases;
 mod notes;
 mod open;
 mod programs;
 mod queue;
+mod rows;
 mod runs;
 mod schema;
+mod tallies;
 mod upkeep;
+mod work_items;
 mod writer;
 
 pub use closes::{AskedSpans, Closes, LocalCloses};
