@@ -15,7 +15,8 @@ use domain::fold::FoldEntry;
 use domain::ids::{ContentHash, Fingerprint, Owner, RunId};
 use domain::job::JobSpec;
 use domain::ports::{
-    Change, Documents, History as _, RecordQuery, RunQuery, Runs as _, StoreError, StoredRun, Tallies as _, WorkItems as _,
+    Change, Documents, History as _, RecordQuery, RunQuery, Runs as _, StoreError, StoredRun, Tallies as _,
+    WorkItems as _,
 };
 use domain::record::{JobRecord, RecordedError};
 use domain::run::{PlannedPortfolio, Publication, Run, RunEvent, RunLevelWork, RunPhase, SealedPlan};

@@ -8,8 +8,8 @@ use domain::close_run::{close_run, publish_bucket};
 use domain::ids::{ContentHash, JobName, PortfolioId, RunId};
 use domain::job_context::JobContext;
 use domain::ports::{
-    Change, Clock, JobRunner, PinnedInputs, PortfolioJobs, PublishError, Publisher, RunInputs, Runs as _, Tallies as _, WorkItems as _, SiteFile,
-    SiteStore, StoreError, WriteIf,
+    Change, Clock, JobRunner, PinnedInputs, PortfolioJobs, PublishError, Publisher, RunInputs, Runs as _, SiteFile,
+    SiteStore, StoreError, Tallies as _, WorkItems as _, WriteIf,
 };
 use domain::process_portfolio::{Handled, process_portfolio};
 use domain::record::{JobError, JobOutput, Quality};

@@ -139,7 +139,7 @@ impl History for LocalStore {
         limit: usize,
     ) -> Result<RecordPage, StoreError> {
         let query = query.clone();
-        self.read("read the records", move |connection| read_records(connection, run, &query, after, limit))
+        self.read("read the records", move |connection| read_records(connection, run, &query, after, limit)).await
     }
 
     async fn portfolio_runs(&self, portfolio: &PortfolioId, limit: usize) -> Result<Vec<PortfolioRun>, StoreError> {
@@ -172,6 +172,7 @@ impl History for LocalStore {
             }
             Ok(runs)
         })
+        .await
     }
 
     async fn job_runs(&self, job: &JobName, limit: usize) -> Result<Vec<JobRun>, StoreError> {
@@ -200,6 +201,7 @@ impl History for LocalStore {
             }
             Ok(runs)
         })
+        .await
     }
 
     async fn last_success(
@@ -228,6 +230,7 @@ impl History for LocalStore {
             }
             Ok(None)
         })
+        .await
     }
 
     async fn failures(
@@ -268,6 +271,7 @@ impl History for LocalStore {
             }
             Ok(found)
         })
+        .await
     }
 
     async fn first_seen(&self, causes: &[Fingerprint]) -> Result<BTreeMap<Fingerprint, RunId>, StoreError> {
@@ -285,6 +289,7 @@ impl History for LocalStore {
             }
             Ok(first)
         })
+        .await
     }
 }
 

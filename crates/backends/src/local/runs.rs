@@ -14,6 +14,9 @@ use super::open::LocalStore;
 use super::rows::{damaged, time_text, verified, with_hash};
 use super::writer::OpError;
 
+/// Runs on a page that counts as a short read.
+const FEW_RUNS: usize = 100;
+
 const RUN_COLUMNS: &str = "run, run_hash, summary, summary_hash, batch_run_id";
 
 /// A run and its summary, verified.
@@ -186,7 +189,7 @@ impl Runs for LocalStore {
     }
 
     async fn run(&self, id: RunId) -> Result<Option<StoredRun>, StoreError> {
-        self.read("read the run", move |connection| load_run(connection, id))
+        self.read_short("read the run", move |connection| load_run(connection, id)).await
     }
 
     async fn put_manifest(
@@ -219,6 +222,7 @@ impl Runs for LocalStore {
                 |(json, hash)| verified(&json, &hash, || format!("bucket {bucket} of the portfolios of run {run}")),
             )
         })
+        .await
     }
 
     async fn put_summary(&self, summary: &RunSummary) -> Result<Creation<RunSummary>, StoreError> {
@@ -250,7 +254,8 @@ impl Runs for LocalStore {
 
     async fn runs(&self, query: &RunQuery) -> Result<RunPage, StoreError> {
         let query = query.clone();
-        self.read("read the runs", move |connection| {
+        let few = (1..=FEW_RUNS).contains(&query.limit);
+        let read = move |connection: &Connection| {
             let (clause, mut values) = run_filter(&query)?;
             let limit = if query.limit == 0 { -1 } else { i64::try_from(query.limit + 1).unwrap_or(i64::MAX) };
             values.push(Value::Integer(limit));
@@ -264,11 +269,12 @@ impl Runs for LocalStore {
                 runs.push(stored_run(row)?);
             }
             Ok(RunPage::cut(runs, query.limit))
-        })
+        };
+        if few { self.read_short("read the runs", read).await } else { self.read("read the runs", read).await }
     }
 
     async fn open_runs(&self) -> Result<Vec<Run>, StoreError> {
-        self.read("read the open runs", move |connection| {
+        self.read_short("read the open runs", move |connection| {
             let mut statement = connection.prepare_cached(&format!(
                 "SELECT {RUN_COLUMNS} FROM runs WHERE phase NOT IN ('closed', 'missed') ORDER BY started_at, batch_run_id"
             ))?;
@@ -279,6 +285,7 @@ impl Runs for LocalStore {
             }
             Ok(runs)
         })
+        .await
     }
 
     async fn undelivered(&self) -> Result<Vec<StoredRun>, StoreError> {
@@ -294,5 +301,6 @@ impl Runs for LocalStore {
             }
             Ok(runs)
         })
+        .await
     }
 }

@@ -57,6 +57,7 @@ impl Tallies for LocalStore {
             }
             Ok(folds)
         })
+        .await
     }
 
     async fn mark_full(&self, run: RunId, bucket: u32) -> Result<u32, StoreError> {

@@ -168,7 +168,7 @@ impl WorkItems for LocalStore {
 
     async fn item(&self, key: &ItemKey) -> Result<Option<WorkItem>, StoreError> {
         let key = key.clone();
-        self.read("read the work item", move |connection| load_item(connection, &key))
+        self.read_short("read the work item", move |connection| load_item(connection, &key)).await
     }
 
     async fn items(&self, run: RunId, bucket: u32) -> Result<Vec<WorkItem>, StoreError> {
@@ -183,5 +183,6 @@ impl WorkItems for LocalStore {
             }
             Ok(items)
         })
+        .await
     }
 }
