@@ -148,6 +148,12 @@ impl RunPhase {
             Self::Missed => "missed",
         }
     }
+
+    /// Whether nothing more happens to a run in this phase unless a missed slot is run late.
+    #[must_use]
+    pub const fn has_ended(&self) -> bool {
+        matches!(self, Self::Closed | Self::Missed)
+    }
 }
 
 /// How the site stands towards a run. A failed publication never changes the run.
@@ -498,7 +504,7 @@ impl Run {
     /// Whether nothing more is to be done for it: it is closed, or its slot was missed.
     #[must_use]
     pub const fn has_ended(&self) -> bool {
-        matches!(self.phase, RunPhase::Closed | RunPhase::Missed)
+        self.phase.has_ended()
     }
 
     /// The status of a run that has no summary.

@@ -13,7 +13,7 @@ use backends::memory::MemorySite;
 use backends::system::{SystemRandomness, TokioSleeper};
 use book::Settings;
 use chrono::{DateTime, Duration, NaiveDate, TimeDelta, Utc};
-use domain::alert::{AlertEvent, AlertRefusal, AlertState, RunAlert};
+use domain::alert::{AlertEvent, AlertRefusal, AlertState};
 use domain::close_run::{Closed, close_run};
 use domain::fold::{Fold, FoldEntry};
 use domain::ids::{ContentHash, Fingerprint, JobName, PortfolioId, RunId, ScheduleName};
@@ -276,15 +276,31 @@ impl Publisher for Nobody {
     async fn publish(&self, _: RunId) -> Result<u64, PublishError> {
         Ok(0)
     }
+
+    fn spreads(&self, _: &Run) -> bool {
+        false
+    }
+
+    async fn begin(&self, _: RunId) -> Result<u64, PublishError> {
+        Ok(0)
+    }
+
+    async fn publish_bucket(&self, _: RunId, _: u32) -> Result<u64, PublishError> {
+        Ok(0)
+    }
+
+    async fn finish(&self, _: RunId) -> Result<u64, PublishError> {
+        Ok(0)
+    }
 }
 
 #[async_trait]
 impl Notifier for Nobody {
-    fn site_base(&self) -> String {
-        String::new()
+    async fn tell(&self, _: &RunSummary) -> Result<(), JobError> {
+        Ok(())
     }
 
-    async fn notify(&self, _: &RunAlert) -> Result<(), JobError> {
+    async fn catch_up(&self) -> Result<(), JobError> {
         Ok(())
     }
 }

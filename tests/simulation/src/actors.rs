@@ -89,6 +89,19 @@ impl Publisher for OnePage {
         let written = site.write(&page, &WriteIf::Always).await;
         written.map(|_| 1).map_err(|error| PublishError::Page { path, source: Box::new(error) })
     }
+
+    /// There are no pages of portfolios, so the last step is the whole publication.
+    async fn begin(&self, _: RunId) -> Result<u64, PublishError> {
+        Ok(0)
+    }
+
+    async fn publish_bucket(&self, _: RunId, _: u32) -> Result<u64, PublishError> {
+        Ok(0)
+    }
+
+    async fn finish(&self, run: RunId) -> Result<u64, PublishError> {
+        self.publish(run).await
+    }
 }
 
 /// A planner is triggered for a slot.

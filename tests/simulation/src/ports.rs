@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use domain::alert::{AlertEvent, AlertRefusal, AlertState, RunAlert};
+use domain::alert::{AlertEvent, AlertRefusal, AlertState};
 use domain::fold::{Fold, FoldEntry};
 use domain::ids::{ContentHash, Fingerprint, JobName, Owner, PortfolioId, RunId};
 use domain::ports::{
@@ -17,7 +17,7 @@ use domain::ports::{
 use domain::record::{JobError, JobRecord};
 use domain::run::{PlannedPortfolio, Run, RunEvent, RunRefusal};
 use domain::summary::RunSummary;
-use domain::words::ErrorCategory;
+use domain::words::{ErrorCategory, RunStatus};
 use domain::work_item::{ItemEvent, ItemKey, ItemRefusal, Place, WorkItem};
 use futures::FutureExt as _;
 
@@ -372,17 +372,20 @@ impl SiteStore for Port {
 
 #[async_trait]
 impl Notifier for Port {
-    fn site_base(&self) -> String {
-        "https://nightbook.example".into()
-    }
-
-    async fn notify(&self, alert: &RunAlert) -> Result<(), JobError> {
-        let alert = alert.clone();
-        let told = self.0.call("deliver the alert", move |h| {
-            h.saw_delivery(&alert);
+    async fn tell(&self, summary: &RunSummary) -> Result<(), JobError> {
+        if matches!(summary.status, RunStatus::Success | RunStatus::Running) {
+            return Ok(());
+        }
+        let summary = summary.clone();
+        let delivered = self.0.call("deliver the alert", move |h| {
+            h.saw_delivery(&summary);
             Ok(())
         });
-        told.await.map_err(|error| JobError::from_error(ErrorCategory::Transient, &error))
+        delivered.await.map_err(|error| JobError::from_error(ErrorCategory::Transient, &error))
+    }
+
+    async fn catch_up(&self) -> Result<(), JobError> {
+        Ok(())
     }
 }
 

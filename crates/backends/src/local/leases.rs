@@ -8,14 +8,14 @@ use domain::work_item::{ItemEvent, ItemKey, Place};
 use rusqlite::{Connection, params};
 
 use super::rows::parsed;
-use super::runs::{apply_alert_in, apply_run_in, load_alert};
+use super::runs::{ENDED, apply_alert_in, apply_run_in, load_alert};
 use super::work_items::apply_item_in;
 use super::writer::OpError;
 
 /// Voids the leases of the process that held the folder before.
 pub(crate) fn void_leases_in(connection: &Connection, now: DateTime<Utc>) -> Result<(), OpError> {
     let open: Vec<String> = connection
-        .prepare("SELECT batch_run_id FROM runs WHERE phase NOT IN ('closed', 'missed')")?
+        .prepare(&format!("SELECT batch_run_id FROM runs WHERE phase NOT IN {ENDED}"))?
         .query_map([], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     for id in open {

@@ -17,6 +17,9 @@ use super::writer::OpError;
 /// Runs on a page that counts as a short read.
 const FEW_RUNS: usize = 100;
 
+/// The phases of runs that [have ended](Run::has_ended), as the partial indexes of the table list them.
+pub(super) const ENDED: &str = "('closed', 'missed')";
+
 const RUN_COLUMNS: &str = "run, run_hash, summary, summary_hash, batch_run_id";
 
 /// A run and its summary, verified.
@@ -264,11 +267,15 @@ impl Runs for LocalStore {
                 values.len()
             ))?;
             let mut rows = statement.query(params_from_iter(values))?;
-            let mut runs = Vec::new();
+            let mut page = RunPage::default();
             while let Some(row) = rows.next()? {
-                runs.push(stored_run(row)?);
+                if query.limit > 0 && page.runs.len() == query.limit {
+                    page.next = page.runs.last().map(|last| RunCursor::of(&last.run).to_string());
+                    break;
+                }
+                page.runs.push(stored_run(row)?);
             }
-            Ok(RunPage::cut(runs, query.limit))
+            Ok(page)
         };
         if few { self.read_short("read the runs", read).await } else { self.read("read the runs", read).await }
     }
@@ -276,7 +283,7 @@ impl Runs for LocalStore {
     async fn open_runs(&self) -> Result<Vec<Run>, StoreError> {
         self.read_short("read the open runs", move |connection| {
             let mut statement = connection.prepare_cached(&format!(
-                "SELECT {RUN_COLUMNS} FROM runs WHERE phase NOT IN ('closed', 'missed') ORDER BY started_at, batch_run_id"
+                "SELECT {RUN_COLUMNS} FROM runs WHERE phase NOT IN {ENDED} ORDER BY started_at, batch_run_id"
             ))?;
             let mut rows = statement.query([])?;
             let mut runs = Vec::new();
@@ -291,7 +298,7 @@ impl Runs for LocalStore {
     async fn undelivered(&self) -> Result<Vec<StoredRun>, StoreError> {
         self.read("read what is not delivered", move |connection| {
             let mut statement = connection.prepare_cached(&format!(
-                "SELECT {RUN_COLUMNS} FROM runs WHERE phase IN ('closed', 'missed') AND delivered = 0
+                "SELECT {RUN_COLUMNS} FROM runs WHERE phase IN {ENDED} AND delivered = 0
                  ORDER BY started_at, batch_run_id"
             ))?;
             let mut rows = statement.query([])?;
@@ -302,5 +309,29 @@ impl Runs for LocalStore {
             Ok(runs)
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::DateTime;
+    use domain::ids::Owner;
+    use domain::run::RunPhase;
+
+    #[test]
+    fn the_phases_in_the_statements_are_those_of_runs_that_have_ended() {
+        let (owner, lease_until) = (Owner(uuid::Uuid::nil()), DateTime::UNIX_EPOCH);
+        let phases = [
+            RunPhase::Planning { owner, lease_until },
+            RunPhase::Running,
+            RunPhase::Closing { owner, lease_until },
+            RunPhase::Closed,
+            RunPhase::Missed,
+        ];
+        for phase in phases {
+            let listed = ENDED.contains(&format!("'{}'", phase.as_str()));
+            assert_eq!(listed, phase.has_ended(), "{phase:?}");
+        }
     }
 }

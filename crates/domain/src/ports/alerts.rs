@@ -5,7 +5,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::alert::RunAlert;
 use crate::alert_book::AlertBook;
 use crate::alert_message::AlertMessage;
 use crate::alert_rules::Severity;
@@ -13,26 +12,14 @@ use crate::ids::{ChannelName, ScheduleName};
 use crate::record::JobError;
 use crate::summary::RunSummary;
 
-/// Tells people about a run that did not go well.
+/// Reports runs to people.
 #[async_trait]
 pub trait Notifier: Send + Sync {
-    /// The address of the site, for links.
-    fn site_base(&self) -> String;
-    /// Delivers an alert. An error means that it was not delivered and should be tried again.
-    async fn notify(&self, alert: &RunAlert) -> Result<(), JobError>;
-    /// Tells what there is to tell of a run that has ended. An error means that it should be tried again; the same run
-    /// again tells nothing twice. A notifier that knows of no other run tells of one that did not go well.
-    async fn tell(&self, summary: &RunSummary) -> Result<(), JobError> {
-        match RunAlert::of(summary, &self.site_base()) {
-            Some(alert) => self.notify(&alert).await,
-            None => Ok(()),
-        }
-    }
-    /// Tells what has become due since: what was put off or could not be delivered, and runs that are overdue. Called
-    /// by the watch in each round.
-    async fn catch_up(&self) -> Result<(), JobError> {
-        Ok(())
-    }
+    /// Reports an ended run if there is anything to report. The same run again reports nothing twice. On an error the
+    /// caller tries again.
+    async fn tell(&self, summary: &RunSummary) -> Result<(), JobError>;
+    /// Delivers the messages that have become due since, and reports overdue runs. The watch calls it in each round.
+    async fn catch_up(&self) -> Result<(), JobError>;
 }
 
 /// The alert books: one document for each schedule.

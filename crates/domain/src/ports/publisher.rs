@@ -6,28 +6,23 @@ use super::StoreError;
 use crate::ids::RunId;
 use crate::run::Run;
 
-/// Publishes the pages that a run changed: all at once, or in three steps where a run is too large for that. Every step
-/// says how many files were written, and may be repeated.
+/// Publishes the pages that a run changed: all at once, or in three steps if the run is too large for that. Every step
+/// returns the number of files written, and can be repeated.
+///
+/// No method has a default: a publisher that [spreads](Self::spreads) and inherited steps that do nothing would record
+/// a publication without pages.
 #[async_trait]
 pub trait Publisher: Send + Sync {
-    /// Publishes for this run.
+    /// Publishes everything for this run.
     async fn publish(&self, run: RunId) -> Result<u64, PublishError>;
-    /// Whether the pages of the portfolios of this run are written by messages, one for each bucket.
-    fn spreads(&self, _run: &Run) -> bool {
-        false
-    }
-    /// The first step of a publication that is spread: what the pages of portfolios lead to.
-    async fn begin(&self, _run: RunId) -> Result<u64, PublishError> {
-        Ok(0)
-    }
-    /// The second, for each bucket: the pages of its portfolios.
-    async fn publish_bucket(&self, _run: RunId, _bucket: u32) -> Result<u64, PublishError> {
-        Ok(0)
-    }
-    /// The third, once every bucket is there: what leads to the pages of portfolios, and last the index.
-    async fn finish(&self, run: RunId) -> Result<u64, PublishError> {
-        self.publish(run).await
-    }
+    /// Whether this run is published in three steps, with one message for the pages of each bucket.
+    fn spreads(&self, run: &Run) -> bool;
+    /// The first step: everything that the pages of portfolios link to.
+    async fn begin(&self, run: RunId) -> Result<u64, PublishError>;
+    /// The second step, for each bucket: the pages of its portfolios.
+    async fn publish_bucket(&self, run: RunId, bucket: u32) -> Result<u64, PublishError>;
+    /// The third step, once every bucket is written: everything that links to the pages of portfolios, the index last.
+    async fn finish(&self, run: RunId) -> Result<u64, PublishError>;
 }
 
 /// Why the site could not be published.

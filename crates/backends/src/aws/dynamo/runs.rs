@@ -10,7 +10,7 @@ use domain::words::RunStatus;
 
 use super::DynamoStore;
 use super::document::{EXPIRES_AT, ITEM_LIMIT, Item, fill, number, text};
-use super::keys;
+use super::keys::{self, time_text};
 use super::manifests::manifest_of;
 use super::meta::{Meta, meta_of};
 use super::run_list::Row;
