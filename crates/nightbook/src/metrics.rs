@@ -213,9 +213,10 @@ async fn text(metrics: &Metrics, asked: &Asked) -> Result<String, StoreError> {
                 newest.iter().for_each(|stored| lines.one(seconds_since_1970(stored.run.started_at)));
             }
             "nightbook_last_run_status" => {
-                let is = summary.map_or(RunStatus::Running, |summary| summary.status);
-                for status in RunStatus::ALL.iter().filter(|_| newest.is_some()) {
-                    lines.with(&[("status", status.as_str())], u8::from(*status == is));
+                for stored in &newest {
+                    for status in RunStatus::ALL {
+                        lines.with(&[("status", status.as_str())], u8::from(*status == stored.status()));
+                    }
                 }
             }
             "nightbook_last_run_jobs" => {
