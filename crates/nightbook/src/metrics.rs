@@ -213,7 +213,7 @@ async fn text(metrics: &Metrics, asked: &Asked) -> Result<String, StoreError> {
                 newest.iter().for_each(|stored| lines.one(seconds_since_1970(stored.run.started_at)));
             }
             "nightbook_last_run_status" => {
-                for stored in &newest {
+                if let Some(stored) = &newest {
                     for status in RunStatus::ALL {
                         lines.with(&[("status", status.as_str())], u8::from(*status == stored.status()));
                     }
