@@ -18,6 +18,9 @@ impl Run {
                 RunPhase::Closing { owner: holder, lease_until: until },
                 RunEvent::ClaimClose { owner, lease_until, .. },
             ) => (holder, until) == (owner, lease_until),
+            (_, RunEvent::AbandonPlan { now, reason }) => {
+                self.abandoned.as_ref().is_some_and(|abandoned| (&abandoned.at, &abandoned.reason) == (now, reason))
+            }
             (_, RunEvent::Seal { plan }) => self.plan.as_ref() == Some(plan),
             (RunPhase::Closed, RunEvent::Close { epoch }) => self.close_epoch == *epoch,
             _ => false,
