@@ -6,11 +6,12 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use crate::expected_items::with_untouched;
 use crate::ids::{Fingerprint, JobName, PortfolioId, RunId};
 use crate::job::BUILT_IN;
 use crate::ports::{RunQuery, RunStore, StoreError, StoredRun};
 use crate::run::Run;
-use crate::work_item::{ItemKey, Place, WorkItem};
+use crate::work_item::{ItemKey, WorkItem};
 
 /// Runs in whose job lists a job is looked for, the newest.
 const NEWEST_RUNS: usize = 60;
@@ -226,11 +227,9 @@ async fn planned(store: &dyn RunStore, run: &Run, portfolio: &PortfolioId) -> Re
     let Some(plan) = &run.plan else { return Ok(None) };
     for bucket in 0..plan.buckets() {
         let chunk = store.manifest(run.batch_run_id, plan.epoch, bucket).await?;
-        for (index, planned) in (0..).zip(chunk) {
-            if planned.id == *portfolio {
-                let key = ItemKey { run: run.batch_run_id, portfolio: planned.id };
-                return Ok(Some(WorkItem::untouched(key, planned.name, Place { bucket, index })));
-            }
+        let mut items = with_untouched(run.batch_run_id, bucket, chunk, Vec::new()).into_iter();
+        if let Some(item) = items.find(|item| item.key.portfolio == *portfolio) {
+            return Ok(Some(item));
         }
     }
     Ok(None)

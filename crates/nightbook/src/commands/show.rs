@@ -195,8 +195,8 @@ async fn overview(
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         output.line(&format!("  portfolios: {}{more}   fingerprint {}", named.join(", "), cause.fingerprint));
     }
-    if !summary.failures.is_empty() {
-        output.line(&format!("  again: nightbook rerun {} --failed", summary.batch_run_id));
+    if let (false, Some(command)) = (summary.failures.is_empty(), summary.remedy()) {
+        output.line(&format!("  again: {command}"));
     }
     if stored.run.phase == RunPhase::Missed {
         output.line(&format!(
