@@ -40,6 +40,7 @@ pub mod job_program;
 pub mod log_settings;
 pub mod lost_reply;
 pub mod metrics;
+pub mod names;
 pub mod note;
 pub mod ports;
 pub mod process_portfolio;
