@@ -216,6 +216,7 @@ pub fn complete_records(item: &WorkItem, jobs: &[JobSpec]) -> Vec<JobRecord> {
 /// fingerprint was first seen; one that it does not know is new. While the run is not closed, what has not ended
 /// counts as missing, so that the totals always add up.
 #[must_use]
+#[expect(clippy::too_many_lines, reason = "one pass over the records, in the order of the fields of the summary")]
 pub fn summarise(run: &Run, items: &[WorkItem], first_seen: &BTreeMap<Fingerprint, RunId>) -> RunSummary {
     let mut sorted: Vec<&WorkItem> = items.iter().collect();
     sorted.sort_unstable_by_key(|item| item.place);

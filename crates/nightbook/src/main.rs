@@ -70,6 +70,7 @@ fn start(cli: Cli) -> anyhow::Result<ExitCode> {
     outcome
 }
 
+#[expect(clippy::too_many_lines, reason = "one table: an arm for each command")]
 async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     let output = Output::new(cli.json);
     let long = matches!(

@@ -33,9 +33,8 @@ fn no_content_gives_the_defaults() {
     }
 }
 
-#[test]
-fn every_setting_can_be_set() {
-    let content = r#"
+/// Each setting, with a value that is not the default.
+const EVERY_SETTING: &str = r#"
         [site]
         title = "Risk"
         base_url = "https://risk.example/night/"
@@ -139,7 +138,10 @@ fn every_setting_can_be_set() {
         severity = "severe"
         shocks = { Market = -0.4, "Interest Rate" = -0.01 }
     "#;
-    let (settings, errors, warnings) = parse(content);
+
+#[test]
+fn every_setting_can_be_set() {
+    let (settings, errors, warnings) = parse(EVERY_SETTING);
     assert!(errors.is_empty() && warnings.is_empty(), "{errors:?} {warnings:?}");
     let defaults = Settings::default();
     assert_ne!(settings.site, defaults.site);
