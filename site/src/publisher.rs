@@ -154,7 +154,7 @@ impl SitePublisher {
     /// Runs that have pages, or should have.
     async fn ended_runs(&self) -> Result<Vec<RunId>, PublishError> {
         let heads = self.reader().heads(&RunQuery::default(), 0).await?;
-        let ended = heads.iter().filter(|head| head.run.plan.is_some() && (head.run.is_closed() || head.linkable));
+        let ended = heads.iter().filter(|head| head.run.has_outcome() && (head.run.is_closed() || head.linkable));
         Ok(ended.map(|head| head.run.batch_run_id).collect())
     }
 }

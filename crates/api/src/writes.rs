@@ -171,10 +171,6 @@ pub(crate) async fn cancel(
     if stored.run.has_ended() {
         return Err(Problem::conflict("run-ended", format!("run {id} has ended: there is nothing to cancel")).about(id));
     }
-    if stored.run.plan.is_none() {
-        let detail = format!("run {id} is still reading its inputs, so nothing of it has run: try again in a moment");
-        return Err(Problem::conflict("run-planning", detail).about(id));
-    }
     begun(&api, commands.cancel(id).await?, "cancelling", None)
 }
 

@@ -79,7 +79,7 @@ impl RunData {
     /// Whether the run had its summary when this was read: from then on its items stay as they are, and it has pages of
     /// its own. A slot that was missed may be run late while its publication goes on.
     pub(crate) fn has_ended(&self) -> bool {
-        self.head.run.plan.is_some() && self.head.summary.closed_at.is_some()
+        self.head.run.has_outcome() && self.head.summary.closed_at.is_some()
     }
 
     /// One record a job, in order.

@@ -62,7 +62,7 @@ impl SitePublisher {
             // A run that has no pages yet: its portfolios have those of the last run that has.
             let older: Vec<RunHead> = runs
                 .iter()
-                .filter(|head| head.portfolio_pages && Some(head.run.as_of) != newest_date)
+                .filter(|head| head.run.plan.is_some() && head.portfolio_pages && Some(head.run.as_of) != newest_date)
                 .cloned()
                 .collect();
             for id in speakers(&older) {

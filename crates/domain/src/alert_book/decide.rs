@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::AlertBook;
 use super::notes::Note;
-use super::wording::{line, page, rerun, title};
+use super::wording::{line, page, title};
 use crate::alert::{AlertAbout, TOP_CAUSES};
 use crate::alert_message::{
     AlertKind, AlertMessage, CauseLine, NAMED_PORTFOLIOS, RecoveredLine, SCHEMA, dedup_key, lasted, plural, severity_of,
@@ -14,7 +14,7 @@ use crate::alert_message::{
 use crate::alert_rules::{AlertRules, Mute, Severity, muted_until};
 use crate::ids::{CauseId, JobName, PortfolioId};
 use crate::incident::{Incident, IncidentEvent, IncidentState, MOST_PORTFOLIOS, RunAge};
-use crate::run::Run;
+use crate::run::{AbandonReason, Run};
 use crate::summary::RunSummary;
 use crate::words::{ErrorCategory, RunStatus};
 
@@ -71,7 +71,9 @@ fn causes_of(summary: &RunSummary) -> Vec<Seen> {
         let message = format!("{} without a record: {why}", plural(summary.missing_jobs, "job"));
         seen.push(plain(CauseId::MISSING, message, summary.missing_jobs));
     }
-    if summary.portfolios_expected == 0 {
+    if summary.abandoned.as_ref().is_some_and(|abandoned| abandoned.reason == AbandonReason::Canceled) {
+        seen.push(plain(CauseId::OTHER, "the run was canceled before it started".to_owned(), 1));
+    } else if summary.portfolios_expected == 0 && summary.abandoned.is_none() {
         seen.push(plain(CauseId::NO_PORTFOLIOS, "there was no portfolio to process".to_owned(), 1));
     }
     if seen.is_empty() {
@@ -155,7 +157,7 @@ pub fn decide(
         recovered,
         notes,
         page: page(base, summary.batch_run_id, summary.status),
-        rerun: rerun(summary),
+        rerun: summary.remedy(),
     })
 }
 

@@ -82,12 +82,3 @@ pub(super) fn page(base: &str, run: RunId, status: RunStatus) -> String {
         RunStatus::Success | RunStatus::Partial | RunStatus::Failed => format!("{base}/runs/{run}/index.html"),
     }
 }
-
-/// The command that makes up for what the run did not do.
-pub(super) fn rerun(summary: &RunSummary) -> Option<String> {
-    match summary.status {
-        RunStatus::Missed => Some(format!("nightbook run --book DIR --as-of {}", summary.as_of)),
-        RunStatus::Partial | RunStatus::Failed => Some(format!("nightbook rerun {} --failed", summary.batch_run_id)),
-        RunStatus::Success | RunStatus::Running => None,
-    }
-}
