@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use domain::names::{NameError, UnknownName};
 use domain::record::JobError;
 use domain::words::ErrorCategory;
 
@@ -40,7 +41,8 @@ pub(crate) fn unusable_inputs(error: JobError) -> anyhow::Error {
 pub(crate) fn is_bad_input(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         let of_the_book = cause.downcast_ref::<book::BookError>().is_some_and(|error| !error.is_of_the_machine());
-        cause.is::<BadInput>() || of_the_book
+        let unknown_name = cause.is::<UnknownName>() || matches!(cause.downcast_ref(), Some(NameError::Unknown(_)));
+        cause.is::<BadInput>() || unknown_name || of_the_book
     })
 }
 
