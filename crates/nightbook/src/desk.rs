@@ -17,7 +17,6 @@ use wiring::by_hand;
 use crate::commands::rerun::again;
 use crate::commands::run::read_usable;
 use crate::engine::{Attention, Engine};
-use crate::exit::BadInput;
 
 /// Where commands are taken.
 pub(crate) struct Desk {
@@ -73,9 +72,7 @@ impl Desk {
 fn told(error: anyhow::Error) -> CommandError {
     match error.downcast::<StoreError>() {
         Ok(error) => error.into(),
-        Err(error) if error.chain().any(|cause| cause.is::<BadInput>() || cause.is::<book::BookError>()) => {
-            CommandError::Unusable(format!("{error:#}"))
-        }
+        Err(error) if crate::exit::is_bad_input(&error) => CommandError::Unusable(format!("{error:#}")),
         Err(error) => StoreError::Unavailable { doing: "take the command".to_owned(), source: error.into() }.into(),
     }
 }
