@@ -18,7 +18,7 @@ use domain::ids::{ChannelName, JobName, PortfolioId, RunId};
 use domain::job_context::JobContext;
 use domain::metrics::CloudMetric;
 use domain::ports::{
-    AlertChannel, ChannelError, Clock, JobRunner, PortfolioJobs, Ports, Randomness as _, RunStore as _, StoreError,
+    AlertChannel, ChannelError, Clock, JobRunner, PortfolioJobs, Ports, Randomness as _, Runs as _, StoreError,
     WorkMessage, WorkQueue,
 };
 use domain::record::{JobError, JobOutput};
