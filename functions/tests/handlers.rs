@@ -19,7 +19,7 @@ use domain::job_context::JobContext;
 use domain::metrics::CloudMetric;
 use domain::ports::{
     AlertChannel, ChannelError, Clock, JobRunner, PortfolioJobs, Ports, Randomness as _, Runs as _, StoreError,
-    WorkMessage, WorkQueue,
+    WorkItems as _, WorkMessage, WorkQueue,
 };
 use domain::record::{JobError, JobOutput};
 use domain::run::{Publication, Run, RunPhase};

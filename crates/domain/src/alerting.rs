@@ -239,20 +239,6 @@ impl Alerting {
         Ok(false)
     }
 
-    async fn enqueue(&self, message: AlertMessage) -> Result<(), StoreError> {
-        let wanted = self.wanted();
-        let schedule = message.schedule.clone();
-        change_book(self.books.as_ref(), &schedule, |book| {
-            if !book.decided.contains(&message.alert_id) {
-                book.decided.push(message.alert_id.clone());
-                book.enqueue(message.clone(), &wanted, &self.rules);
-            }
-            Some(())
-        })
-        .await?;
-        Ok(())
-    }
-
     /// Tells of open runs that are overdue, once each.
     async fn overdue(&self) -> Result<(), StoreError> {
         let wanted = self.wanted();

@@ -17,7 +17,10 @@ use domain::alert::{AlertAbout, AlertEvent};
 use domain::fold::FoldEntry;
 use domain::ids::{ContentHash, Owner, PortfolioId, RunId};
 use domain::job::JobSpec;
-use domain::ports::{Change, Clock, Creation, RecordQuery, RunQuery, RunStore, StoreError};
+use domain::ports::{
+    Change, Clock, Creation, History as _, RecordQuery, RunQuery, RunStore, Runs as _, StoreError, Tallies as _,
+    WorkItems as _,
+};
 use domain::record::JobRecord;
 use domain::retry::RetryPolicy;
 use domain::run::{PlannedPortfolio, Publication, Run, RunEvent, RunLevelWork, RunPhase, SealedPlan};

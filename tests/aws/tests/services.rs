@@ -12,7 +12,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use backends::aws::{Aws, Clients, Event, Settings};
 use domain::alert_message::AlertMessage;
 use domain::ids::{ContentHash, PortfolioId, RunId, ScheduleName};
-use domain::ports::{AlertChannel as _, SiteFile, StoreError, WorkMessage, WriteIf, Written};
+use domain::ports::{SiteFile, StoreError, WorkMessage, WriteIf, Written};
 use domain::work_item::{ItemKey, Place};
 use domain::{conformance, document_rules, site_rules};
 use uuid::Uuid;
