@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use app::StoredSettings;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use backends::aws::{Event, EventBus};
 use domain::alerting::Alerting;
@@ -18,7 +19,6 @@ use domain::summary::RunSummary;
 use domain::watch::{Delivered, deliver_run};
 use serde_json::json;
 use site::{AlertsShown, SitePublisher};
-use wiring::KeptSettings;
 
 use crate::message::{CloseMessage, Messages, Received, answer, read};
 use crate::metrics::Metrics;
@@ -143,11 +143,11 @@ impl Closer {
         Ok(stands.map_or(Outcome::Nothing, Outcome::Bucket))
     }
 
-    async fn settings(&self) -> anyhow::Result<KeptSettings> {
+    async fn settings(&self) -> anyhow::Result<StoredSettings> {
         Ok(kept(self.keeper.as_ref()).await?.unwrap_or_default().at_most(self.redacted))
     }
 
-    fn publisher(&self, settings: &KeptSettings) -> SitePublisher {
+    fn publisher(&self, settings: &StoredSettings) -> SitePublisher {
         SitePublisher::new(
             Arc::clone(&self.ports.store),
             Arc::clone(&self.site),

@@ -9,7 +9,7 @@ use domain::work_item::ItemState;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::commands::Hand;
+use crate::live::Hand;
 use crate::problem::Problem;
 use crate::{Api, json};
 

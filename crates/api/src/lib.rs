@@ -1,18 +1,18 @@
 //! The history API: answers over HTTP from the records, and three commands.
 //!
 //! [`router`] needs a [`RunStore`] and a clock, so it serves every backend: `nightbook serve` puts it beside the site,
-//! the function behind a gateway. What it can change (start, repeat, cancel, annotate) comes through the ports
-//! [`Commands`] and [`RunNotes`]; without them it only reads. Every question is one indexed read of the store; where it
+//! the function behind a gateway. Commands (start, repeat, cancel) are decided by [`RunControl`], notes are added through
+//! [`RunNotes`]; without them it only reads. Every question is one indexed read of the store; where it
 //! takes another, `docs/api.md` says so, and the tests count.
 
 mod access;
-mod commands;
 mod current;
 mod cursor;
 mod extract;
 mod history;
 mod jobs;
 mod limits;
+mod live;
 mod openapi;
 mod problem;
 mod runs;
@@ -20,6 +20,7 @@ mod writes;
 
 use std::sync::Arc;
 
+use app::RunControl;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -33,7 +34,7 @@ use tokio::sync::Semaphore;
 use tower_http::compression::CompressionLayer;
 
 pub use crate::access::{Access, Tokens};
-pub use crate::commands::{Accepted, CommandError, Commands, Hand, Live, StartAsked};
+pub use crate::live::{Hand, Live};
 pub use crate::openapi::document;
 
 use crate::limits::Turns;
@@ -48,7 +49,7 @@ pub struct Api {
     store: Arc<dyn RunStore>,
     clock: Arc<dyn Clock>,
     notes: Option<Arc<dyn RunNotes>>,
-    commands: Option<Arc<dyn Commands>>,
+    control: Option<Arc<RunControl>>,
     live: Option<Arc<dyn Live>>,
     access: Access,
     /// Turns of questions that read all records of runs, which may be a hundred thousand.
@@ -69,7 +70,7 @@ impl Api {
     #[must_use]
     pub fn new(store: Arc<dyn RunStore>, clock: Arc<dyn Clock>, access: Access) -> Self {
         let whole_runs = Arc::new(Semaphore::new(WHOLE_RUNS));
-        Self { store, clock, notes: None, commands: None, live: None, access, whole_runs }
+        Self { store, clock, notes: None, control: None, live: None, access, whole_runs }
     }
 
     /// As this, with the notes of runs.
@@ -78,10 +79,10 @@ impl Api {
         Self { notes: Some(notes), ..self }
     }
 
-    /// As this, with who starts, repeats and cancels runs.
+    /// As this, with the control that decides commands.
     #[must_use]
-    pub fn with_commands(self, commands: Arc<dyn Commands>) -> Self {
-        Self { commands: Some(commands), ..self }
+    pub fn with_control(self, control: Arc<RunControl>) -> Self {
+        Self { control: Some(control), ..self }
     }
 
     /// As this, with who knows what is in hand at this moment; else it is as the last heartbeats say.

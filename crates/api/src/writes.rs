@@ -1,5 +1,6 @@
 //! Commands and notes.
 
+use app::{Accepted, CancelRequest, ControlError, Door, Refusal, RerunRequest, RunControl, StartRequest};
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -7,12 +8,10 @@ use chrono::{DateTime, NaiveDate, Utc};
 use domain::ids::{PortfolioId, RunId};
 use domain::note::{AUTHOR_CHARS, MOST_NOTES, Note, NoteKind, RunNotes, TEXT_CHARS};
 use domain::redact::{misleads, redact};
-use domain::run::RunPhase;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::commands::{Accepted, CommandError, Commands, StartAsked};
 use crate::extract::{Named, Sent};
 use crate::problem::Problem;
 use crate::runs::existing;
@@ -24,13 +23,27 @@ const MOST_PORTFOLIOS: usize = 1_000;
 /// The longest name of what started a run, in characters.
 const TRIGGER_CHARS: usize = 64;
 
-impl From<CommandError> for Problem {
-    fn from(error: CommandError) -> Self {
-        match error {
-            CommandError::Active(run) => Self::run_active(run),
-            CommandError::Conflict(detail) => Self::conflict("conflict", detail),
-            CommandError::Unusable(detail) => Self::unprocessable(detail),
-            CommandError::Store(error) => error.into(),
+impl From<ControlError> for Problem {
+    fn from(error: ControlError) -> Self {
+        let refusal = match error {
+            ControlError::Refused(refusal) => refusal,
+            ControlError::Store(error) => return error.into(),
+        };
+        let message = refusal.message(&Door::Http);
+        match refusal {
+            Refusal::Active { run } => Self::conflict("run-active", message).about(run),
+            Refusal::StillOpen { run } => Self::conflict("run-open", message).about(run),
+            Refusal::Missed { run, .. } => Self::conflict("missed-slot", message).about(run),
+            Refusal::InputsRetired { run, .. } | Refusal::NeverPinned { run, .. } => {
+                Self::conflict("no-inputs", message).about(run)
+            }
+            Refusal::AlreadyEnded { run } => Self::conflict("run-ended", message).about(run),
+            Refusal::NotFound { .. } | Refusal::Ambiguous { .. } => Self::not_found(message),
+            Refusal::NoSession { .. }
+            | Refusal::DateNotAllowed { .. }
+            | Refusal::SpanReversed { .. }
+            | Refusal::UnknownPortfolio { .. }
+            | Refusal::BookUnusable(_) => Self::unprocessable(message),
         }
     }
 }
@@ -52,8 +65,14 @@ pub(crate) struct Begun {
 
 fn begun(api: &Api, accepted: Accepted, status: &'static str, trigger: Option<&str>) -> Result<Response, Problem> {
     let (code, status, run) = match accepted {
-        Accepted::Begun(run) => (StatusCode::ACCEPTED, status, run),
+        Accepted::Begun(run) | Accepted::Continued(run) | Accepted::Canceling(run) => {
+            (StatusCode::ACCEPTED, status, run)
+        }
         Accepted::Finished(run) => (StatusCode::OK, "finished", run),
+        Accepted::NothingToRepeat(run) => {
+            let detail = format!("every job of run {run} succeeded: there is nothing to repeat");
+            return Err(Problem::conflict("conflict", detail).about(run));
+        }
     };
     let poll_url = format!("/api/v1/batch/runs/{run}");
     let triggered_by = trigger.filter(|_| code == StatusCode::ACCEPTED).map(str::to_owned);
@@ -62,19 +81,11 @@ fn begun(api: &Api, accepted: Accepted, status: &'static str, trigger: Option<&s
     Ok((code, [(header::LOCATION, poll_url)], json(&answer)?).into_response())
 }
 
-fn commands(api: &Api) -> Result<&dyn Commands, Problem> {
-    api.commands.as_deref().ok_or_else(|| {
+fn control(api: &Api) -> Result<&RunControl, Problem> {
+    api.control.as_deref().ok_or_else(|| {
         let detail = "this server only reads: `nightbook serve` with a book starts and cancels runs";
         Problem::new(StatusCode::FORBIDDEN, "reads-only", detail)
     })
-}
-
-/// No other run may be active.
-async fn none_active(api: &Api) -> Result<(), Problem> {
-    match api.store.open_runs().await?.first() {
-        Some(run) => Err(Problem::run_active(run.batch_run_id)),
-        None => Ok(()),
-    }
 }
 
 /// A text of one line: its length in characters, and none of them such that it is not shown as it is.
@@ -112,14 +123,13 @@ pub(crate) struct StartBody {
     responses((status = 202, description = "It is recorded and will be run", body = Begun),
               (status = 200, description = "The same run is finished", body = Begun)))]
 pub(crate) async fn start(State(api): State<Api>, Sent(body): Sent<StartBody>) -> Result<Response, Problem> {
-    let commands = commands(&api)?;
+    let control = control(&api)?;
     if body.portfolio_ids.len() > MOST_PORTFOLIOS {
         return Err(Problem::unprocessable(format!("portfolio_ids: give at most {MOST_PORTFOLIOS}, or none for all")));
     }
     let trigger = line("triggered_by", body.triggered_by.as_deref().unwrap_or("api"), TRIGGER_CHARS)?;
-    none_active(&api).await?;
-    let asked = StartAsked { as_of: body.as_of, portfolios: body.portfolio_ids, trigger, again: body.again };
-    begun(&api, commands.start(&asked).await?, "started", Some(&asked.trigger))
+    let request = StartRequest { as_of: body.as_of, portfolios: body.portfolio_ids, trigger, again: body.again };
+    begun(&api, control.start(&request).await?, "started", Some(&request.trigger))
 }
 
 /// What of a run to repeat.
@@ -140,15 +150,8 @@ pub(crate) async fn rerun(
     Named(id): Named<RunId>,
     Sent(body): Sent<RerunBody>,
 ) -> Result<Response, Problem> {
-    let commands = commands(&api)?;
-    let stored = existing(&api, id).await?;
-    none_active(&api).await?;
-    if stored.run.phase == RunPhase::Missed {
-        let detail =
-            format!("{id} is a slot that passed without a run: POST /api/v1/batch/runs with its as_of makes up for it");
-        return Err(Problem::conflict("missed-slot", detail).about(id));
-    }
-    begun(&api, commands.rerun(id, body.failed).await?, "started", Some("rerun"))
+    let request = RerunRequest { run: id, failed_only: body.failed };
+    begun(&api, control(&api)?.rerun(&request).await?, "started", Some("rerun"))
 }
 
 /// Nothing more to say.
@@ -165,16 +168,7 @@ pub(crate) async fn cancel(
     Named(id): Named<RunId>,
     Sent(CancelBody {}): Sent<CancelBody>,
 ) -> Result<Response, Problem> {
-    let commands = commands(&api)?;
-    let stored = existing(&api, id).await?;
-    if stored.run.has_ended() {
-        return Err(Problem::conflict("run-ended", format!("run {id} has ended: there is nothing to cancel")).about(id));
-    }
-    if stored.run.plan.is_none() {
-        let detail = format!("run {id} is still reading its inputs, so nothing of it has run: try again in a moment");
-        return Err(Problem::conflict("run-planning", detail).about(id));
-    }
-    begun(&api, commands.cancel(id).await?, "cancelling", None)
+    begun(&api, control(&api)?.cancel(&CancelRequest { run: id }).await?, "cancelling", None)
 }
 
 fn notes_port(api: &Api) -> Result<&dyn RunNotes, Problem> {
@@ -259,8 +253,8 @@ pub(crate) async fn annotate(
     // The same note sent again is answered with the one that is there.
     let kept = there.into_iter().find(|known| known.id == note.id).unwrap_or(note);
     tracing::info!(batch_run_id = %id, author = kept.author, event = "note.added", "a note was added to a run");
-    if let Some(commands) = &api.commands {
-        commands.annotated(id).await;
+    if let Some(control) = &api.control {
+        control.annotated(id).await;
     }
     let place = format!("/api/v1/batch/runs/{id}/notes");
     Ok((StatusCode::CREATED, [(header::LOCATION, place)], json(&kept)?).into_response())

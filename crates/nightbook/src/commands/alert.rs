@@ -16,8 +16,8 @@ use domain::ports::{AlertBooks as _, Clock, Randomness as _};
 use domain::redact::redact;
 use serde_json::json;
 
+use crate::book_folder::read_usable;
 use crate::cli::AlertCommand;
-use crate::commands::run::read_usable;
 use crate::engine::Engine;
 use crate::exit::{BadInput, STORE};
 use crate::output::Output;

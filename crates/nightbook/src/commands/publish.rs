@@ -9,7 +9,7 @@ use domain::run::Publication;
 use serde_json::json;
 use site::SitePublisher;
 
-use crate::commands::run::read_usable;
+use crate::book_folder::read_usable;
 use crate::engine::Engine;
 use crate::exit::STORE;
 use crate::output::Output;
