@@ -12,10 +12,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::Api;
+use crate::answer::json;
 use crate::extract::{Named, Sent};
 use crate::problem::Problem;
 use crate::runs::existing;
-use crate::{Api, json};
 
 /// Portfolios that a run by hand may be asked for.
 const MOST_PORTFOLIOS: usize = 1_000;
