@@ -18,7 +18,7 @@ use domain::run::{Publication, RunPhase};
 use domain::summary::RunSummary;
 use domain::watch::{Delivered, deliver_run};
 use serde_json::json;
-use site::{AlertsShown, SitePublisher};
+use site::{AlertsShown, SiteParts, SitePublisher, Spread};
 
 use crate::message::{CloseMessage, Messages, Received, answer, read};
 use crate::metrics::Metrics;
@@ -148,15 +148,15 @@ impl Closer {
     }
 
     fn publisher(&self, settings: &StoredSettings) -> SitePublisher {
-        SitePublisher::new(
-            Arc::clone(&self.ports.store),
-            Arc::clone(&self.site),
-            Arc::clone(&self.ports.clock),
-            settings.options(self.ports.clock.now()),
-        )
-        .with_alerts(Arc::clone(&self.books))
-        .with_notes(Arc::clone(&self.notes))
-        .spreading(self.spread_from)
+        let parts = SiteParts {
+            store: Arc::clone(&self.ports.store),
+            alerts: Arc::clone(&self.books),
+            notes: Arc::clone(&self.notes),
+            site: Arc::clone(&self.site),
+            clock: Arc::clone(&self.ports.clock),
+            spread: Spread::From(self.spread_from),
+        };
+        SitePublisher::new(parts, settings.options(self.ports.clock.now()))
     }
 
     async fn shown(&self) -> Result<AlertsShown, StoreError> {

@@ -24,7 +24,7 @@ use domain::watch::mend;
 use domain::work_item::ItemKey;
 use jobs::{BookInputs, NoGate};
 use serde_json::json;
-use site::SitePublisher;
+use site::{SiteParts, SitePublisher, Spread};
 
 use crate::commands::rerun::nothing_to_repeat;
 use crate::commands::run::{Asked, exit_code, report};
@@ -252,8 +252,15 @@ impl Cloud {
         let (ports, kept) = (self.ports()?, self.kept().await?.at_most(redacted));
         let site = named(self.aws.site())?;
         let options = kept.options(ports.clock.now());
-        let publisher = SitePublisher::new(Arc::clone(&ports.store), site, Arc::clone(&ports.clock), options)
-            .with_alerts(Arc::clone(&self.store) as Arc<dyn AlertBooks>);
+        let parts = SiteParts {
+            store: Arc::clone(&ports.store),
+            alerts: Arc::clone(&self.store) as Arc<dyn AlertBooks>,
+            notes: self.notes(),
+            site,
+            clock: Arc::clone(&ports.clock),
+            spread: Spread::Never,
+        };
+        let publisher = SitePublisher::new(parts, options);
         let index = format!("s3://{}/index.html", named(self.aws.settings().site_bucket())?);
         publish::write(&ports, &publisher, rebuild, &index, output).await
     }

@@ -26,7 +26,7 @@ use domain::summary::RunSummary;
 use domain::watch::mend;
 use jobs::{NoGate, PriceGate, Runner};
 use prices::HttpPrices;
-use site::{AlertsShown, SitePublisher};
+use site::{AlertsShown, SiteParts, SitePublisher, Spread};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
@@ -155,14 +155,15 @@ impl Engine {
 
     /// The publisher, with the time the next run is due as of now.
     pub(crate) fn publisher(&self) -> SitePublisher {
-        SitePublisher::new(
-            Arc::clone(&self.ports.store),
-            Arc::clone(&self.site) as Arc<dyn domain::ports::SiteStore>,
-            Arc::clone(&self.ports.clock),
-            self.settings.options(self.ports.clock.now()),
-        )
-        .with_alerts(Arc::new(self.store.clone()))
-        .with_notes(Arc::new(self.store.clone()))
+        let parts = SiteParts {
+            store: Arc::clone(&self.ports.store),
+            alerts: Arc::new(self.store.clone()),
+            notes: Arc::new(self.store.clone()),
+            site: Arc::clone(&self.site) as Arc<dyn domain::ports::SiteStore>,
+            clock: Arc::clone(&self.ports.clock),
+            spread: Spread::Never,
+        };
+        SitePublisher::new(parts, self.settings.options(self.ports.clock.now()))
     }
 
     /// Who tells people about runs.
