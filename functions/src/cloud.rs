@@ -13,7 +13,7 @@ use lambda_runtime::Context;
 use crate::close::Closer;
 use crate::environment::variable;
 use crate::metrics::Metrics;
-use crate::run_control;
+use crate::run_control::{self, HistoryParts};
 use crate::start::Starter;
 use crate::watch::Watcher;
 use crate::work::Worker;
@@ -115,7 +115,14 @@ impl Cloud {
         let store = Arc::clone(&self.store) as Arc<dyn RunStore>;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let start = Arc::new(self.aws.start_function()?);
-        let control = run_control::control(Arc::clone(&store), Arc::clone(&clock), Arc::new(SystemRandomness), start);
+        let control = run_control::control(HistoryParts {
+            store: Arc::clone(&store),
+            notes: self.aws.notes()?,
+            alerts: Arc::clone(&self.store) as Arc<dyn AlertBooks>,
+            clock: Arc::clone(&clock),
+            randomness: Arc::new(SystemRandomness),
+            start,
+        });
         let api = Api::new(store, clock, Access::Checked);
         Ok(api.with_notes(self.aws.notes()?).with_control(Arc::new(control)))
     }

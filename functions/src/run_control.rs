@@ -7,18 +7,22 @@
 use std::sync::Arc;
 
 use app::{
-    Accepted, ActiveRuns, ControlError, Refusal, RerunRequest, RunControl, RunWorker, StartElsewhere, StartRequest,
+    Accepted, ActiveRuns, ControlError, ControlParts, Refusal, RerunRequest, RunControl, RunWorker, StartElsewhere, StartRequest,
     Starts,
 };
 use async_trait::async_trait;
 use domain::ids::RunId;
-use domain::ports::{Clock, Randomness, RunStore, StoreError};
+use domain::note::RunNotes;
+use domain::ports::{AlertBooks, Clock, Randomness, RunQuery, RunStore, StoreError};
 use domain::redact::redact;
 use domain::run::{Publication, RunEvent};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::watch::CallStart;
+
+/// Runs that are looked through for the newest closed one.
+const NEWEST: usize = 20;
 
 /// Calls `start-run` and waits for its answer.
 #[async_trait]
@@ -83,17 +87,36 @@ impl Recorded {
     }
 }
 
-/// The run control of `history`; `start` calls `start-run`.
+/// What the run control of `history` decides on and acts through.
+pub struct HistoryParts {
+    /// The records.
+    pub store: Arc<dyn RunStore>,
+    /// The notes of runs.
+    pub notes: Arc<dyn RunNotes>,
+    /// The alert books.
+    pub alerts: Arc<dyn AlertBooks>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Names of planners.
+    pub randomness: Arc<dyn Randomness>,
+    /// Calls `start-run`.
+    pub start: Arc<dyn AskStart>,
+}
+
+impl std::fmt::Debug for HistoryParts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("HistoryParts")
+    }
+}
+
+/// The run control of `history`.
 #[must_use]
-pub fn control(
-    store: Arc<dyn RunStore>,
-    clock: Arc<dyn Clock>,
-    randomness: Arc<dyn Randomness>,
-    start: Arc<dyn AskStart>,
-) -> RunControl {
+pub fn control(parts: HistoryParts) -> RunControl {
+    let HistoryParts { store, notes, alerts, clock, randomness, start } = parts;
     let starts = Starts::Elsewhere(Arc::new(StartRun(Arc::clone(&start))));
     let worker = Arc::new(Functions { store: Arc::clone(&store), start });
-    RunControl::new(store, clock, randomness, starts, ActiveRuns::Refuse, worker)
+    let active_runs = ActiveRuns::Refuse;
+    RunControl::new(ControlParts { store, notes, alerts, clock, randomness, starts, active_runs, worker })
 }
 
 /// `start-run`, as it decides starts and reruns.
@@ -175,6 +198,20 @@ impl RunWorker for Functions {
                 batch_run_id = %run, error = %text, event = "publication.failed",
                 "the pages of a run could not be requested; `nightbook publish --rebuild` writes them"
             );
+        }
+    }
+
+    /// The pages of the newest run are written again, and the index last.
+    async fn refresh_index(&self) {
+        let page = self.store.runs(&RunQuery { limit: NEWEST, ..RunQuery::default() }).await;
+        let newest = page.map(|page| page.runs.into_iter().find(|stored| stored.run.is_closed()));
+        match newest {
+            Ok(Some(stored)) => self.publish(stored.run.batch_run_id).await,
+            Ok(None) => {}
+            Err(error) => tracing::warn!(
+                error = %error, event = "publication.failed",
+                "the index could not be requested; the next publication shows the mute"
+            ),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use app::{
-    ActiveRuns, BookOf, CancelRequest, ControlError, Dates, Decided, Door, NoWorker, Refusal, RerunRequest, RunControl,
+    ActiveRuns, BookOf, CancelRequest, ControlError, ControlParts, Dates, Decided, Door, NoWorker, Refusal, RerunRequest, RunControl,
     StartRequest, Starts, allowed_dates,
 };
 use book::{Book, is_due, next_slot};
@@ -18,6 +18,7 @@ use jobs::{BookInputs, NoGate, PriceGate, SnapshotInputs};
 use prices::HttpPrices;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use site::{NoAlerts, NoNotes};
 
 use crate::environment;
 use crate::run_control::Recorded;
@@ -206,10 +207,16 @@ impl Starter {
     /// The control of a door: one that records only has one run at a time.
     fn control(&self, book: BookOf, record_only: bool) -> RunControl {
         let ports = &self.ports;
-        let active_runs = if record_only { ActiveRuns::Refuse } else { ActiveRuns::Allow };
-        let starts = Starts::Here { book, documents: Arc::clone(&ports.documents) };
-        let (store, clock) = (Arc::clone(&ports.store), Arc::clone(&ports.clock));
-        RunControl::new(store, clock, Arc::clone(&ports.randomness), starts, active_runs, Arc::new(NoWorker))
+        RunControl::new(ControlParts {
+            store: Arc::clone(&ports.store),
+            notes: Arc::new(NoNotes),
+            alerts: Arc::new(NoAlerts),
+            clock: Arc::clone(&ports.clock),
+            randomness: Arc::clone(&ports.randomness),
+            starts: Starts::Here { book, documents: Arc::clone(&ports.documents) },
+            active_runs: if record_only { ActiveRuns::Refuse } else { ActiveRuns::Allow },
+            worker: Arc::new(NoWorker),
+        })
     }
 
     async fn by_hand(&self, request: &StartRequest, record_only: bool) -> anyhow::Result<Value> {

@@ -27,7 +27,7 @@ use domain::words::RunStatus;
 use domain::work_item::{ItemKey, ItemState, Place};
 use functions::close::{Closer, Outcome};
 use functions::metrics::Metrics;
-use functions::run_control::{self, AskStart};
+use functions::run_control::{self, AskStart, HistoryParts};
 use functions::settings::Keeper;
 use functions::source::BookFiles;
 use functions::start::Starter;
@@ -236,8 +236,14 @@ impl Cloud {
     /// What `history` says to a request as the gateway hands it on: a status, and what it answers.
     async fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
         let start = Arc::new(Function(self.starter(), self.shared.clone()));
-        let (store, clock) = (Arc::new(self.store.clone()), Arc::new(self.clock.clone()));
-        let control = run_control::control(store, clock, Arc::new(SystemRandomness), start);
+        let control = run_control::control(HistoryParts {
+            store: Arc::new(self.store.clone()),
+            notes: Arc::new(self.store.clone()),
+            alerts: Arc::new(self.store.clone()),
+            clock: Arc::new(self.clock.clone()),
+            randomness: Arc::new(SystemRandomness),
+            start,
+        });
         let api = Api::new(Arc::new(self.store.clone()), Arc::new(self.clock.clone()), Access::Checked)
             .with_notes(Arc::new(self.store.clone()))
             .with_control(Arc::new(control));

@@ -22,7 +22,7 @@ mod tests;
 mod text;
 mod views;
 
-pub use options::{Card, ScheduleView, SiteOptions};
 pub use nothing::{NoAlerts, NoNotes};
+pub use options::{Card, ScheduleView, SiteOptions};
 pub use publisher::{SiteParts, SitePublisher, Spread};
 pub use views::alerts::{AlertsShown, alerts_shown};

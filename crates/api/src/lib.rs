@@ -1,8 +1,8 @@
 //! The history API: answers over HTTP from the records, and three commands.
 //!
 //! [`router`] needs a [`RunStore`] and a clock, so it serves every backend: `nightbook serve` puts it beside the site,
-//! the function behind a gateway. Commands (start, repeat, cancel) are decided by [`RunControl`], notes are added through
-//! [`RunNotes`]; without them it only reads. Every question is one indexed read of the store; where it
+//! the function behind a gateway. Commands (start, repeat, cancel, annotate, mute) are decided by [`RunControl`]; without it
+//! the router only reads. Every question is one indexed read of the store; where it
 //! takes another, `docs/api.md` says so, and the tests count.
 
 mod access;
@@ -110,6 +110,7 @@ pub fn router(api: Api) -> Router {
         .route("/api/v1/batch/failures", get(history::failures))
         .route("/api/v1/batch/portfolios/{id}/history", get(history::of_portfolio))
         .route("/api/v1/batch/data-quality", get(history::data_quality))
+        .route("/api/v1/alerts/mutes", post(writes::mute))
         .route("/api", get(unknown))
         .route("/api/", get(unknown))
         .route("/api/{*rest}", axum::routing::any(unknown))

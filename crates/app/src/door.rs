@@ -59,7 +59,13 @@ impl Refusal {
                 format!("give an earlier date, for example: {}", door.start(*last_allowed))
             }
             Self::SpanReversed { .. } => "give the earlier date first".to_owned(),
-            Self::UnknownPortfolio { .. } | Self::BookUnusable(_) | Self::AlreadyEnded { .. } => {
+            Self::UnknownPortfolio { .. }
+            | Self::BookUnusable(_)
+            | Self::AlreadyEnded { .. }
+            | Self::Text { .. }
+            | Self::TooManyNotes { .. }
+            | Self::Mute { .. }
+            | Self::NothingToMute => {
                 return self.to_string();
             }
             Self::Active { run } => format!("wait until it ends, or cancel it: {}", door.cancel(*run)),

@@ -111,4 +111,29 @@ pub enum Refusal {
         /// What was looked for.
         text: String,
     },
+    /// A text is empty, too long, or has characters that are not displayed as they are.
+    #[error("{name}: {why}")]
+    Text {
+        /// The member of the request.
+        name: String,
+        /// What is allowed.
+        why: String,
+    },
+    /// The run has as many notes as a run may have.
+    #[error("run {run} has {most} notes already")]
+    TooManyNotes {
+        /// The run.
+        run: RunId,
+        /// The limit.
+        most: usize,
+    },
+    /// The mute is not allowed, for example because it ends in the past.
+    #[error("the mute was refused: {why}")]
+    Mute {
+        /// Why.
+        why: String,
+    },
+    /// No schedule has alerts on record.
+    #[error("no run has ended yet, so there are no alerts to mute")]
+    NothingToMute,
 }

@@ -14,15 +14,20 @@ mod run_control;
 mod run_lookup;
 mod start_requests;
 mod stored_settings;
+mod texts;
 
 pub use book_reader::{BookReader, read_usable, usable_book};
 pub use dates::{Dates, allowed_dates};
 pub use door::Door;
 pub use error::{ControlError, Refusal};
 pub use records::{all_records, not_successful};
-pub use requests::{Accepted, CancelRequest, RerunRequest, StartRequest};
+pub use requests::{
+    Accepted, AnnotateRequest, CancelRequest, MuteRequest, PublicationFailure, PublishRequest, Published, RerunRequest,
+    StartRequest,
+};
 pub use run_control::{
-    ActiveRuns, BookOf, Decided, Inputs, NoWorker, RunControl, RunWorker, StartElsewhere, Starts, Work, startable,
+    ActiveRuns, BookOf, ControlParts, Decided, Inputs, NoWorker, RunControl, RunWorker, StartElsewhere, Starts, Work,
+    publish_site, startable,
 };
 pub use run_lookup::{RunText, find_run};
 pub use start_requests::{by_hand, scheduled, started_as};

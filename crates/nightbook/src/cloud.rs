@@ -79,6 +79,11 @@ impl Cloud {
         Arc::clone(&self.store) as Arc<dyn RunNotes>
     }
 
+    /// The control of a command: what it starts is worked on by the functions.
+    fn control(&self, ports: &Ports, book: BookOf) -> RunControl {
+        RunControl::of_caller(ports, self.notes(), Arc::clone(&self.store) as Arc<dyn AlertBooks>, book)
+    }
+
     fn kept_file(&self) -> anyhow::Result<KeptFile> {
         named(self.aws.kept())
     }
@@ -115,7 +120,7 @@ impl Cloud {
         let ports = self.ports()?;
         named(self.aws.settings().work_queue_url())?;
         self.keep(book).await?;
-        let control = RunControl::of_caller(&ports, BookOf::Loaded(Arc::clone(book)));
+        let control = self.control(&ports, BookOf::Loaded(Arc::clone(book)));
         let mut summaries = Vec::with_capacity(dates.len());
         for date in dates {
             let work = control.decide_start(&asked.request(*date)).await;
@@ -126,7 +131,7 @@ impl Cloud {
             summaries.push(self.start(&ports, &work.start, &inputs, asked.wait, output, bars, &mut stop).await?);
         }
         report(&summaries, asked.span.is_some(), &asked.data, output)?;
-        Ok(self.code(&summaries, asked.wait))
+        self.code(&summaries, &asked.data, asked.wait)
     }
 
     /// `nightbook rerun`.
@@ -142,7 +147,7 @@ impl Cloud {
     ) -> anyhow::Result<std::process::ExitCode> {
         let ports = self.ports()?;
         let original = reading::find(self.store.as_ref(), data, run).await?;
-        let control = RunControl::of_caller(&ports, BookOf::Nowhere);
+        let control = self.control(&ports, BookOf::Nowhere);
         let request = RerunRequest { run: original.run.batch_run_id, failed_only };
         let decided = control.decide_rerun(&request).await.map_err(|error| refused(error, &door(data, None)))?;
         let Decided::Run(work) = decided else {
@@ -152,12 +157,12 @@ impl Cloud {
         let inputs = work.pinned_inputs(Arc::clone(&ports.documents)).context("a rerun has pinned inputs")?;
         let summaries = [self.start(&ports, &work.start, inputs.as_ref(), wait, output, bars, &mut stop).await?];
         report(&summaries, false, data, output)?;
-        Ok(self.code(&summaries, wait))
+        self.code(&summaries, data, wait)
     }
 
     /// A run that is not waited for says nothing about how it ended.
-    fn code(&self, summaries: &[RunSummary], wait: bool) -> std::process::ExitCode {
-        if wait { exit_code(summaries) } else { std::process::ExitCode::SUCCESS }
+    fn code(&self, summaries: &[RunSummary], data: &Path, wait: bool) -> anyhow::Result<std::process::ExitCode> {
+        if wait { exit_code(summaries, data) } else { Ok(std::process::ExitCode::SUCCESS) }
     }
 
     #[allow(clippy::too_many_arguments, reason = "each is a thing of its own, and there are two callers")]
@@ -227,7 +232,9 @@ impl Cloud {
         output: &Output,
         mut stop: Stop,
     ) -> anyhow::Result<std::process::ExitCode> {
-        let run = cancel::cancel(&self.ports()?, data, run, &door(data, None)).await?;
+        let ports = self.ports()?;
+        let control = self.control(&ports, BookOf::Nowhere);
+        let run = cancel::cancel(&control, &ports, data, run, &door(data, None)).await?;
         let summary = self.wait(run.batch_run_id, &Bars::new(false), &mut stop).await?;
         if output.is_json() {
             output.json(&summary)?;
@@ -262,7 +269,7 @@ impl Cloud {
         };
         let publisher = SitePublisher::new(parts, options);
         let index = format!("s3://{}/index.html", named(self.aws.settings().site_bucket())?);
-        publish::write(&ports, &publisher, rebuild, &index, output).await
+        publish::write(&ports, &publisher, rebuild, &index, data, output).await
     }
 
     /// `nightbook doctor`.

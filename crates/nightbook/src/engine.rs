@@ -13,7 +13,7 @@ use backends::system::{SystemClock, SystemRandomness, TokioSleeper};
 use book::Book;
 use chrono::{DateTime, Utc};
 use domain::alerting::{Alerting, take_over};
-use domain::close_run::{Closed, close_run};
+use domain::close_run::{Closed, close_run, publish};
 use domain::ids::{JobName, PortfolioId, RunId};
 use domain::job_context::JobContext;
 use domain::ports::{Clock, JobRunner, Notifier as _, PortfolioJobs, Ports, Publisher as _, RunInputs, WorkMessage};
@@ -271,6 +271,9 @@ impl Engine {
         }
         if let Started::Existing(run) = &started {
             if run.is_closed() {
+                if run.wants_pages(self.ports.clock.now()) {
+                    publish(&self.ports, &self.publisher(), run).await?;
+                }
                 self.tell_due().await;
                 let stored = self.ports.store.run(run.batch_run_id).await?;
                 return stored.and_then(|stored| stored.summary).context("the run is closed and has no summary");

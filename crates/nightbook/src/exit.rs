@@ -19,6 +19,11 @@ pub(crate) const INTERRUPTED: u8 = 130;
 #[error("{0}")]
 pub(crate) struct BadInput(pub(crate) String);
 
+/// The records are written, and the site could not be published. Its exit code is that of a store.
+#[derive(Debug, thiserror::Error)]
+#[error("the site was not published: {0}")]
+pub(crate) struct NotPublished(pub(crate) String);
+
 /// Somebody pressed Ctrl-C or sent SIGTERM.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]

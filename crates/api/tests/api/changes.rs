@@ -3,13 +3,14 @@
 use std::sync::{Arc, Mutex};
 
 use api::Access;
-use app::{ActiveRuns, BookOf, RunControl, RunWorker, Starts};
+use app::{ActiveRuns, BookOf, ControlParts, RunControl, RunWorker, Starts};
 use async_trait::async_trait;
 use backends::memory::MemoryStore;
 use backends::system::SystemRandomness;
 use book::MemorySource;
-use domain::ids::RunId;
-use domain::ports::{Documents as _, RunStore as _};
+use domain::alert_book::AlertBook;
+use domain::ids::{RunId, ScheduleName};
+use domain::ports::{AlertBooks as _, Documents as _, RunStore as _};
 use serde_json::json;
 
 use crate::night::{Fixed, api, at, get, id, open, post, three};
@@ -31,6 +32,9 @@ impl RunWorker for Worker {
     async fn publish(&self, run: RunId) {
         self.called.lock().unwrap().push(format!("publish {run}"));
     }
+    async fn refresh_index(&self) {
+        self.called.lock().unwrap().push("refresh".to_owned());
+    }
 }
 
 /// A control over this store, with a book of the portfolios of its runs, and its worker.
@@ -42,14 +46,16 @@ pub(crate) fn control(store: &MemoryStore) -> (Arc<RunControl>, Arc<Worker>) {
     let book = book::read(&source).unwrap().book.unwrap();
     let worker = Arc::new(Worker::default());
     let starts = Starts::Here { book: BookOf::Loaded(Arc::new(book)), documents: Arc::new(store.clone()) };
-    let control = RunControl::new(
-        Arc::new(store.clone()),
-        Arc::new(Fixed(at(3, 31))),
-        Arc::new(SystemRandomness),
+    let control = RunControl::new(ControlParts {
+        store: Arc::new(store.clone()),
+        notes: Arc::new(store.clone()),
+        alerts: Arc::new(store.clone()),
+        clock: Arc::new(Fixed(at(3, 31))),
+        randomness: Arc::new(SystemRandomness),
         starts,
-        ActiveRuns::Refuse,
-        Arc::<Worker>::clone(&worker),
-    );
+        active_runs: ActiveRuns::Refuse,
+        worker: Arc::<Worker>::clone(&worker),
+    });
     (Arc::new(control), worker)
 }
 
@@ -141,7 +147,7 @@ async fn notes_are_kept_once_and_in_order() {
     let notes = get(&api, &path).await.json();
     assert_eq!((notes["notes"].as_array().unwrap().len(), &notes["acknowledged_by"]), (2, &json!("Zoë")));
     assert!(!notes.to_string().contains("C4nary"), "a secret is kept: {notes}");
-    assert_eq!(worker.called.lock().unwrap().len(), 3, "the page is written again");
+    assert_eq!(worker.called.lock().unwrap().len(), 2, "the page is written again for each new note");
     for body in [
         r#"{"kind": "annotate", "author": "Bo"}"#,
         r#"{"kind": "praise", "author": "Bo"}"#,
@@ -156,4 +162,32 @@ async fn notes_are_kept_once_and_in_order() {
     let unknown = "/api/v1/batch/runs/00000000-0000-0000-0000-000000000000/notes";
     post(&api, unknown, first).await.problem(404, "not-found");
     get(&api, unknown).await.problem(404, "not-found");
+}
+
+#[tokio::test]
+async fn a_mute_is_stored_for_every_schedule_and_shown() {
+    let store = three();
+    let (api, _) = api(&store, Access::Loopback);
+    let (control, worker) = control(&store);
+    let api = api.with_control(control);
+    let path = "/api/v1/alerts/mutes";
+    let good = r#"{"fingerprint": "00112233aabbccdd", "until": "2026-11-20", "reason": "the vendor knows"}"#;
+    post(&api, path, good).await.problem(409, "conflict");
+    let schedule = ScheduleName::new("nightly").unwrap();
+    assert!(store.put_alert_book(&AlertBook::empty(schedule.clone())).await.unwrap());
+    for body in [
+        r#"{"until": "2026-11-20", "reason": "neither"}"#,
+        r#"{"fingerprint": "00112233aabbccdd", "portfolio_id": "p1", "until": "2026-11-20", "reason": "both"}"#,
+        r#"{"portfolio_id": "p1", "until": "2026-11-04", "reason": "in the past"}"#,
+        r#"{"portfolio_id": "p1", "until": "2026-11-20", "reason": ""}"#,
+        r#"{"portfolio_id": "p1", "until": "2026-11-20", "reason": "two\nlines"}"#,
+        r#"{"portfolio_id": "p1", "reason": "for ever"}"#,
+    ] {
+        post(&api, path, body).await.problem(422, "unprocessable");
+    }
+    assert!(store.alert_book(&schedule).await.unwrap().mutes.is_empty() && worker.called.lock().unwrap().is_empty());
+    let muted = post(&api, path, good).await;
+    assert_eq!((muted.status.as_u16(), &muted.json()["until"]), (201, &json!("2026-11-21T00:00:00Z")));
+    assert_eq!(store.alert_book(&schedule).await.unwrap().mutes.len(), 1);
+    assert_eq!(*worker.called.lock().unwrap(), ["refresh"]);
 }

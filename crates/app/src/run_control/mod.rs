@@ -1,10 +1,13 @@
-//! Start, rerun and cancel: each is decided here, once for every door.
+//! Start, rerun, cancel, annotate, mute and publish: each is decided here, once for every door.
 //!
 //! A door that works on runs itself (the command line on a folder) takes the decision as [`Work`] and does it.
 //! A door that hands runs over (the history API, `serve`) has the run recorded first and its [`RunWorker`] called after:
 //! what is recorded is run even if the call is lost.
 
+mod annotate;
 mod cancel;
+mod mute;
+mod publish;
 mod rerun;
 mod start;
 
@@ -13,7 +16,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use book::Book;
 use domain::ids::RunId;
-use domain::ports::{Clock, Creation, Documents, Ports, Randomness, RunInputs, RunStore, StoredRun};
+use domain::note::RunNotes;
+use domain::ports::{AlertBooks, Clock, Creation, Documents, Ports, Randomness, RunInputs, RunStore, StoredRun};
 use domain::run::Run;
 use domain::start_run::StartRun;
 use jobs::SnapshotInputs;
@@ -22,6 +26,7 @@ use crate::book_reader::{BookReader, read_usable};
 use crate::error::{ControlError, Refusal};
 use crate::requests::{Accepted, RerunRequest, StartRequest};
 
+pub use publish::publish_site;
 pub use start::startable;
 
 /// Works on the runs that a control has recorded.
@@ -33,6 +38,8 @@ pub trait RunWorker: Send + Sync {
     async fn end(&self, run: RunId);
     /// The pages of a run are to be written again.
     async fn publish(&self, run: RunId);
+    /// The index is to show what has changed of the alerts.
+    async fn refresh_index(&self);
 }
 
 /// The worker of a door that works on runs itself.
@@ -44,6 +51,7 @@ impl RunWorker for NoWorker {
     async fn begin(&self, _run: RunId) {}
     async fn end(&self, _run: RunId) {}
     async fn publish(&self, _run: RunId) {}
+    async fn refresh_index(&self) {}
 }
 
 /// Decides starts and reruns for a process that may read neither the book nor the pinned inputs.
@@ -132,9 +140,41 @@ impl Work {
     }
 }
 
-/// Decides what may be started, repeated and canceled.
+/// What a [`RunControl`] decides on and acts through.
+#[derive(Clone)]
+pub struct ControlParts {
+    /// The records.
+    pub store: Arc<dyn RunStore>,
+    /// The notes of runs.
+    pub notes: Arc<dyn RunNotes>,
+    /// The alert books.
+    pub alerts: Arc<dyn AlertBooks>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Names of planners.
+    pub randomness: Arc<dyn Randomness>,
+    /// Where starts and reruns are decided.
+    pub starts: Starts,
+    /// Whether a run may begin beside another one.
+    pub active_runs: ActiveRuns,
+    /// What works on the runs.
+    pub worker: Arc<dyn RunWorker>,
+}
+
+impl std::fmt::Debug for ControlParts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ControlParts")
+            .field("starts", &self.starts)
+            .field("active_runs", &self.active_runs)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Decides what may be started, repeated, canceled, annotated and muted.
 pub struct RunControl {
     store: Arc<dyn RunStore>,
+    notes: Arc<dyn RunNotes>,
+    alerts: Arc<dyn AlertBooks>,
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
     starts: Starts,
@@ -151,30 +191,27 @@ impl std::fmt::Debug for RunControl {
 }
 
 impl RunControl {
-    /// A control over this store.
+    /// A control over these parts.
     #[must_use]
-    pub fn new(
-        store: Arc<dyn RunStore>,
-        clock: Arc<dyn Clock>,
-        randomness: Arc<dyn Randomness>,
-        starts: Starts,
-        active_runs: ActiveRuns,
-        worker: Arc<dyn RunWorker>,
-    ) -> Self {
-        Self { store, clock, randomness, starts, active_runs, worker, one_at_a_time: futures::lock::Mutex::default() }
+    pub fn new(parts: ControlParts) -> Self {
+        let ControlParts { store, notes, alerts, clock, randomness, starts, active_runs, worker } = parts;
+        let one_at_a_time = futures::lock::Mutex::default();
+        Self { store, notes, alerts, clock, randomness, starts, active_runs, worker, one_at_a_time }
     }
 
     /// The control of a caller that works itself on what it starts, beside runs that are open.
     #[must_use]
-    pub fn of_caller(ports: &Ports, book: BookOf) -> Self {
-        let starts = Starts::Here { book, documents: Arc::clone(&ports.documents) };
-        let (store, clock) = (Arc::clone(&ports.store), Arc::clone(&ports.clock));
-        Self::new(store, clock, Arc::clone(&ports.randomness), starts, ActiveRuns::Allow, Arc::new(NoWorker))
-    }
-
-    /// Has the pages of a run written again after a note was added to it.
-    pub async fn annotated(&self, run: RunId) {
-        self.worker.publish(run).await;
+    pub fn of_caller(ports: &Ports, notes: Arc<dyn RunNotes>, alerts: Arc<dyn AlertBooks>, book: BookOf) -> Self {
+        Self::new(ControlParts {
+            store: Arc::clone(&ports.store),
+            notes,
+            alerts,
+            clock: Arc::clone(&ports.clock),
+            randomness: Arc::clone(&ports.randomness),
+            starts: Starts::Here { book, documents: Arc::clone(&ports.documents) },
+            active_runs: ActiveRuns::Allow,
+            worker: Arc::new(NoWorker),
+        })
     }
 
     async fn stored(&self, run: RunId) -> Result<StoredRun, ControlError> {

@@ -13,6 +13,7 @@ use crate::engine::Engine;
 use crate::exit::{door, refused};
 use crate::output::Output;
 use crate::reading;
+use crate::run_control::of_command;
 use crate::site_settings::SiteSettings;
 use crate::stop::Stop;
 
@@ -26,7 +27,7 @@ pub(crate) async fn run(data: &Path, run: &str, output: &Output, stop: Stop) -> 
     let settings = SiteSettings::kept(data);
     let door = door(data, settings.book_dir());
     let engine = Engine::open(data, settings, None, stop).await?;
-    let run = cancel(&engine.ports, data, run, &door).await?;
+    let run = cancel(&of_command(&engine, BookOf::Nowhere), &engine.ports, data, run, &door).await?;
     let summary = engine.drive(&run).await?;
     if output.is_json() {
         output.json(&summary)?;
@@ -37,9 +38,14 @@ pub(crate) async fn run(data: &Path, run: &str, output: &Output, stop: Stop) -> 
 }
 
 /// Cancels a run and ends what is left of it.
-pub(crate) async fn cancel(ports: &Ports, data: &Path, text: &str, door: &Door) -> anyhow::Result<Run> {
+pub(crate) async fn cancel(
+    control: &RunControl,
+    ports: &Ports,
+    data: &Path,
+    text: &str,
+    door: &Door,
+) -> anyhow::Result<Run> {
     let id = reading::find(ports.store.as_ref(), data, text).await?.run.batch_run_id;
-    let control = RunControl::of_caller(ports, BookOf::Nowhere);
     control.cancel(&CancelRequest { run: id }).await.map_err(|error| refused(error, door))?;
     let run = ports.store.run(id).await?.with_context(|| format!("there is no run {id}"))?.run;
     mend(ports, &run).await?;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use app::{BookOf, Decided, RerunRequest, RunControl};
+use app::{BookOf, Decided, RerunRequest};
 use domain::ids::RunId;
 
 use crate::commands::run::{exit_code, report};
@@ -14,6 +14,7 @@ use crate::exit::{BadInput, door, refused};
 use crate::output::Output;
 use crate::progress::Bars;
 use crate::reading;
+use crate::run_control::of_command;
 use crate::site_settings::SiteSettings;
 use crate::stop::Stop;
 
@@ -42,7 +43,7 @@ pub(crate) async fn run(asked: Asked, output: &Output, bars: &Bars, stop: Stop) 
     let door = door(data, settings.book_dir());
     let engine = Engine::open(data, settings, *concurrency, stop).await?;
     let original = reading::find(&engine.store, data, run).await?;
-    let control = RunControl::of_caller(&engine.ports, BookOf::Nowhere);
+    let control = of_command(&engine, BookOf::Nowhere);
     let request = RerunRequest { run: original.run.batch_run_id, failed_only: *failed_only };
     let decided = control.decide_rerun(&request).await.map_err(|error| refused(error, &door))?;
     let Decided::Run(work) = decided else {
@@ -60,7 +61,7 @@ pub(crate) async fn run(asked: Asked, output: &Output, bars: &Bars, stop: Stop) 
     }
     let summaries = [summary];
     report(&summaries, false, data, output)?;
-    Ok(exit_code(&summaries))
+    exit_code(&summaries, data)
 }
 
 /// The sentence for a rerun of failures of a run without any.

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use app::{BookOf, Dates, Door, Refusal, RunControl, StartRequest, startable};
+use app::{BookOf, Dates, Door, Refusal, StartRequest, startable};
 use backends::system::{SystemClock, SystemRandomness, TokioSleeper};
 use book::Book;
 use chrono::NaiveDate;
 use domain::ids::PortfolioId;
 use domain::ports::Clock as _;
+use domain::run::Publication;
 use domain::start_run::StartRun;
 use domain::summary::RunSummary;
 use domain::words::RunStatus;
@@ -19,9 +20,10 @@ use serde_json::json;
 use crate::book_folder::read_usable;
 use crate::commands::rerun::refuse_wait;
 use crate::engine::Engine;
-use crate::exit::{NOT_WELL, door, refused};
+use crate::exit::{NOT_WELL, NotPublished, door, refused};
 use crate::output::Output;
 use crate::progress::Bars;
+use crate::run_control::of_command;
 use crate::site_settings::SiteSettings;
 use crate::stop::Stop;
 
@@ -84,7 +86,7 @@ pub(crate) async fn run(asked: Asked, output: &Output, bars: &Bars, stop: Stop) 
     let engine = Engine::open(&asked.data, settings.clone(), cores, stop).await?;
     settings.keep(&asked.data)?;
     engine.retire(&book.settings).await?;
-    let control = RunControl::of_caller(&engine.ports, BookOf::Loaded(Arc::clone(&book)));
+    let control = of_command(&engine, BookOf::Loaded(Arc::clone(&book)));
     let mut summaries = Vec::with_capacity(dates.len());
     for date in &dates {
         let work = control.decide_start(&asked.request(*date)).await;
@@ -99,7 +101,7 @@ pub(crate) async fn run(asked: Asked, output: &Output, bars: &Bars, stop: Stop) 
         summaries.push(summary);
     }
     report(&summaries, asked.span.is_some(), &asked.data, output)?;
-    Ok(exit_code(&summaries))
+    exit_code(&summaries, &asked.data)
 }
 
 /// Runs one start on a book.
@@ -141,7 +143,7 @@ pub(crate) fn report(summaries: &[RunSummary], many: bool, data: &Path, output: 
         (true, ..) => output.json(&json!({ "runs": summaries })),
         (false, ..) => {
             if let Some(last) = summaries.last() {
-                if crate::place::table(data).is_none() {
+                if crate::place::table(data).is_none() && not_published(summaries).is_none() {
                     output.line(&format!("Site:  {}", data.join("site").join("index.html").display()));
                 }
                 output.line(&format!("More:  nightbook show {} --data {}", last.batch_run_id.short(), data.display()));
@@ -153,11 +155,23 @@ pub(crate) fn report(summaries: &[RunSummary], many: bool, data: &Path, output: 
     }
 }
 
-/// 0 where every run succeeded, else 1.
-pub(crate) fn exit_code(summaries: &[RunSummary]) -> ExitCode {
+/// Why the newest publication that failed did; `None` where all went well.
+fn not_published(summaries: &[RunSummary]) -> Option<&str> {
+    summaries.iter().rev().find_map(|summary| match &summary.publication {
+        Publication::Failed { error, .. } => Some(error.as_str()),
+        Publication::Pending | Publication::UnderWay { .. } | Publication::Published { .. } => None,
+    })
+}
+
+/// 0 where every run succeeded, else 1. A publication that failed wins: it is an error with exit code 3.
+pub(crate) fn exit_code(summaries: &[RunSummary], data: &Path) -> anyhow::Result<ExitCode> {
+    if let Some(error) = not_published(summaries) {
+        let advice = format!("{error}; to publish again: nightbook publish --data {}", data.display());
+        return Err(NotPublished(advice).into());
+    }
     if summaries.iter().all(|summary| summary.status == RunStatus::Success) {
-        ExitCode::SUCCESS
+        Ok(ExitCode::SUCCESS)
     } else {
-        NOT_WELL.into()
+        Ok(NOT_WELL.into())
     }
 }
