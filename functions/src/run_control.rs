@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use app::{
-    Accepted, ActiveRuns, ControlError, ControlParts, Refusal, RerunRequest, RunControl, RunWorker, StartElsewhere, StartRequest,
-    Starts,
+    Accepted, ActiveRuns, ControlError, ControlParts, Refusal, RerunRequest, RunControl, RunWorker, StartElsewhere,
+    StartRequest, Starts,
 };
 use async_trait::async_trait;
 use domain::ids::RunId;

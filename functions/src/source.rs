@@ -34,10 +34,8 @@ impl BookReader for BucketBook<'_> {
             memory.insert(name, content);
         }
         let reading = tokio::task::spawn_blocking(move || book::read(&memory)).await;
-        let reading = reading.map_err(|error| StoreError::Unavailable {
-            doing: "read the book".to_owned(),
-            source: error.into(),
-        })?;
+        let reading = reading
+            .map_err(|error| StoreError::Unavailable { doing: "read the book".to_owned(), source: error.into() })?;
         Ok(reading?)
     }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use app::{
-    ActiveRuns, BookOf, CancelRequest, ControlError, ControlParts, Dates, Decided, Door, NoWorker, Refusal, RerunRequest, RunControl,
-    StartRequest, Starts, allowed_dates,
+    ActiveRuns, BookOf, CancelRequest, ControlError, ControlParts, Dates, Decided, Door, NoWorker, Refusal,
+    RerunRequest, RunControl, StartRequest, Starts, allowed_dates,
 };
 use book::{Book, is_due, next_slot};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
@@ -243,7 +243,8 @@ impl Starter {
         }
         match control.decide_rerun(request).await.map_err(failed)? {
             Decided::Run(work) => {
-                let inputs = work.pinned_inputs(Arc::clone(&self.ports.documents)).context("a rerun has pinned inputs")?;
+                let inputs =
+                    work.pinned_inputs(Arc::clone(&self.ports.documents)).context("a rerun has pinned inputs")?;
                 self.plan(&work.start, inputs.as_ref()).await
             }
             Decided::NothingToRepeat(of) => {
