@@ -330,7 +330,7 @@ impl Starter {
         self.plan(start, &inputs).await
     }
 
-    /// Ends an open run early. One that has ended since it was canceled stays as it is.
+    /// Ends an open run early: the parts that are not done are given up, and the close is requested.
     async fn cancel(&self, id: RunId) -> anyhow::Result<Value> {
         self.control(BookOf::Nowhere, false).cancel(&CancelRequest { run: id }).await.map_err(failed)?;
         mend(&self.ports, &self.stored(id).await?.run).await?;
