@@ -615,10 +615,9 @@ async fn a_run_by_hand_is_found_again_and_repeated_only_where_asked() {
 #[tokio::test]
 async fn a_date_that_is_not_over_is_refused_at_every_door_of_the_cloud() {
     let place = Cloud::new();
-    for payload in [
-        json!({ "as_of": "2026-07-01" }),
-        json!({ "schedule": "nightly", "scheduled_time": "2026-07-01T22:30:00Z" }),
-    ] {
+    for payload in
+        [json!({ "as_of": "2026-07-01" }), json!({ "schedule": "nightly", "scheduled_time": "2026-07-01T22:30:00Z" })]
+    {
         let error = place.start(payload).await.unwrap_err();
         assert!(error.contains("the last allowed date is 2026-06-30"), "{error}");
     }
