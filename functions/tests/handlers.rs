@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use api::{Access, Api};
+use app::SettingsFile;
 use async_trait::async_trait;
 use aws_lambda_events::event::sqs::SqsEvent;
 use backends::memory::{MemorySite, MemoryStore};
@@ -28,7 +29,6 @@ use domain::work_item::{ItemKey, ItemState, Place};
 use functions::close::{Closer, Outcome};
 use functions::metrics::Metrics;
 use functions::run_control::{self, AskStart, HistoryParts};
-use functions::settings::Keeper;
 use functions::source::BookFiles;
 use functions::start::Starter;
 use functions::watch::{CallStart, Watcher};
@@ -91,7 +91,7 @@ impl BookFiles for Shared {
 }
 
 #[async_trait]
-impl Keeper for Shared {
+impl SettingsFile for Shared {
     async fn read(&self) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.kept.lock().unwrap().clone())
     }

@@ -31,4 +31,4 @@ pub use run_control::{
 };
 pub use run_lookup::{RunText, find_run};
 pub use start_requests::{by_hand, scheduled, started_as};
-pub use stored_settings::StoredSettings;
+pub use stored_settings::{SettingsFile, StoredSettings, store_settings, stored_settings};
