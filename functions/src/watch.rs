@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use app::{SettingsFile, stored_settings};
+use app::{DueSlot, SettingsFile, due_slot, grace, stored_settings};
 use async_trait::async_trait;
 use book::{ScheduleSettings, next_due_slot};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -198,15 +198,15 @@ impl Watcher {
         let newest = newest(self.ports.store.as_ref(), schedule).await?;
         let Some(mut seen) = newest.max(since) else { return Ok((late, passed)) };
         let now = self.ports.clock.now();
-        let grace = TimeDelta::minutes(i64::from(schedule.grace_minutes));
         for _ in 0..MOST_SLOTS {
-            let Some(slot) = next_due_slot(schedule, seen).filter(|slot| *slot + grace < now) else { break };
+            let Some(slot) = next_due_slot(schedule, seen).filter(|slot| *slot + grace(schedule) < now) else { break };
             seen = slot;
             let start = app::scheduled(schedule, slot);
-            if schedule.catch_up {
+            if due_slot(schedule, slot, now, None, true) == DueSlot::Start {
                 late.push(start.clone());
             }
-            if !schedule.catch_up || slot + grace + LATE_START < now {
+            let in_time = now <= slot + grace(schedule) + LATE_START;
+            if due_slot(schedule, slot, now, None, in_time) == DueSlot::Missed {
                 passed.push(start);
             }
         }
