@@ -13,7 +13,7 @@ use backends::system::{SystemClock, SystemRandomness, TokioSleeper};
 use book::Book;
 use chrono::{DateTime, Utc};
 use domain::alerting::{Alerting, take_over};
-use domain::close_run::{Closed, close_run};
+use domain::close_run::{Closed, close_run, publish};
 use domain::ids::{JobName, PortfolioId, RunId};
 use domain::job_context::JobContext;
 use domain::ports::{Clock, JobRunner, Notifier as _, PortfolioJobs, Ports, Publisher as _, RunInputs, WorkMessage};
@@ -26,7 +26,7 @@ use domain::summary::RunSummary;
 use domain::watch::mend;
 use jobs::{NoGate, PriceGate, Runner};
 use prices::HttpPrices;
-use site::{AlertsShown, SitePublisher};
+use site::{AlertsShown, SiteParts, SitePublisher, Spread};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
@@ -155,14 +155,15 @@ impl Engine {
 
     /// The publisher, with the time the next run is due as of now.
     pub(crate) fn publisher(&self) -> SitePublisher {
-        SitePublisher::new(
-            Arc::clone(&self.ports.store),
-            Arc::clone(&self.site) as Arc<dyn domain::ports::SiteStore>,
-            Arc::clone(&self.ports.clock),
-            self.settings.options(self.ports.clock.now()),
-        )
-        .with_alerts(Arc::new(self.store.clone()))
-        .with_notes(Arc::new(self.store.clone()))
+        let parts = SiteParts {
+            store: Arc::clone(&self.ports.store),
+            alerts: Arc::new(self.store.clone()),
+            notes: Arc::new(self.store.clone()),
+            site: Arc::clone(&self.site) as Arc<dyn domain::ports::SiteStore>,
+            clock: Arc::clone(&self.ports.clock),
+            spread: Spread::Never,
+        };
+        SitePublisher::new(parts, self.settings.options(self.ports.clock.now()))
     }
 
     /// Who tells people about runs.
@@ -270,6 +271,9 @@ impl Engine {
         }
         if let Started::Existing(run) = &started {
             if run.is_closed() {
+                if run.wants_pages(self.ports.clock.now()) {
+                    publish(&self.ports, &self.publisher(), run).await?;
+                }
                 self.tell_due().await;
                 let stored = self.ports.store.run(run.batch_run_id).await?;
                 return stored.and_then(|stored| stored.summary).context("the run is closed and has no summary");

@@ -1,7 +1,9 @@
 //! Exit codes, and how an error finds its own.
 
+use std::path::Path;
 use std::process::ExitCode;
 
+use app::{ControlError, Door};
 use domain::names::{NameError, UnknownName};
 use domain::record::JobError;
 use domain::words::ErrorCategory;
@@ -20,10 +22,29 @@ pub(crate) const INTERRUPTED: u8 = 130;
 #[error("{0}")]
 pub(crate) struct BadInput(pub(crate) String);
 
+/// The records are written, and the site could not be published. Its exit code is that of a store.
+#[derive(Debug, thiserror::Error)]
+#[error("the site was not published: {0}")]
+pub(crate) struct NotPublished(pub(crate) String);
+
 /// Somebody pressed Ctrl-C or sent SIGTERM.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Interrupted(pub(crate) String);
+
+/// The command line as messages advise it.
+pub(crate) fn door(data: &Path, book: Option<&Path>) -> Door {
+    let book = book.map(|book| book.display().to_string());
+    Door::CommandLine { data: data.display().to_string(), book }
+}
+
+/// A refusal as an error of the input, with what to do; the store's own errors stay as they are.
+pub(crate) fn refused(error: ControlError, door: &Door) -> anyhow::Error {
+    match error {
+        ControlError::Refused(refusal) => BadInput(refusal.message(door)).into(),
+        ControlError::Store(error) => error.into(),
+    }
+}
 
 /// Why the inputs of a run could not be prepared. Only a permanent fault lies in the input; every other is the store, the
 /// machine or the program.
@@ -42,7 +63,8 @@ pub(crate) fn is_bad_input(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         let of_the_book = cause.downcast_ref::<book::BookError>().is_some_and(|error| !error.is_of_the_machine());
         let unknown_name = cause.is::<UnknownName>() || matches!(cause.downcast_ref(), Some(NameError::Unknown(_)));
-        cause.is::<BadInput>() || unknown_name || of_the_book
+        let refused = matches!(cause.downcast_ref(), Some(ControlError::Refused(_)));
+        cause.is::<BadInput>() || refused || unknown_name || of_the_book
     })
 }
 

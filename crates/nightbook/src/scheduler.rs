@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use app::{DueSlot, due_slot, scheduled, started_as};
 use book::{Book, FolderSource, FolderStamp, next_due_slot};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use domain::identity;
 use domain::ids::RunId;
 use domain::ports::{RunQuery, Runs as _};
@@ -17,9 +18,9 @@ use domain::run::{Run, RunPhase};
 use domain::start_run::StartRun;
 use domain::watch::{mend, watch};
 use jobs::SnapshotInputs;
-use wiring::{scheduled, started_as};
 
-use crate::commands::run::{one, read_usable};
+use crate::book_folder::read_usable;
+use crate::commands::run::one;
 use crate::engine::Engine;
 use crate::exit::Interrupted;
 
@@ -117,19 +118,16 @@ impl Scheduler {
     }
 
     async fn due(&self, engine: &Engine, slot: DateTime<Utc>) -> anyhow::Result<Due> {
-        let start = scheduled(&self.book.settings.schedule, slot);
-        let there = engine.store.run(start.id).await?;
-        if there.as_ref().is_some_and(|stored| stored.run.phase != RunPhase::Missed) {
-            return Ok(Due::Settled);
-        }
         let schedule = &self.book.settings.schedule;
-        let past = engine.ports.clock.now() > slot + TimeDelta::minutes(i64::from(schedule.grace_minutes));
-        let wanted = !past || schedule.catch_up;
-        Ok(match (wanted, self.book_error.is_none()) {
-            (true, true) => Due::Run(start),
-            _ if past && there.is_none() => Due::Waits(Some(start)),
-            (true, false) => Due::Waits(None),
-            (false, _) => Due::Settled,
+        let start = scheduled(schedule, slot);
+        let there = engine.store.run(start.id).await?;
+        let recorded = there.as_ref().map(|stored| &stored.run.phase);
+        let now = engine.ports.clock.now();
+        Ok(match due_slot(schedule, slot, now, recorded, self.book_error.is_none()) {
+            DueSlot::Settled => Due::Settled,
+            DueSlot::Start => Due::Run(start),
+            DueSlot::Waits => Due::Waits(None),
+            DueSlot::Missed => Due::Waits(Some(start)),
         })
     }
 
@@ -250,6 +248,7 @@ async fn newest_slots(engine: &Engine, book: &Book) -> anyhow::Result<(Option<Da
 #[cfg(test)]
 mod tests {
 
+    use chrono::TimeDelta;
     use domain::ids::Owner;
     use domain::ports::Creation;
 

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use app::StoredSettings;
 use backends::local::LocalPrograms;
 use backends::system::SystemRandomness;
 use book::{Book, LineageSettings};
@@ -13,7 +14,6 @@ use domain::ids::ScheduleName;
 use domain::ports::{AlertChannel, Clock, Randomness as _};
 use serde::{Deserialize, Serialize};
 use site::SiteOptions;
-use wiring::KeptSettings;
 
 use crate::environment;
 
@@ -44,7 +44,7 @@ fn redaction_key(data: &Path) -> std::io::Result<String> {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct SiteSettings {
     #[serde(flatten)]
-    kept: KeptSettings,
+    kept: StoredSettings,
     /// The folder of the book, in which the programs of its jobs are called.
     #[serde(default)]
     book_dir: Option<PathBuf>,
@@ -56,12 +56,17 @@ pub(crate) struct SiteSettings {
 impl SiteSettings {
     /// Those of a book in this folder.
     pub(crate) fn of(book: &Book, folder: &Path) -> Self {
-        Self { kept: KeptSettings::of(book), book_dir: std::path::absolute(folder).ok(), served_at: None }
+        Self { kept: StoredSettings::of(book), book_dir: std::path::absolute(folder).ok(), served_at: None }
     }
 
     /// Who is told of runs in the form of OpenLineage.
     pub(crate) const fn lineage(&self) -> &LineageSettings {
         &self.kept.settings.lineage
+    }
+
+    /// The folder of the book that was run last, where it is known.
+    pub(crate) fn book_dir(&self) -> Option<&Path> {
+        self.book_dir.as_deref()
     }
 
     /// Calls the programs of jobs.

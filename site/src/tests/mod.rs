@@ -25,7 +25,7 @@ use crate::gather::{Past, Reader};
 use crate::mask::Mask;
 use crate::options::{Card, ScheduleView, SiteOptions};
 use crate::pages;
-use crate::publisher::SitePublisher;
+use crate::publisher::{SiteParts, SitePublisher, Spread};
 use crate::views;
 use crate::views::index::{IndexInput, IndexView};
 use crate::views::run::RunInput;
@@ -81,12 +81,19 @@ fn now() -> DateTime<Utc> {
 }
 
 fn publisher(store: &Arc<MemoryStore>, site: &Arc<MemorySite>, redacted: bool) -> SitePublisher {
-    SitePublisher::new(
-        Arc::<MemoryStore>::clone(store),
-        Arc::<MemorySite>::clone(site),
-        Arc::new(At(now())),
-        options(redacted),
-    )
+    spreading(store, site, redacted, Spread::Never)
+}
+
+fn spreading(store: &Arc<MemoryStore>, site: &Arc<MemorySite>, redacted: bool, spread: Spread) -> SitePublisher {
+    let parts = SiteParts {
+        store: Arc::<MemoryStore>::clone(store),
+        alerts: Arc::<MemoryStore>::clone(store),
+        notes: Arc::<MemoryStore>::clone(store),
+        site: Arc::<MemorySite>::clone(site),
+        clock: Arc::new(At(now())),
+        spread,
+    };
+    SitePublisher::new(parts, options(redacted))
 }
 
 fn rebuilt(entries: Vec<Entry>, redacted: bool) -> BTreeMap<String, String> {
@@ -439,8 +446,7 @@ fn notes_stand_on_the_page_of_their_run_and_are_text() {
     }
     let page_of = |redacted| {
         let site = Arc::new(MemorySite::default());
-        let notes: Arc<dyn domain::note::RunNotes> = Arc::<MemoryStore>::clone(&store);
-        block_on(publisher(&store, &site, redacted).with_notes(notes).rebuild()).unwrap();
+        block_on(publisher(&store, &site, redacted).rebuild()).unwrap();
         texts(&site)[&format!("runs/{}/index.html", run_id(1))].clone()
     };
     let page = page_of(false);

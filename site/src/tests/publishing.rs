@@ -44,7 +44,7 @@ fn spread_over_buckets_it_is_the_same_site_and_never_has_a_dead_link() {
         pending.run.publication = Publication::Pending;
         pending.run.pages = domain::run::PagesThere::Nothing;
         put(&store, pending.clone());
-        let publisher = || publisher(&store, &site, false).spreading(1);
+        let publisher = || spreading(&store, &site, false, Spread::From(1));
         assert_eq!(publisher().spreads(&night.run), night.run.plan.as_ref().is_some_and(|plan| plan.portfolios > 0));
         block_on(publisher().begin(id)).unwrap();
         no_dead_link();
@@ -78,7 +78,7 @@ fn a_site_that_was_lost_is_written_whole_before_an_index_leads_to_it() {
     block_on(site.write(&schema, &WriteIf::Always)).unwrap();
     assert_eq!(block_on(publisher(&store, &site, false).refresh_index()).unwrap(), 0);
     let newest = nights().last().unwrap().run.batch_run_id;
-    block_on(publisher(&store, &site, false).spreading(1).begin(newest)).unwrap();
+    block_on(spreading(&store, &site, false, Spread::From(1)).begin(newest)).unwrap();
     let (grown, whole) = (texts(&site), rebuilt(nights(), false));
     assert_eq!(grown.keys().collect::<Vec<_>>(), whole.keys().collect::<Vec<_>>());
     assert_eq!(dead_links(&grown), Vec::<String>::new());

@@ -201,3 +201,18 @@ async fn no_item_is_too_large() {
     let largest = records.items().await.iter().map(size).max().unwrap();
     assert!((300 << 10..400 << 10).contains(&largest), "{largest}");
 }
+/// A page of records reads the buckets that hold it, not the whole run.
+#[tokio::test]
+async fn a_page_reads_only_its_buckets() {
+    let records = Records::new().await;
+    let store = records.store();
+    whole_run(&*store, 1, 300).await;
+    let first = store.records_page(id(1), &RecordQuery::default(), None, 100).await.unwrap();
+    let units = async |after, limit| {
+        records.tap.calls();
+        store.records_page(id(1), &RecordQuery::default(), after, limit).await.unwrap();
+        records.tap.calls().iter().map(|call| call.units).sum::<f64>()
+    };
+    let (all, page) = (units(None, 0).await, units(first.next, 100).await);
+    assert!(page > 0.0 && page * 2.0 < all, "a page of one bucket of three took {page} units of {all}");
+}
