@@ -15,6 +15,7 @@ mod outside;
 mod own_jobs;
 mod prices;
 mod secrets;
+mod settings;
 mod smtp;
 mod surfaces;
 mod traces;

@@ -184,6 +184,18 @@ pub const EVENTS: &[EventSpec] = &[
     event("run.started", &["info"], &["batch_run_id", "as_of", "outcome"], "start-run has started or found a run"),
     event("serve.failed", &["error"], &["error"], "a round of the scheduler failed; the next one tries again"),
     event("serve.refused", &["warn"], &["error"], "a connection could not be taken"),
+    event(
+        "settings.applied",
+        &["info"],
+        &["changed"],
+        "`serve` puts changed settings in force as a whole; `changed` names their sections",
+    ),
+    event(
+        "settings.refused",
+        &["warn"],
+        &["error"],
+        "changed settings are invalid; the earlier settings stay in force. One line a cause",
+    ),
     event("settings.replaced", &["warn"], &["error"], "the kept settings were damaged and are replaced"),
     event("slot.late", &["info"], &["batch_run_id", "scheduled_for"], "a slot that had passed is run late"),
     event(

@@ -95,6 +95,7 @@ impl KeptSettings {
                 self.settings.retention.records_days, self.settings.retention.results_days
             ),
             mutes: self.settings.alerts.rules.mutes.clone(),
+            settings_warning: None,
         }
     }
 }

@@ -164,7 +164,7 @@ async fn mute(mute: Mute, data: &Path, output: &Output, stop: Stop) -> anyhow::R
     if let Some(refusal) = refused {
         return Err(BadInput(format!("it cannot be muted: {refusal}")).into());
     }
-    engine.show_alerts().await;
+    engine.show_changes().await;
     if output.is_json() {
         output.json(&mute)?;
     } else {

@@ -76,7 +76,7 @@ pub(crate) async fn run(asked: Asked, output: &Output, bars: &Bars, stop: Stop) 
     let settings = SiteSettings::of(&book, &asked.book);
     let engine = Engine::open(&asked.data, settings.clone(), cores, stop).await?;
     settings.keep(&asked.data)?;
-    engine.retire(&book.settings).await?;
+    engine.retire().await?;
     let mut summaries = Vec::with_capacity(dates.len());
     for date in &dates {
         let start = by_hand(&engine.store, &book, *date, &asked.portfolios, &asked.trigger, asked.again).await?;

@@ -18,6 +18,7 @@ use crate::engine::Engine;
 use crate::metrics::{self, Asked, Metrics};
 use crate::output::Output;
 use crate::scheduler::{Scheduler, is_interruption};
+use crate::settings_reload::{SettingsReload, Wake, keep_looking};
 use crate::site_settings::SiteSettings;
 use crate::stop::Stop;
 use crate::web;
@@ -35,21 +36,22 @@ pub(crate) async fn run(
     metrics: Metrics,
     mut stop: Stop,
 ) -> anyhow::Result<ExitCode> {
+    let wake = Wake::new()?;
     let book = read_usable(book_dir)?;
     let bound = web::bind(listen).await?;
     let address = format!("http://{}", bound.address);
     let settings = SiteSettings::of(&book, book_dir).served_at(address.clone());
     let cores = book.settings.run.concurrency.map(|n| n as usize);
-    let engine = Engine::open(data, settings.clone(), cores, stop.clone()).await?;
+    let engine = Arc::new(Engine::open(data, settings.clone(), cores, stop.clone()).await?);
     settings.keep(data)?;
     // Connections of its own: questions do not wait for the run, nor the run for them.
     let records: Arc<dyn RunStore> = Arc::new(LocalStore::open_read_only(data)?);
-    let schedule = book.settings.schedule.clone();
+    let live = Arc::clone(&engine.settings);
     let asked = Asked {
         store: Arc::clone(&records),
         clock: Arc::clone(&engine.ports.clock),
         live: engine.watched(),
-        next_due: Box::new(move |now| next_due_slot(&schedule, now)),
+        next_due: Box::new(move |now| next_due_slot(&live.current().settings.settings().schedule, now)),
     };
     let metrics_router = api::protect(metrics::router(metrics.clone(), asked), bound.access.clone());
     let api = Api::new(records, Arc::clone(&engine.ports.clock), bound.access.clone())
@@ -65,7 +67,9 @@ pub(crate) async fn run(
         Some(slot) => output.line(&format!("Next run:  {} UTC", slot.format("%Y-%m-%d %H:%M"))),
         None => output.line("Next run:  none, the schedule has no further slot"),
     }
-    let mut scheduler = Scheduler::new(&engine, book_dir, book).await?;
+    let reload = Arc::new(SettingsReload::new(book_dir, data, Arc::clone(&engine.settings)));
+    let mut scheduler = Scheduler::new(&engine, book_dir, book, Arc::clone(&reload)).await?;
+    tokio::spawn(keep_looking(reload, Arc::clone(&engine), wake, stop.clone()));
     loop {
         if let Err(error) = scheduler.round(&engine).await {
             if is_interruption(&error) {
