@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use app::StoredSettings;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use backends::aws::{Event, EventBus};
 use domain::alerting::Alerting;
@@ -17,8 +18,7 @@ use domain::run::{Publication, RunPhase};
 use domain::summary::RunSummary;
 use domain::watch::{Delivered, deliver_run};
 use serde_json::json;
-use site::{AlertsShown, SitePublisher};
-use wiring::KeptSettings;
+use site::{AlertsShown, SiteParts, SitePublisher, Spread};
 
 use crate::message::{CloseMessage, Messages, Received, answer, read};
 use crate::metrics::Metrics;
@@ -143,20 +143,20 @@ impl Closer {
         Ok(stands.map_or(Outcome::Nothing, Outcome::Bucket))
     }
 
-    async fn settings(&self) -> anyhow::Result<KeptSettings> {
+    async fn settings(&self) -> anyhow::Result<StoredSettings> {
         Ok(kept(self.keeper.as_ref()).await?.unwrap_or_default().at_most(self.redacted))
     }
 
-    fn publisher(&self, settings: &KeptSettings) -> SitePublisher {
-        SitePublisher::new(
-            Arc::clone(&self.ports.store),
-            Arc::clone(&self.site),
-            Arc::clone(&self.ports.clock),
-            settings.options(self.ports.clock.now()),
-        )
-        .with_alerts(Arc::clone(&self.books))
-        .with_notes(Arc::clone(&self.notes))
-        .spreading(self.spread_from)
+    fn publisher(&self, settings: &StoredSettings) -> SitePublisher {
+        let parts = SiteParts {
+            store: Arc::clone(&self.ports.store),
+            alerts: Arc::clone(&self.books),
+            notes: Arc::clone(&self.notes),
+            site: Arc::clone(&self.site),
+            clock: Arc::clone(&self.ports.clock),
+            spread: Spread::From(self.spread_from),
+        };
+        SitePublisher::new(parts, settings.options(self.ports.clock.now()))
     }
 
     async fn shown(&self) -> Result<AlertsShown, StoreError> {

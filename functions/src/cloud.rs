@@ -6,14 +6,14 @@ use std::time::Duration;
 use api::{Access, Api};
 use backends::aws::{Aws, DynamoStore, Settings, connect_function};
 use backends::system::{SystemClock, SystemRandomness, TokioSleeper};
-use domain::ports::{AlertBooks, Clock as _, Ports, RunStore};
+use domain::ports::{AlertBooks, Clock, Ports, RunStore};
 use jobs::Runner;
 use lambda_runtime::Context;
 
 use crate::close::Closer;
-use crate::desk::Desk;
 use crate::environment::variable;
 use crate::metrics::Metrics;
+use crate::run_control::{self, HistoryParts};
 use crate::start::Starter;
 use crate::watch::Watcher;
 use crate::work::Worker;
@@ -113,14 +113,18 @@ impl Cloud {
     /// A variable that is missing; it is named.
     pub fn api(&self) -> anyhow::Result<Api> {
         let store = Arc::clone(&self.store) as Arc<dyn RunStore>;
-        let desk = Desk {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let start = Arc::new(self.aws.start_function()?);
+        let control = run_control::control(HistoryParts {
             store: Arc::clone(&store),
-            clock: Arc::new(SystemClock),
+            notes: self.aws.notes()?,
+            alerts: Arc::clone(&self.store) as Arc<dyn AlertBooks>,
+            clock: Arc::clone(&clock),
             randomness: Arc::new(SystemRandomness),
-            start: Arc::new(self.aws.start_function()?),
-        };
-        let api = Api::new(store, Arc::new(SystemClock), Access::Checked);
-        Ok(api.with_notes(self.aws.notes()?).with_commands(Arc::new(desk)))
+            start,
+        });
+        let api = Api::new(store, clock, Access::Checked);
+        Ok(api.with_notes(self.aws.notes()?).with_control(Arc::new(control)))
     }
 }
 

@@ -1,10 +1,10 @@
 //! The settings of the book that was run last, for the functions that may not read the book.
 
 use anyhow::Context as _;
+use app::StoredSettings;
 use async_trait::async_trait;
 use book::Book;
 use domain::ports::{Ports, StoreError};
-use wiring::KeptSettings;
 
 /// Where they are kept.
 #[async_trait]
@@ -36,7 +36,7 @@ impl Keeper for backends::aws::KeptFile {
 ///
 /// # Errors
 /// It cannot be read, or is no settings.
-pub async fn kept(keeper: &dyn Keeper) -> anyhow::Result<Option<KeptSettings>> {
+pub async fn kept(keeper: &dyn Keeper) -> anyhow::Result<Option<StoredSettings>> {
     let Some(json) = keeper.read().await? else { return Ok(None) };
     serde_json::from_slice(&json)
         .map(Some)
@@ -47,17 +47,21 @@ pub async fn kept(keeper: &dyn Keeper) -> anyhow::Result<Option<KeptSettings>> {
 ///
 /// # Errors
 /// They cannot be read or written.
-pub async fn keep(keeper: &dyn Keeper, book: &Book, ports: &Ports) -> anyhow::Result<()> {
+pub async fn keep(keeper: &dyn Keeper, book: &Book, ports: &Ports) -> Result<(), StoreError> {
     let before = match keeper.read().await? {
         None => None,
-        Some(json) => serde_json::from_slice::<KeptSettings>(&json).map_err(|error| {
+        Some(json) => serde_json::from_slice::<StoredSettings>(&json).map_err(|error| {
             tracing::warn!(error = %error, event = "settings.replaced", "the kept settings are damaged and are replaced");
         })
         .ok(),
     };
-    let kept = KeptSettings::of(book).after(before.clone(), ports.randomness.as_ref(), ports.clock.now());
+    let kept = StoredSettings::of(book).after(before.clone(), ports.randomness.as_ref(), ports.clock.now());
     if before.as_ref() != Some(&kept) {
-        keeper.write(serde_json::to_vec_pretty(&kept)?).await?;
+        let json = serde_json::to_vec_pretty(&kept).map_err(|error| StoreError::Unavailable {
+            doing: "write the settings as JSON".to_owned(),
+            source: error.into(),
+        })?;
+        keeper.write(json).await?;
     }
     Ok(())
 }

@@ -202,7 +202,7 @@ impl Watcher {
         for _ in 0..MOST_SLOTS {
             let Some(slot) = next_due_slot(schedule, seen).filter(|slot| *slot + grace < now) else { break };
             seen = slot;
-            let start = wiring::scheduled(schedule, slot);
+            let start = app::scheduled(schedule, slot);
             if schedule.catch_up {
                 late.push(start.clone());
             }

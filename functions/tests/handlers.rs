@@ -26,8 +26,8 @@ use domain::run::{Publication, Run, RunPhase};
 use domain::words::RunStatus;
 use domain::work_item::{ItemKey, ItemState, Place};
 use functions::close::{Closer, Outcome};
-use functions::desk::{AskStart, Desk};
 use functions::metrics::Metrics;
+use functions::run_control::{self, AskStart, HistoryParts};
 use functions::settings::Keeper;
 use functions::source::BookFiles;
 use functions::start::Starter;
@@ -235,15 +235,18 @@ impl Cloud {
 
     /// What `history` says to a request as the gateway hands it on: a status, and what it answers.
     async fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
-        let desk = Desk {
+        let start = Arc::new(Function(self.starter(), self.shared.clone()));
+        let control = run_control::control(HistoryParts {
             store: Arc::new(self.store.clone()),
+            notes: Arc::new(self.store.clone()),
+            alerts: Arc::new(self.store.clone()),
             clock: Arc::new(self.clock.clone()),
             randomness: Arc::new(SystemRandomness),
-            start: Arc::new(Function(self.starter(), self.shared.clone())),
-        };
+            start,
+        });
         let api = Api::new(Arc::new(self.store.clone()), Arc::new(self.clock.clone()), Access::Checked)
             .with_notes(Arc::new(self.store.clone()))
-            .with_commands(Arc::new(desk));
+            .with_control(Arc::new(control));
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let event = json!({
             "version": "2.0", "routeKey": format!("{method} /api/v1/{{proxy+}}"), "rawPath": path,

@@ -21,7 +21,7 @@ use crate::mask::Mask;
 use crate::options::SiteOptions;
 use crate::pages;
 use crate::views;
-use crate::views::alerts::{AlertsShown, AlertsView, alerts_shown};
+use crate::views::alerts::{AlertsView, alerts_shown};
 use crate::views::index::IndexInput;
 use crate::views::machine::{Badge, JobsFile, MonthsFile, PortfolioFile, StatusFile, summary_file};
 use crate::views::run::RunInput;
@@ -42,6 +42,39 @@ const MONTHS: &str = "history/months.json";
 /// Months without a run after which history is taken to begin.
 const MONTHS_OF_SILENCE: u32 = 14;
 
+/// What a publisher reads from and writes to. Every part is required: a site without notes or alerts says so with
+/// [`NoNotes`](crate::NoNotes) and [`NoAlerts`](crate::NoAlerts).
+#[derive(Clone)]
+pub struct SiteParts {
+    /// The records.
+    pub store: Arc<dyn RunStore>,
+    /// What of the alerts could not be delivered or is muted: the index shows it.
+    pub alerts: Arc<dyn AlertBooks>,
+    /// The notes of runs: their pages show them.
+    pub notes: Arc<dyn RunNotes>,
+    /// The files of the site.
+    pub site: Arc<dyn SiteStore>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Which runs are published by messages, bucket by bucket.
+    pub spread: Spread,
+}
+
+impl std::fmt::Debug for SiteParts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SiteParts").field("spread", &self.spread).finish_non_exhaustive()
+    }
+}
+
+/// Which runs are published by messages, bucket by bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spread {
+    /// None.
+    Never,
+    /// Runs of this many portfolios and more.
+    From(u32),
+}
+
 /// Writes the site from the records.
 ///
 /// It can be stopped and repeated at any moment: every write is whole, and the index is written last.
@@ -51,9 +84,9 @@ pub struct SitePublisher {
     clock: Arc<dyn Clock>,
     options: SiteOptions,
     ended: Arc<EndedItems>,
-    alerts: Option<Arc<dyn AlertBooks>>,
-    notes: Option<Arc<dyn RunNotes>>,
-    spread_from: Option<u32>,
+    alerts: Arc<dyn AlertBooks>,
+    notes: Arc<dyn RunNotes>,
+    spread: Spread,
 }
 
 impl std::fmt::Debug for SitePublisher {
@@ -66,48 +99,20 @@ impl std::fmt::Debug for SitePublisher {
 type Tag = Option<ContentHash>;
 
 impl SitePublisher {
-    /// A publisher from this store to this site.
+    /// A publisher from these records to this site.
     #[must_use]
-    pub fn new(
-        store: Arc<dyn RunStore>,
-        site: Arc<dyn SiteStore>,
-        clock: Arc<dyn Clock>,
-        options: SiteOptions,
-    ) -> Self {
-        Self { store, site, clock, options, ended: Arc::default(), alerts: None, notes: None, spread_from: None }
-    }
-
-    /// As this, with what of the alerts could not be delivered or is muted on the index.
-    #[must_use]
-    pub fn with_alerts(self, books: Arc<dyn AlertBooks>) -> Self {
-        Self { alerts: Some(books), ..self }
-    }
-
-    /// As this, with what people have to say of a run on its page.
-    #[must_use]
-    pub fn with_notes(self, notes: Arc<dyn RunNotes>) -> Self {
-        Self { notes: Some(notes), ..self }
-    }
-
-    /// As this, with runs of so many portfolios and more published by messages, bucket by bucket.
-    #[must_use]
-    pub fn spreading(self, from: u32) -> Self {
-        Self { spread_from: Some(from), ..self }
+    pub fn new(parts: SiteParts, options: SiteOptions) -> Self {
+        let SiteParts { store, alerts, notes, site, clock, spread } = parts;
+        Self { store, site, clock, options, ended: Arc::default(), alerts, notes, spread }
     }
 
     async fn notes(&self, run: RunId) -> Result<Vec<Note>, PublishError> {
-        match &self.notes {
-            Some(notes) if !self.options.redacted => Ok(notes.notes(run).await?),
-            _ => Ok(Vec::new()),
-        }
+        if self.options.redacted { Ok(Vec::new()) } else { Ok(self.notes.notes(run).await?) }
     }
 
     async fn alerts(&self) -> Result<AlertsView, PublishError> {
         let now = self.clock.now();
-        let shown = match &self.alerts {
-            Some(books) => alerts_shown(books.as_ref(), now).await?,
-            None => AlertsShown::default(),
-        };
+        let shown = alerts_shown(self.alerts.as_ref(), now).await?;
         Ok(AlertsView::of(&shown, &self.options.mutes, &self.mask(), now))
     }
 
@@ -796,7 +801,7 @@ impl Publisher for SitePublisher {
 
     fn spreads(&self, run: &Run) -> bool {
         let portfolios = run.plan.as_ref().map_or(0, |plan| plan.portfolios);
-        self.spread_from.is_some_and(|from| portfolios >= from.max(1))
+        matches!(self.spread, Spread::From(from) if portfolios >= from.max(1))
     }
 
     async fn begin(&self, run: RunId) -> Result<u64, PublishError> {

@@ -12,11 +12,12 @@ use domain::words::{ErrorCategory, QualityFlag, RunStatus};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::Api;
+use crate::answer::json;
 use crate::extract::{Asked, Named};
 use crate::jobs::newest_start;
 use crate::problem::Problem;
 use crate::runs::{summary_now, within};
-use crate::{Api, json};
 
 /// Runs of a portfolio that are listed, at most.
 const PORTFOLIO_RUNS: usize = 400;

@@ -14,14 +14,14 @@ use domain::summary::{JobSummary, complete_records};
 use domain::words::{JobStatus, JobType, RunStatus};
 use domain::work_item::{ItemKey, Place, WorkItem};
 use serde::{Deserialize, Serialize};
-use tokio::sync::SemaphorePermit;
 use utoipa::{IntoParams, ToSchema};
 
+use crate::Api;
+use crate::answer::json;
 use crate::cursor::{cursor, not_ours, place};
 use crate::extract::{Asked, Named};
 use crate::problem::Problem;
 use crate::runs::{existing, within};
-use crate::{Api, json};
 
 /// Records on a page, where no other number is asked for.
 const PAGE: usize = 1_000;
@@ -153,6 +153,7 @@ pub(crate) async fn of_run(
         None => 0,
         Some(text) => place('j', text)?.parse().map_err(|_| not_ours())?,
     };
+    let permit = api.large.permit().await;
     let stored = existing(&api, id).await?;
     let filter =
         Filter { portfolio: asked.portfolio_id, job: asked.job_name, job_type: asked.job_type, status: asked.status };
@@ -160,19 +161,14 @@ pub(crate) async fn of_run(
     let total_jobs = records.len();
     let jobs: Vec<JobRecord> = records.into_iter().skip(from).take(limit).collect();
     let end = from.saturating_add(jobs.len());
-    json(&RunJobs {
+    let page = RunJobs {
         batch_run_id: id,
         status: status_of(&stored),
         total_jobs,
         next: (end < total_jobs && !jobs.is_empty()).then(|| cursor('j', &end.to_string())),
         jobs,
-    })
-}
-
-/// The turn of a question about whole runs, so that many at once do not fill the memory; none for one about a portfolio.
-async fn whole_runs(api: &Api, of_portfolio: bool) -> Option<SemaphorePermit<'_>> {
-    // It is never closed; and who waits too long is sent away with all others that do.
-    if of_portfolio { None } else { api.whole_runs.acquire().await.ok() }
+    };
+    permit.json(page).await
 }
 
 fn status_of(stored: &StoredRun) -> RunStatus {
@@ -261,7 +257,7 @@ pub(crate) struct JobsStatus {
     responses((status = 200, description = "Jobs, newest run first", body = JobsStatus)))]
 pub(crate) async fn status(State(api): State<Api>, Asked(asked): Asked<StatusAsked>) -> Result<Response, Problem> {
     let days = within("days_back", asked.days_back, 1, 90)?;
-    let _turn = whole_runs(&api, asked.portfolio_id.is_some()).await;
+    let permit = api.large.permit().await;
     let window = window(&api, days).await?;
     let filter = Filter {
         portfolio: asked.portfolio_id.clone(),
@@ -280,7 +276,7 @@ pub(crate) async fn status(State(api): State<Api>, Asked(asked): Asked<StatusAsk
         let room = LISTED - jobs.len();
         jobs.extend(found.into_iter().take(room));
     }
-    json(&JobsStatus {
+    let answer = JobsStatus {
         truncated: total_jobs > jobs.len() || read < window.runs.len(),
         total_jobs,
         filters: StatusFilters {
@@ -291,7 +287,8 @@ pub(crate) async fn status(State(api): State<Api>, Asked(asked): Asked<StatusAsk
             since: window.since,
         },
         jobs,
-    })
+    };
+    permit.json(answer).await
 }
 
 /// How many days.

@@ -1,18 +1,19 @@
 //! The history API: answers over HTTP from the records, and three commands.
 //!
 //! [`router`] needs a [`RunStore`] and a clock, so it serves every backend: `nightbook serve` puts it beside the site,
-//! the function behind a gateway. What it can change (start, repeat, cancel, annotate) comes through the ports
-//! [`Commands`] and [`RunNotes`]; without them it only reads. Every question is one indexed read of the store; where it
+//! the function behind a gateway. Commands (start, repeat, cancel, annotate, mute) are decided by [`RunControl`]; without it
+//! the router only reads. Every question is one indexed read of the store; where it
 //! takes another, `docs/api.md` says so, and the tests count.
 
 mod access;
-mod commands;
+mod answer;
 mod current;
 mod cursor;
 mod extract;
 mod history;
 mod jobs;
 mod limits;
+mod live;
 mod openapi;
 mod problem;
 mod runs;
@@ -20,22 +21,23 @@ mod writes;
 
 use std::sync::Arc;
 
+use app::RunControl;
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::{get, post};
 use domain::note::RunNotes;
 use domain::ports::{Clock, RunQuery, RunStore};
 use serde::Serialize;
-use tokio::sync::Semaphore;
 use tower_http::compression::CompressionLayer;
 
 pub use crate::access::{Access, Tokens};
-pub use crate::commands::{Accepted, CommandError, Commands, Hand, Live, StartAsked};
+pub use crate::live::{Hand, Live};
 pub use crate::openapi::document;
 
+use crate::answer::{LargeAnswers, json};
 use crate::limits::Turns;
 use crate::problem::Problem;
 
@@ -48,15 +50,12 @@ pub struct Api {
     store: Arc<dyn RunStore>,
     clock: Arc<dyn Clock>,
     notes: Option<Arc<dyn RunNotes>>,
-    commands: Option<Arc<dyn Commands>>,
+    control: Option<Arc<RunControl>>,
     live: Option<Arc<dyn Live>>,
     access: Access,
-    /// Turns of questions that read all records of runs, which may be a hundred thousand.
-    whole_runs: Arc<Semaphore>,
+    /// Permits of answers with many records.
+    large: LargeAnswers,
 }
-
-/// Questions that read all records of runs at once; others wait.
-const WHOLE_RUNS: usize = 4;
 
 impl std::fmt::Debug for Api {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -68,8 +67,8 @@ impl Api {
     /// An API that reads these records.
     #[must_use]
     pub fn new(store: Arc<dyn RunStore>, clock: Arc<dyn Clock>, access: Access) -> Self {
-        let whole_runs = Arc::new(Semaphore::new(WHOLE_RUNS));
-        Self { store, clock, notes: None, commands: None, live: None, access, whole_runs }
+        let large = LargeAnswers::default();
+        Self { store, clock, notes: None, control: None, live: None, access, large }
     }
 
     /// As this, with the notes of runs.
@@ -78,10 +77,10 @@ impl Api {
         Self { notes: Some(notes), ..self }
     }
 
-    /// As this, with who starts, repeats and cancels runs.
+    /// As this, with the control that decides commands.
     #[must_use]
-    pub fn with_commands(self, commands: Arc<dyn Commands>) -> Self {
-        Self { commands: Some(commands), ..self }
+    pub fn with_control(self, control: Arc<RunControl>) -> Self {
+        Self { control: Some(control), ..self }
     }
 
     /// As this, with who knows what is in hand at this moment; else it is as the last heartbeats say.
@@ -111,17 +110,20 @@ pub fn router(api: Api) -> Router {
         .route("/api/v1/batch/failures", get(history::failures))
         .route("/api/v1/batch/portfolios/{id}/history", get(history::of_portfolio))
         .route("/api/v1/batch/data-quality", get(history::data_quality))
+        .route("/api/v1/alerts/mutes", post(writes::mute))
         .route("/api", get(unknown))
         .route("/api/", get(unknown))
         .route("/api/{*rest}", axum::routing::any(unknown))
-        .layer(from_fn_with_state(access, access::guard));
-    questions
+        .layer(from_fn_with_state(access, access::guard))
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn(answer::tagged))
+        .layer(from_fn_with_state(Turns::default(), limits::in_turn));
+    // Whether the server works is answered without waiting for a turn, however many requests wait for theirs.
+    let health = Router::new()
         .route("/healthz", get(healthz))
         .method_not_allowed_fallback(wrong_method)
-        .with_state(api)
-        .layer(from_fn(limits::tagged))
-        .layer(from_fn_with_state(Turns::default(), limits::in_turn))
-        .layer(CompressionLayer::new())
+        .layer(from_fn(answer::tagged));
+    questions.merge(health).with_state(api).layer(CompressionLayer::new())
 }
 
 /// Puts other pages behind the same access: with tokens, a browser asks for one as password.
@@ -151,13 +153,4 @@ async fn healthz(State(api): State<Api>) -> Result<Response, Problem> {
 struct Health {
     /// `ok`.
     status: &'static str,
-}
-
-/// An answer.
-fn json<T: Serialize>(value: &T) -> Result<Response, Problem> {
-    let body = serde_json::to_vec(value).map_err(|error| {
-        tracing::error!(error = %error, event = "api.failed", "an answer of the history API could not be written as JSON");
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the answer could not be written as JSON")
-    })?;
-    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }

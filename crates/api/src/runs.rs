@@ -11,10 +11,11 @@ use domain::words::RunStatus;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::Api;
+use crate::answer::json;
 use crate::cursor::{cursor, not_ours, place};
 use crate::extract::{Asked, Named};
 use crate::problem::Problem;
-use crate::{Api, json};
 
 /// Runs on a page, where no other number is asked for.
 const PAGE: usize = 50;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use chrono::NaiveDate;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use domain::ids::{CauseId, ChannelName, JobName, PortfolioId, RunId};
+use domain::ids::{CauseId, ChannelName, JobName, PortfolioId};
 use domain::words::{JobType, RunStatus};
 
 /// Nightbook runs the nightly risk batch of many portfolios, keeps every job of every run on record, and publishes a
@@ -323,26 +323,6 @@ fn parse_span(text: &str) -> Result<chrono::Duration, String> {
         .filter(|seconds| (0..=100 * 366 * 86_400).contains(seconds))
         .map(chrono::Duration::seconds)
         .ok_or_else(wrong)
-}
-
-/// The run that a person means: an id, or "latest", or the beginning of an id.
-pub(crate) fn parse_run(text: &str) -> RunText {
-    match text.parse::<RunId>() {
-        Ok(id) => RunText::Id(id),
-        Err(_) if text == "latest" => RunText::Latest,
-        Err(_) => RunText::Beginning(text.to_ascii_lowercase()),
-    }
-}
-
-/// See [`parse_run`].
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum RunText {
-    /// A whole id.
-    Id(RunId),
-    /// The newest.
-    Latest,
-    /// The beginning of an id.
-    Beginning(String),
 }
 
 #[cfg(test)]

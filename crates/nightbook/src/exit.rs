@@ -1,6 +1,9 @@
 //! Exit codes, and how an error finds its own.
 
+use std::path::Path;
 use std::process::ExitCode;
+
+use app::{ControlError, Door};
 
 /// The run is partial or failed, or something that was verified is not in order.
 pub(crate) const NOT_WELL: u8 = 1;
@@ -16,16 +19,38 @@ pub(crate) const INTERRUPTED: u8 = 130;
 #[error("{0}")]
 pub(crate) struct BadInput(pub(crate) String);
 
+/// The records are written, and the site could not be published. Its exit code is that of a store.
+#[derive(Debug, thiserror::Error)]
+#[error("the site was not published: {0}")]
+pub(crate) struct NotPublished(pub(crate) String);
+
 /// Somebody pressed Ctrl-C or sent SIGTERM.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Interrupted(pub(crate) String);
+
+/// The command line as messages advise it.
+pub(crate) fn door(data: &Path, book: Option<&Path>) -> Door {
+    let book = book.map(|book| book.display().to_string());
+    Door::CommandLine { data: data.display().to_string(), book }
+}
+
+/// A refusal as an error of the input, with what to do; the store's own errors stay as they are.
+pub(crate) fn refused(error: ControlError, door: &Door) -> anyhow::Error {
+    match error {
+        ControlError::Refused(refusal) => BadInput(refusal.message(door)).into(),
+        ControlError::Store(error) => error.into(),
+    }
+}
 
 /// The exit code of an error, from the types in its chain.
 pub(crate) fn code_of(error: &anyhow::Error) -> ExitCode {
     for cause in error.chain() {
         if cause.is::<Interrupted>() {
             return INTERRUPTED.into();
+        }
+        if matches!(cause.downcast_ref(), Some(ControlError::Refused(_))) {
+            return BAD_INPUT.into();
         }
         if cause.is::<BadInput>() || cause.is::<book::BookError>() {
             return BAD_INPUT.into();

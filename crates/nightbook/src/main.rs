@@ -1,10 +1,10 @@
 //! The command line of Nightbook.
 
+mod book_folder;
 mod cli;
 #[cfg(feature = "aws")]
 mod cloud;
 mod commands;
-mod desk;
 mod engine;
 mod environment;
 mod exit;
@@ -17,6 +17,7 @@ mod place;
 mod price_shelf;
 mod progress;
 mod reading;
+mod run_control;
 mod sample;
 mod scheduler;
 mod settings_reload;

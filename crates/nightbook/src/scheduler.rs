@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use app::{scheduled, started_as};
 use book::{Book, FolderSource, FolderStamp, ScheduleSettings, next_due_slot};
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::identity;
@@ -17,9 +18,9 @@ use domain::run::{Run, RunPhase};
 use domain::start_run::StartRun;
 use domain::watch::{mend, watch};
 use jobs::SnapshotInputs;
-use wiring::{scheduled, started_as};
 
-use crate::commands::run::{one, read_usable};
+use crate::book_folder::read_usable;
+use crate::commands::run::one;
 use crate::engine::Engine;
 use crate::exit::Interrupted;
 use crate::settings_reload::{Read, SettingsReload};

@@ -230,7 +230,7 @@ mod tests {
             for (name, text) in init_files() {
                 std::fs::write(book.join(name), text).unwrap();
             }
-            let read = crate::commands::run::read_usable(&book).unwrap();
+            let read = crate::book_folder::read_usable(&book).unwrap();
             let live = Arc::new(LiveSettings::new(SiteSettings::of(&read, &book)));
             let reload = SettingsReload::new(&book, &data, Arc::clone(&live));
             Self { dir, live, reload }

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use app::StoredSettings;
 use backends::local::LocalPrograms;
 use backends::system::SystemRandomness;
 use book::{Book, LineageSettings, RetentionSettings, Settings};
@@ -13,7 +14,6 @@ use domain::ids::ScheduleName;
 use domain::ports::{AlertChannel, Clock, Randomness as _};
 use serde::{Deserialize, Serialize};
 use site::SiteOptions;
-use wiring::KeptSettings;
 
 use crate::environment;
 
@@ -44,7 +44,7 @@ fn redaction_key(data: &Path) -> std::io::Result<String> {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SiteSettings {
     #[serde(flatten)]
-    kept: KeptSettings,
+    kept: StoredSettings,
     /// The folder of the book, in which the programs of its jobs are called.
     #[serde(default)]
     book_dir: Option<PathBuf>,
@@ -56,17 +56,17 @@ pub(crate) struct SiteSettings {
 impl SiteSettings {
     /// Those of a book in this folder.
     pub(crate) fn of(book: &Book, folder: &Path) -> Self {
-        Self { kept: KeptSettings::of(book), book_dir: std::path::absolute(folder).ok(), served_at: None }
+        Self { kept: StoredSettings::of(book), book_dir: std::path::absolute(folder).ok(), served_at: None }
     }
 
     /// As these, with other settings of the book: its portfolios, the folder and the address stay.
     pub(crate) fn with_settings(&self, settings: Settings) -> Self {
-        Self { kept: KeptSettings { settings, ..self.kept.clone() }, ..self.clone() }
+        Self { kept: StoredSettings { settings, ..self.kept.clone() }, ..self.clone() }
     }
 
     /// As these, with what this book says of its portfolios.
     pub(crate) fn with_portfolios_of(&self, book: &Book) -> Self {
-        Self { kept: KeptSettings { cards: KeptSettings::of(book).cards, ..self.kept.clone() }, ..self.clone() }
+        Self { kept: StoredSettings { cards: StoredSettings::of(book).cards, ..self.kept.clone() }, ..self.clone() }
     }
 
     /// The settings of the book.
@@ -87,6 +87,11 @@ impl SiteSettings {
     /// Who is told of runs in the form of OpenLineage.
     pub(crate) const fn lineage(&self) -> &LineageSettings {
         &self.kept.settings.lineage
+    }
+
+    /// The folder of the book that was run last, where it is known.
+    pub(crate) fn book_dir(&self) -> Option<&Path> {
+        self.book_dir.as_deref()
     }
 
     /// Calls the programs of jobs.
@@ -117,7 +122,7 @@ impl SiteSettings {
 
     /// As these, without the key of a redacted site: what is stored beside the key's own file.
     pub(crate) fn without_key(&self) -> Self {
-        Self { kept: KeptSettings { redaction_key: String::new(), ..self.kept.clone() }, ..self.clone() }
+        Self { kept: StoredSettings { redaction_key: String::new(), ..self.kept.clone() }, ..self.clone() }
     }
 
     /// As these, with the key of a redacted site: made once, and kept in the data folder beside the site, not in it.

@@ -22,7 +22,7 @@ use crate::gather::{Past, Reader};
 use crate::mask::Mask;
 use crate::options::{Card, ScheduleView, SiteOptions};
 use crate::pages;
-use crate::publisher::SitePublisher;
+use crate::publisher::{SiteParts, SitePublisher, Spread};
 use crate::views;
 use crate::views::index::{IndexInput, IndexView};
 use crate::views::run::RunInput;
@@ -78,12 +78,19 @@ fn now() -> DateTime<Utc> {
 }
 
 fn publisher(store: &Arc<MemoryStore>, site: &Arc<MemorySite>, redacted: bool) -> SitePublisher {
-    SitePublisher::new(
-        Arc::<MemoryStore>::clone(store),
-        Arc::<MemorySite>::clone(site),
-        Arc::new(At(now())),
-        options(redacted),
-    )
+    spreading(store, site, redacted, Spread::Never)
+}
+
+fn spreading(store: &Arc<MemoryStore>, site: &Arc<MemorySite>, redacted: bool, spread: Spread) -> SitePublisher {
+    let parts = SiteParts {
+        store: Arc::<MemoryStore>::clone(store),
+        alerts: Arc::<MemoryStore>::clone(store),
+        notes: Arc::<MemoryStore>::clone(store),
+        site: Arc::<MemorySite>::clone(site),
+        clock: Arc::new(At(now())),
+        spread,
+    };
+    SitePublisher::new(parts, options(redacted))
 }
 
 fn rebuilt(entries: Vec<Entry>, redacted: bool) -> BTreeMap<String, String> {
@@ -333,7 +340,7 @@ fn spread_over_buckets_it_is_the_same_site_and_never_has_a_dead_link() {
         pending.run.publication = Publication::Pending;
         pending.run.pages = domain::run::PagesThere::Nothing;
         put(&store, pending.clone());
-        let publisher = || publisher(&store, &site, false).spreading(1);
+        let publisher = || spreading(&store, &site, false, Spread::From(1));
         assert_eq!(publisher().spreads(&night.run), night.run.plan.as_ref().is_some_and(|plan| plan.portfolios > 0));
         block_on(publisher().begin(id)).unwrap();
         no_dead_link();
@@ -367,7 +374,7 @@ fn a_site_that_was_lost_is_written_whole_before_an_index_leads_to_it() {
     block_on(site.write(&schema, &WriteIf::Always)).unwrap();
     assert_eq!(block_on(publisher(&store, &site, false).refresh_index()).unwrap(), 0);
     let newest = nights().last().unwrap().run.batch_run_id;
-    block_on(publisher(&store, &site, false).spreading(1).begin(newest)).unwrap();
+    block_on(spreading(&store, &site, false, Spread::From(1)).begin(newest)).unwrap();
     let (grown, whole) = (texts(&site), rebuilt(nights(), false));
     assert_eq!(grown.keys().collect::<Vec<_>>(), whole.keys().collect::<Vec<_>>());
     assert_eq!(dead_links(&grown), Vec::<String>::new());
@@ -637,8 +644,7 @@ fn notes_stand_on_the_page_of_their_run_and_are_text() {
     }
     let page_of = |redacted| {
         let site = Arc::new(MemorySite::default());
-        let notes: Arc<dyn domain::note::RunNotes> = Arc::<MemoryStore>::clone(&store);
-        block_on(publisher(&store, &site, redacted).with_notes(notes).rebuild()).unwrap();
+        block_on(publisher(&store, &site, redacted).rebuild()).unwrap();
         texts(&site)[&format!("runs/{}/index.html", run_id(1))].clone()
     };
     let page = page_of(false);

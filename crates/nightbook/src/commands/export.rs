@@ -4,9 +4,9 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
+use app::all_records;
 use domain::record::JobRecord;
 use domain::redact::misleads;
-use wiring::all_records;
 
 use crate::cli::ExportFormat;
 use crate::output::printable_json;
@@ -17,7 +17,7 @@ use crate::site_settings::SiteSettings;
 pub(crate) async fn run(data: &Path, run: &str, format: ExportFormat) -> anyhow::Result<ExitCode> {
     let store = reading::open(data).await?.store;
     let store = store.as_ref();
-    let stored = reading::find(store, run).await?;
+    let stored = reading::find(store, data, run).await?;
     let records = all_records(store, &stored).await?;
     let namespace = match format {
         ExportFormat::Openlineage => namespace(data).await?,

@@ -3,15 +3,14 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use domain::close_run::publish;
-use domain::ports::{Ports, RunQuery};
-use domain::run::Publication;
+use app::{PublishRequest, publish_site};
+use domain::ports::Ports;
 use serde_json::json;
 use site::SitePublisher;
 
-use crate::commands::run::read_usable;
+use crate::book_folder::read_usable;
 use crate::engine::Engine;
-use crate::exit::STORE;
+use crate::exit::NotPublished;
 use crate::output::Output;
 use crate::reading;
 use crate::site_settings::SiteSettings;
@@ -49,31 +48,20 @@ pub(crate) async fn write(
     index: &str,
     output: &Output,
 ) -> anyhow::Result<ExitCode> {
-    let written = if rebuild {
-        publisher.rebuild().await?
-    } else {
-        let mut written = 0;
-        let page = ports.store.runs(&RunQuery { limit: 100, ..RunQuery::default() }).await?;
-        let closed = page.runs.iter().filter(|stored| stored.run.is_closed());
-        let again = closed
-            .enumerate()
-            .filter(|(at, stored)| *at == 0 || !matches!(stored.run.publication, Publication::Published { .. }));
-        for (_, stored) in again {
-            match publish(ports, publisher, &stored.run).await? {
-                Publication::Published { files_written, .. } => written += files_written,
-                Publication::Failed { error, .. } => {
-                    output.line(&format!("not published: {error}"));
-                    return Ok(STORE.into());
-                }
-                Publication::Pending | Publication::UnderWay { .. } => {}
-            }
-        }
-        written
-    };
+    let published = publish_site(ports, publisher, &PublishRequest { rebuild }).await?;
+    let written = published.files_written;
+    let error = published.failed.as_ref().map(|failed| failed.error.as_str());
     if output.is_json() {
-        output.json(&json!({ "files_written": written, "index": index }))?;
-    } else {
+        let mut document = json!({ "files_written": written, "index": index });
+        if let Some(error) = error {
+            document["error"] = json!(error);
+        }
+        output.json(&document)?;
+    } else if error.is_none() {
         output.line(&format!("{written} files written, the rest was up to date: {index}"));
     }
-    Ok(ExitCode::SUCCESS)
+    match error {
+        None => Ok(ExitCode::SUCCESS),
+        Some(error) => Err(NotPublished(error.to_owned()).into()),
+    }
 }

@@ -12,11 +12,11 @@ use book::next_due_slot;
 use domain::note::RunNotes;
 use domain::ports::{Clock as _, RunStore};
 
-use crate::commands::run::read_usable;
-use crate::desk::Desk;
+use crate::book_folder::read_usable;
 use crate::engine::Engine;
 use crate::metrics::{self, Asked, Metrics};
 use crate::output::Output;
+use crate::run_control;
 use crate::scheduler::{Scheduler, is_interruption};
 use crate::settings_reload::{SettingsReload, Wake, keep_looking};
 use crate::site_settings::SiteSettings;
@@ -54,9 +54,10 @@ pub(crate) async fn run(
         next_due: Box::new(move |now| next_due_slot(&live.current().settings.settings().schedule, now)),
     };
     let metrics_router = api::protect(metrics::router(metrics.clone(), asked), bound.access.clone());
+    let control = Arc::new(run_control::serving(&engine, book_dir.to_path_buf()));
     let api = Api::new(records, Arc::clone(&engine.ports.clock), bound.access.clone())
         .with_notes(Arc::new(engine.store.clone()))
-        .with_commands(Arc::new(Desk::new(&engine, book_dir.to_path_buf())))
+        .with_control(control)
         .with_live(engine.watched());
     let router = web::site_and_api(&engine.site_folder(), api, bound.access.clone());
     let router = metrics.counting(metrics_router.merge(router));

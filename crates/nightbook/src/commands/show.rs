@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use app::all_records;
 use backends::system::SystemClock;
 use chrono::{DateTime, Utc};
 use domain::ids::{JobName, PortfolioId};
@@ -13,7 +14,6 @@ use domain::summary::{RunSummary, complete_records};
 use domain::words::{JobStatus, JobType};
 use domain::work_item::{ItemKey, ItemState, WorkItem};
 use serde_json::json;
-use wiring::all_records;
 
 use crate::exit::BadInput;
 use crate::output::{Output, job_word, paint, run_style, safe};
@@ -43,7 +43,7 @@ impl Filter {
 pub(crate) async fn run(data: &Path, run: &str, filter: &Filter, output: &Output) -> anyhow::Result<ExitCode> {
     let Records { store, documents, notes } = reading::open(data).await?;
     let store = store.as_ref();
-    let stored = reading::find(store, run).await?;
+    let stored = reading::find(store, data, run).await?;
     let summary = reading::summary(store, &stored).await?;
     let jobs = stored.run.plan.as_ref().map_or(&[][..], |plan| &plan.jobs);
     if let Some(job) = &filter.job

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use backends::local::Message;
-use domain::close_run::{Closed, close_run};
+use domain::close_run::{Closed, close_run, publish};
 use domain::ids::RunId;
 use domain::ports::{RunInputs, WorkMessage};
 use domain::process_portfolio::{Handled, process_portfolio};
@@ -63,6 +63,9 @@ impl Engine {
         }
         if let Started::Existing(run) = &started {
             if run.is_closed() {
+                if run.wants_pages(self.ports.clock.now()) {
+                    publish(&self.ports, &self.publisher(), run).await?;
+                }
                 self.tell_due().await;
                 let stored = self.ports.store.run(run.batch_run_id).await?;
                 return stored.and_then(|stored| stored.summary).context("the run is closed and has no summary");

@@ -18,7 +18,7 @@ use domain::ids::RunId;
 use domain::ports::{Clock, Ports, Publisher as _};
 use jobs::{NoGate, PriceGate, Runner};
 use prices::HttpPrices;
-use site::{AlertsShown, SitePublisher};
+use site::{AlertsShown, SiteParts, SitePublisher, Spread};
 use tokio::sync::Notify;
 
 pub(crate) use self::watched::WatchedRunner;
@@ -137,14 +137,15 @@ impl Engine {
     }
 
     fn publisher_by(&self, settings: &InForce) -> SitePublisher {
-        SitePublisher::new(
-            Arc::clone(&self.ports.store),
-            Arc::clone(&self.site) as Arc<dyn domain::ports::SiteStore>,
-            Arc::clone(&self.ports.clock),
-            settings.options(self.ports.clock.now()),
-        )
-        .with_alerts(Arc::new(self.store.clone()))
-        .with_notes(Arc::new(self.store.clone()))
+        let parts = SiteParts {
+            store: Arc::clone(&self.ports.store),
+            alerts: Arc::new(self.store.clone()),
+            notes: Arc::new(self.store.clone()),
+            site: Arc::clone(&self.site) as Arc<dyn domain::ports::SiteStore>,
+            clock: Arc::clone(&self.ports.clock),
+            spread: Spread::Never,
+        };
+        SitePublisher::new(parts, settings.options(self.ports.clock.now()))
     }
 
     /// Delivers alerts by the settings in force.

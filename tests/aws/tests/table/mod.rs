@@ -1,6 +1,6 @@
-//! A table on a server of our own, and a client that records, weighs and spoils what goes over the line.
+//! A table on the emulator, and a client that records, weighs and spoils what goes over the line.
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
@@ -23,21 +23,9 @@ use domain::ports::Clock;
 use serde_json::Value;
 use uuid::Uuid;
 
-/// The address of the server: one for all tests, on a free port, with a runtime of its own.
-pub fn endpoint() -> &'static str {
-    static ENDPOINT: OnceLock<String> = OnceLock::new();
-    ENDPOINT.get_or_init(|| {
-        let (tell, told) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-                tell.send(format!("http://{}", listener.local_addr().unwrap())).unwrap();
-                dynoxide::server::serve_on(listener, dynoxide::Database::memory().unwrap()).await;
-            });
-        });
-        told.recv().unwrap()
-    })
+/// The address of the DynamoDB emulator that `tests/aws/run` started: one for all tests, each with a table of its own.
+pub fn endpoint() -> String {
+    std::env::var("NIGHTBOOK_TEST_DYNAMODB").expect("run these tests by tests/aws/run")
 }
 
 /// A request as it went out, with the units that it was charged.

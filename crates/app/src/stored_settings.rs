@@ -1,4 +1,4 @@
-//! What the site and the alerts need of the settings, kept beside the records for those who do not read the book.
+//! Settings stored beside the records, for components without access to the book.
 
 use std::collections::BTreeMap;
 use std::iter::successors;
@@ -10,24 +10,24 @@ use domain::ports::Randomness;
 use serde::{Deserialize, Serialize};
 use site::{Card, ScheduleView, SiteOptions};
 
-/// The settings of the book that was last run.
+/// The settings of the book that was run last.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct KeptSettings {
-    /// The settings.
+pub struct StoredSettings {
+    /// The settings of the book.
     pub settings: Settings,
-    /// What the book says of its portfolios, for those of which it says anything.
+    /// Owner, tags, currency and runbook of the portfolios that have any.
     #[serde(default)]
     pub cards: BTreeMap<PortfolioId, Card>,
-    /// What ids are hashed with on a redacted site; empty where it is kept elsewhere.
+    /// The key that hashes ids on a redacted site; empty where another file holds it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub redaction_key: String,
-    /// Since when there are records; none where the store knows it itself.
+    /// The beginning of the records; `None` where the store knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<DateTime<Utc>>,
 }
 
-impl KeptSettings {
-    /// Those of a book, without a key.
+impl StoredSettings {
+    /// The settings of a book, without a key.
     #[must_use]
     pub fn of(book: &Book) -> Self {
         let card = |portfolio: &Portfolio| Card {
@@ -46,8 +46,8 @@ impl KeptSettings {
         }
     }
 
-    /// These, as they follow `before`: the key of a redacted site and the beginning of the records stay, and are made
-    /// where there are none yet.
+    /// These settings in place of `before`: the key of a redacted site and the beginning of the records stay, and are
+    /// made at the first write.
     #[must_use]
     pub fn after(self, before: Option<Self>, randomness: &dyn Randomness, now: DateTime<Utc>) -> Self {
         let (key, since) = before.map_or_else(Default::default, |before| (before.redaction_key, before.since));
@@ -55,7 +55,7 @@ impl KeptSettings {
         Self { redaction_key, since: since.or(Some(now)), ..self }
     }
 
-    /// These, with a site that shows no more than is allowed where they are used.
+    /// These settings, redacted where the deployment allows no more.
     #[must_use]
     pub fn at_most(mut self, redacted: bool) -> Self {
         if redacted {
@@ -70,7 +70,7 @@ impl KeptSettings {
         self.settings.site.detail == Detail::Redacted
     }
 
-    /// What the site needs, with the next slots after `now`.
+    /// The options of the site, with the next slots after `now`.
     #[must_use]
     pub fn options(&self, now: DateTime<Utc>) -> SiteOptions {
         let schedule = &self.settings.schedule;
