@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use app::StoredSettings;
+use app::{SettingsFile, StoredSettings, stored_settings};
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use backends::aws::{Event, EventBus};
 use domain::alerting::Alerting;
@@ -22,7 +22,6 @@ use site::{AlertsShown, SiteParts, SitePublisher, Spread};
 
 use crate::message::{CloseMessage, Messages, Received, answer, read};
 use crate::metrics::Metrics;
-use crate::settings::{Keeper, kept};
 
 /// What became of a close message.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,7 +50,7 @@ pub struct Closer {
     /// The site.
     pub site: Arc<dyn SiteStore>,
     /// The settings of the book.
-    pub keeper: Arc<dyn Keeper>,
+    pub keeper: Arc<dyn SettingsFile>,
     /// The ways to people.
     pub channels: Vec<Arc<dyn AlertChannel>>,
     /// Where others hear of runs; none outside of the cloud.
@@ -144,7 +143,7 @@ impl Closer {
     }
 
     async fn settings(&self) -> anyhow::Result<StoredSettings> {
-        Ok(kept(self.keeper.as_ref()).await?.unwrap_or_default().at_most(self.redacted))
+        Ok(stored_settings(self.keeper.as_ref()).await?.unwrap_or_default().at_most(self.redacted))
     }
 
     fn publisher(&self, settings: &StoredSettings) -> SitePublisher {

@@ -22,7 +22,6 @@ use site::{NoAlerts, NoNotes};
 
 use crate::environment;
 use crate::run_control::Recorded;
-use crate::settings::{Keeper, keep};
 use crate::shelf::MemoryShelf;
 use crate::source::{BookFiles, read_book};
 
@@ -175,7 +174,7 @@ pub struct Starter {
     /// The book.
     pub source: Arc<dyn BookFiles>,
     /// Where its settings are kept for the others.
-    pub keeper: Arc<dyn Keeper>,
+    pub keeper: Arc<dyn SettingsFile>,
 }
 
 impl std::fmt::Debug for Starter {
@@ -256,7 +255,8 @@ impl Starter {
     /// The book, with its settings stored for components without access to it.
     async fn book(&self) -> Result<Arc<Book>, ControlError> {
         let book = read_book(self.source.as_ref()).await?;
-        keep(self.keeper.as_ref(), &book, &self.ports).await?;
+        let (randomness, now) = (self.ports.randomness.as_ref(), self.ports.clock.now());
+        store_settings(self.keeper.as_ref(), &book, randomness, now).await?;
         Ok(Arc::new(book))
     }
 
@@ -330,7 +330,7 @@ impl Starter {
         self.plan(start, &inputs).await
     }
 
-    /// Ends an open run early. One that has ended since it was canceled stays as it is.
+    /// Ends an open run early: the parts that are not done are given up, and the close is requested.
     async fn cancel(&self, id: RunId) -> anyhow::Result<Value> {
         self.control(BookOf::Nowhere, false).cancel(&CancelRequest { run: id }).await.map_err(failed)?;
         mend(&self.ports, &self.stored(id).await?.run).await?;

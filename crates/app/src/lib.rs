@@ -7,6 +7,7 @@
 mod book_reader;
 mod dates;
 mod door;
+mod due_slots;
 mod error;
 mod records;
 mod requests;
@@ -19,6 +20,7 @@ mod texts;
 pub use book_reader::{BookReader, read_usable, usable_book};
 pub use dates::{Dates, allowed_dates};
 pub use door::Door;
+pub use due_slots::{DueSlot, due_slot, grace};
 pub use error::{ControlError, Refusal};
 pub use records::{all_records, not_successful};
 pub use requests::{
@@ -31,4 +33,4 @@ pub use run_control::{
 };
 pub use run_lookup::{RunText, find_run};
 pub use start_requests::{by_hand, scheduled, started_as};
-pub use stored_settings::StoredSettings;
+pub use stored_settings::{SettingsFile, StoredSettings, store_settings, stored_settings};

@@ -3,12 +3,69 @@
 use std::collections::BTreeMap;
 use std::iter::successors;
 
+use async_trait::async_trait;
 use book::{Book, Detail, Portfolio, Settings, next_due_slot};
 use chrono::{DateTime, Utc};
 use domain::ids::PortfolioId;
-use domain::ports::Randomness;
+use domain::ports::{Randomness, StoreError};
 use serde::{Deserialize, Serialize};
 use site::{Card, ScheduleView, SiteOptions};
+
+/// The file that holds the settings.
+#[async_trait]
+pub trait SettingsFile: Send + Sync {
+    /// The content; `None` where it was never written.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    async fn read(&self) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Replaces the content.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    async fn write(&self, json: Vec<u8>) -> Result<(), StoreError>;
+}
+
+/// The stored settings; `None` before the first run.
+///
+/// # Errors
+/// The file cannot be read, or [`StoreError::Damaged`].
+pub async fn stored_settings(file: &dyn SettingsFile) -> Result<Option<StoredSettings>, StoreError> {
+    let Some(json) = file.read().await? else { return Ok(None) };
+    serde_json::from_slice(&json).map(Some).map_err(|error| StoreError::Damaged {
+        what: "the file of the stored settings".to_owned(),
+        detail: format!("{error}; the next run from the book replaces it"),
+    })
+}
+
+/// Stores the settings of a book. The key of a redacted site and the beginning of the records are made once and stay;
+/// damaged settings are replaced.
+///
+/// # Errors
+/// The file cannot be read or written.
+pub async fn store_settings(
+    file: &dyn SettingsFile,
+    book: &Book,
+    randomness: &dyn Randomness,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let before = match stored_settings(file).await {
+        Err(error @ StoreError::Damaged { .. }) => {
+            tracing::warn!(error = %error, event = "settings.replaced", "the stored settings are damaged and are replaced");
+            None
+        }
+        read => read?,
+    };
+    let settings = StoredSettings::of(book).after(before.clone(), randomness, now);
+    if before.as_ref() == Some(&settings) {
+        return Ok(());
+    }
+    let json = serde_json::to_vec_pretty(&settings).map_err(|error| StoreError::Unavailable {
+        doing: "write the settings as JSON".to_owned(),
+        source: error.into(),
+    })?;
+    file.write(json).await
+}
 
 /// The settings of the book that was run last.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

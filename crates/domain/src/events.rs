@@ -37,6 +37,7 @@ pub const EVENTS: &[EventSpec] = &[
         &["batch_run_id", "alert_id", "channel", "attempt", "error", "given_up"],
         "an alert could not be delivered; it is tried again unless it is given up",
     ),
+    event("alert.muted", &["info"], &["until", "reason"], "alerts of a cause or a portfolio were muted"),
     event("api.failed", &["error"], &["error"], "a question to the history API could not be answered"),
     event(
         "book.errors",
@@ -154,8 +155,8 @@ pub const EVENTS: &[EventSpec] = &[
         &["batch_run_id", "alert_id", "as_of", "status", "kind", "verdict", "top_causes", "page", "rerun"],
         "there is something to tell of a run",
     ),
-    event("run.asked_for", &["info"], &["batch_run_id", "as_of", "trigger"], "a run was asked for through the API"),
-    event("run.cancelled", &["info"], &["batch_run_id"], "somebody asked to end a run early"),
+    event("run.asked_for", &["info"], &["batch_run_id", "as_of", "trigger"], "a run was requested and recorded"),
+    event("run.cancelled", &["info"], &["batch_run_id"], "a run was canceled"),
     event(
         "run.closed",
         &["info"],

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use app::{BookOf, Decided, RerunRequest, RunControl, StoredSettings};
+use app::{BookOf, Decided, RerunRequest, RunControl, SettingsFile, StoredSettings, store_settings, stored_settings};
 use backends::DoctorReport;
 use backends::aws::{Aws, DynamoStore, KeptFile, MissingSetting, QueueKind, Settings, connect};
 use backends::system::{SystemClock, SystemRandomness, TokioSleeper};
@@ -84,22 +84,18 @@ impl Cloud {
         RunControl::of_caller(ports, self.notes(), Arc::clone(&self.store) as Arc<dyn AlertBooks>, book)
     }
 
-    fn kept_file(&self) -> anyhow::Result<KeptFile> {
-        named(self.aws.kept())
+    fn settings_file(&self) -> anyhow::Result<SettingsObject> {
+        Ok(SettingsObject(named(self.aws.kept())?))
     }
 
     /// The settings of the book that was run last.
     pub(crate) async fn kept(&self) -> anyhow::Result<StoredSettings> {
-        match self.kept_file()?.read().await? {
-            None => Ok(StoredSettings::default()),
-            Some(json) => serde_json::from_slice(&json).context("the kept settings are damaged"),
-        }
+        Ok(stored_settings(&self.settings_file()?).await?.unwrap_or_default())
     }
 
-    /// Keeps the settings of a book, as `start-run` does.
+    /// Stores the settings of a book, as `start-run` does.
     async fn keep(&self, book: &Book) -> anyhow::Result<()> {
-        let kept = StoredSettings::of(book).after(Some(self.kept().await?), &SystemRandomness, SystemClock.now());
-        Ok(self.kept_file()?.write(serde_json::to_vec_pretty(&kept)?).await?)
+        Ok(store_settings(&self.settings_file()?, book, &SystemRandomness, SystemClock.now()).await?)
     }
 
     /// `nightbook run`.
@@ -310,6 +306,20 @@ impl Cloud {
             output.line(&format!("{} sent again.", crate::commands::run::count(sent, "message")));
         }
         Ok(std::process::ExitCode::SUCCESS)
+    }
+}
+
+/// The stored settings in the bucket of the records.
+struct SettingsObject(KeptFile);
+
+#[async_trait::async_trait]
+impl SettingsFile for SettingsObject {
+    async fn read(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        self.0.read().await
+    }
+
+    async fn write(&self, json: Vec<u8>) -> Result<(), StoreError> {
+        self.0.write(json).await
     }
 }
 

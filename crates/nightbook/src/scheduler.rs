@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use app::{scheduled, started_as};
+use app::{DueSlot, due_slot, scheduled, started_as};
 use book::{Book, FolderSource, FolderStamp, ScheduleSettings, next_due_slot};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use domain::identity;
 use domain::ids::RunId;
 use domain::ports::{RunQuery, RunStore as _};
@@ -42,18 +42,6 @@ pub(crate) struct Scheduler {
     waiting: Vec<StartRun>,
     /// Why the book cannot be read, as it was last told.
     book_error: Option<String>,
-}
-
-/// What is to be done about a slot that is due.
-enum Due {
-    /// It has its run, or is recorded as missed and stays so.
-    Settled,
-    /// It is run now.
-    Run,
-    /// It is looked at again in the next round.
-    Waits,
-    /// The same, and it is recorded as missed until then.
-    Missed,
 }
 
 impl Scheduler {
@@ -111,17 +99,17 @@ impl Scheduler {
         let mut outcome = Ok(());
         for slot in waiting.by_ref() {
             outcome = match self.due(engine, &slot).await {
-                Ok(Due::Settled) => Ok(()),
-                Ok(Due::Waits) => {
+                Ok(DueSlot::Settled) => Ok(()),
+                Ok(DueSlot::Waits) => {
                     later.push(slot.clone());
                     Ok(())
                 }
-                Ok(Due::Missed) => {
+                Ok(DueSlot::Missed) => {
                     later.push(slot.clone());
                     passed.push(slot.clone());
                     Ok(())
                 }
-                Ok(Due::Run) => one(engine, &self.book, &slot, engine.prices(&self.book)).await.map(|_| ()),
+                Ok(DueSlot::Start) => one(engine, &self.book, &slot, engine.prices(&self.book)).await.map(|_| ()),
                 Err(error) => Err(error),
             };
             if outcome.is_err() {
@@ -135,20 +123,11 @@ impl Scheduler {
         outcome.map(|()| passed)
     }
 
-    async fn due(&self, engine: &Engine, slot: &StartRun) -> anyhow::Result<Due> {
+    async fn due(&self, engine: &Engine, slot: &StartRun) -> anyhow::Result<DueSlot> {
         let there = engine.store.run(slot.id).await?;
-        if there.as_ref().is_some_and(|stored| stored.run.phase != RunPhase::Missed) {
-            return Ok(Due::Settled);
-        }
-        let grace = TimeDelta::minutes(i64::from(self.schedule.grace_minutes));
-        let past = engine.ports.clock.now() > slot.scheduled_for + grace;
-        let wanted = !past || self.schedule.catch_up;
-        Ok(match (wanted, self.book_error.is_none()) {
-            (true, true) => Due::Run,
-            _ if past && there.is_none() => Due::Missed,
-            (true, false) => Due::Waits,
-            (false, _) => Due::Settled,
-        })
+        let recorded = there.as_ref().map(|stored| &stored.run.phase);
+        let now = engine.ports.clock.now();
+        Ok(due_slot(&self.schedule, slot.scheduled_for, now, recorded, self.book_error.is_none()))
     }
 
     /// Takes over the schedule in force. The slots of the schedule before it are noted up to now, those of the new one
@@ -291,6 +270,7 @@ async fn newest_slots(
 mod tests {
     use std::collections::BTreeSet;
 
+    use chrono::TimeDelta;
     use domain::ids::Owner;
     use domain::ports::Creation;
     use domain::run::{PagesThere, Publication};
