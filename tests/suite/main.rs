@@ -5,6 +5,7 @@ mod alerts;
 mod api;
 mod channels;
 mod commands;
+mod control;
 mod crash;
 mod damage;
 mod hostile;

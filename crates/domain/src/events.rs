@@ -48,6 +48,12 @@ pub const EVENTS: &[EventSpec] = &[
     event("book.unusable", &["error"], &["error"], "the book cannot be read, so no run can start"),
     event("book.usable", &["info"], &[], "the book can be read again"),
     event("book.warnings", &["info"], &["warnings", "first"], "the book has warnings"),
+    event(
+        "control.unavailable",
+        &["warn"],
+        &["error"],
+        "`serve` could not bind its control socket; commands on the data folder are refused while it runs",
+    ),
     event("event.lost", &["error"], &["batch_run_id", "error"], "the event bus was not told of a closed run"),
     event("function.failed", &["error"], &["error"], "a function of the cloud cannot begin"),
     event(

@@ -29,6 +29,16 @@ pub(crate) struct NotPublished(pub(crate) String);
 #[error("{0}")]
 pub(crate) struct Interrupted(pub(crate) String);
 
+/// A request that `nightbook serve` answered with an error, with the exit code that it has there.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct Remote {
+    /// What happened and what to do.
+    pub(crate) message: String,
+    /// The exit code.
+    pub(crate) exit_code: u8,
+}
+
 /// The command line as messages advise it.
 pub(crate) fn door(data: &Path, book: Option<&Path>) -> Door {
     let book = book.map(|book| book.display().to_string());
@@ -45,17 +55,25 @@ pub(crate) fn refused(error: ControlError, door: &Door) -> anyhow::Error {
 
 /// The exit code of an error, from the types in its chain.
 pub(crate) fn code_of(error: &anyhow::Error) -> ExitCode {
+    number_of(error).into()
+}
+
+/// [`code_of`] as a number, to be sent to another process.
+pub(crate) fn number_of(error: &anyhow::Error) -> u8 {
     for cause in error.chain() {
+        if let Some(Remote { exit_code, .. }) = cause.downcast_ref() {
+            return *exit_code;
+        }
         if cause.is::<Interrupted>() {
-            return INTERRUPTED.into();
+            return INTERRUPTED;
         }
         if matches!(cause.downcast_ref(), Some(ControlError::Refused(_))) {
-            return BAD_INPUT.into();
+            return BAD_INPUT;
         }
         if cause.is::<BadInput>() || cause.is::<book::BookError>() {
-            return BAD_INPUT.into();
+            return BAD_INPUT;
         }
     }
     // What is left is the store, the disk, the network: the machine, not the person.
-    STORE.into()
+    STORE
 }

@@ -5,6 +5,7 @@ mod cli;
 #[cfg(feature = "aws")]
 mod cloud;
 mod commands;
+mod control;
 mod engine;
 mod environment;
 mod exit;

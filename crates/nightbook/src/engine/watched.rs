@@ -47,6 +47,11 @@ impl WatchedRunner {
         self.inner.limit(jobs);
     }
 
+    /// Items handled so far.
+    pub(crate) fn handled(&self) -> u64 {
+        self.ended.load(Ordering::Relaxed)
+    }
+
     /// Counts an item that was handled.
     pub(super) fn count_ended(&self) {
         self.ended.fetch_add(1, Ordering::Relaxed);
