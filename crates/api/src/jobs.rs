@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, Duration, Utc};
+use domain::expected_items::expected_items;
 use domain::ids::{JobName, PortfolioId, RunId};
 use domain::job::JobSpec;
 use domain::ports::{RecordQuery, RunQuery, StoredRun};
 use domain::record::JobRecord;
-use domain::run::RunPhase;
 use domain::summary::{JobSummary, complete_records};
 use domain::words::{JobStatus, JobType, RunStatus};
-use domain::work_item::{ItemKey, Place, WorkItem};
+use domain::work_item::ItemKey;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -85,16 +85,7 @@ async fn of(api: &Api, stored: &StoredRun, filter: &Filter) -> Result<Vec<JobRec
     }
     let mut records = Vec::new();
     for bucket in 0..plan.buckets() {
-        let mut items = api.store.items(id, bucket).await?;
-        if items.len() < plan.bucket_len(bucket) as usize {
-            for (index, planned) in (0..).zip(api.store.manifest(id, plan.epoch, bucket).await?) {
-                let key = ItemKey { run: id, portfolio: planned.id };
-                if items.iter().all(|item| item.key != key) {
-                    items.push(WorkItem::untouched(key, planned.name, Place { bucket, index }));
-                }
-            }
-            items.sort_by_key(|item| item.place);
-        }
+        let items = expected_items(api.store.as_ref(), run, bucket).await?;
         records.extend(items.iter().flat_map(|item| complete_records(item, &plan.jobs)));
     }
     records.retain(|record| filter.fits(record));
@@ -163,20 +154,12 @@ pub(crate) async fn of_run(
     let end = from.saturating_add(jobs.len());
     let page = RunJobs {
         batch_run_id: id,
-        status: status_of(&stored),
+        status: stored.status(),
         total_jobs,
         next: (end < total_jobs && !jobs.is_empty()).then(|| cursor('j', &end.to_string())),
         jobs,
     };
     permit.json(page).await
-}
-
-fn status_of(stored: &StoredRun) -> RunStatus {
-    match &stored.summary {
-        Some(summary) => summary.status,
-        None if stored.run.phase == RunPhase::Missed => RunStatus::Missed,
-        None => RunStatus::Running,
-    }
 }
 
 /// The runs that began in the last days, counted back from the newest, newest first.

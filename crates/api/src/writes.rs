@@ -1,6 +1,9 @@
 //! Commands and notes.
 
-use app::{Accepted, CancelRequest, ControlError, Door, MuteRequest, Refusal, RerunRequest, RunControl, StartRequest};
+use app::{
+    Accepted, AnnotateRequest, CancelRequest, ControlError, Door, MuteRequest, Refusal, RerunRequest, RunControl,
+    StartRequest,
+};
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};

@@ -27,6 +27,7 @@ pub mod close_run;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod events;
+pub mod expected_items;
 pub mod fingerprint;
 pub mod fold;
 pub mod guards;

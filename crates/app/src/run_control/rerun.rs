@@ -3,7 +3,7 @@
 use domain::identity;
 use domain::ids::{PortfolioId, RunId};
 use domain::ports::{Documents, RunStore, StoreError, StoredRun};
-use domain::run::{Run, RunPhase};
+use domain::run::{DEFAULT_DEADLINE_MINUTES, Run, RunPhase};
 use domain::start_run::StartRun;
 
 use super::{Decided, Inputs, RunControl, Starts, Work, outcome};
@@ -122,5 +122,6 @@ fn repeat_of(original: &Run, failed_only: bool, repeat: u32, portfolios: Vec<Por
         rerun_of: Some(of),
         repeat,
         filter: portfolios,
+        deadline_minutes: DEFAULT_DEADLINE_MINUTES,
     }
 }

@@ -6,9 +6,8 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use domain::ids::{ContentHash, Fingerprint, JobName, PortfolioId, RunId};
 use domain::ports::{RunStore as _, StoreError, StoredRun};
-use domain::run::{Run, RunPhase};
+use domain::run::Run;
 use domain::summary::RunSummary;
-use domain::words::RunStatus;
 use domain::work_item::ItemKey;
 use rusqlite::{OptionalExtension as _, params};
 
@@ -171,17 +170,12 @@ impl LocalStore {
             Ok(columns)
         });
         let columns = columns.await?;
-        let status = match &stored.summary {
-            Some(summary) => summary.status,
-            None if run.phase == RunPhase::Missed => RunStatus::Missed,
-            None => RunStatus::Running,
-        };
         let told = [
             run.as_of.to_string(),
             run.as_of.format("%Y-%m").to_string(),
             time_text(run.scheduled_for),
             time_text(run.started_at),
-            status.to_string(),
+            stored.status().to_string(),
             run.rerun_of.map_or_else(String::new, |of| of.to_string()),
         ];
         if columns != told {

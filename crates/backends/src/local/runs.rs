@@ -14,7 +14,7 @@ use domain::ports::{
 use domain::record::JobRecord;
 use domain::run::{PlannedPortfolio, Run, RunEvent, RunPhase, RunRefusal};
 use domain::summary::RunSummary;
-use domain::words::{JobStatus, RunStatus};
+use domain::words::JobStatus;
 use domain::work_item::{ItemEvent, ItemKey, ItemRefusal, Place, WorkItem};
 use rusqlite::types::{ToSql, Value};
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
@@ -134,7 +134,7 @@ pub(crate) fn apply_run_in(
                     json,
                     hash,
                     is_delivered(&next, load_alert(connection, id)?),
-                    status_before_summary(&next).as_str(),
+                    next.status_before_summary().as_str(),
                 ])?;
             if next.started_at != run.started_at {
                 // A slot that was missed is run late: what is asked by the start of the run goes by the new one.
@@ -148,11 +148,6 @@ pub(crate) fn apply_run_in(
             Ok(Change::Applied(next))
         }
     }
-}
-
-/// The status of a run that has no summary.
-const fn status_before_summary(run: &Run) -> RunStatus {
-    if matches!(run.phase, RunPhase::Missed) { RunStatus::Missed } else { RunStatus::Running }
 }
 
 pub(crate) fn load_alert(connection: &Connection, id: RunId) -> Result<AlertState, OpError> {
@@ -422,7 +417,7 @@ impl RunStore for LocalStore {
                     time_text(run.started_at),
                     run.closed_at.map(time_text),
                     phase_word(&run.phase),
-                    status_before_summary(&run).as_str(),
+                    run.status_before_summary().as_str(),
                     run.rerun_of.map(|of| of.to_string()),
                     json,
                     hash,

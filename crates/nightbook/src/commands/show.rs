@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use app::all_records;
 use backends::system::SystemClock;
 use chrono::{DateTime, Utc};
+use domain::expected_items::all_expected_items;
 use domain::ids::{JobName, PortfolioId};
 use domain::ports::{Clock as _, Documents, RunStore, StoredRun};
 use domain::record::JobRecord;
@@ -90,14 +91,9 @@ async fn item_of(store: &dyn RunStore, stored: &StoredRun, portfolio: &Portfolio
     if let Some(item) = store.item(&key).await? {
         return Ok(item);
     }
-    if let Some(plan) = &stored.run.plan {
-        for bucket in 0..plan.buckets() {
-            let chunk = store.manifest(key.run, plan.epoch, bucket).await?;
-            if let Some(index) = chunk.iter().position(|planned| planned.id == *portfolio) {
-                let place = domain::work_item::Place { bucket, index: u32::try_from(index)? };
-                return Ok(WorkItem::untouched(key, chunk[index].name.clone(), place));
-            }
-        }
+    let expected = all_expected_items(store, &stored.run).await?;
+    if let Some(item) = expected.into_iter().find(|item| item.key == key) {
+        return Ok(item);
     }
     Err(BadInput(format!("run {} has no portfolio {portfolio}", stored.run.batch_run_id)).into())
 }
@@ -217,8 +213,8 @@ async fn overview(
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         output.line(&format!("  portfolios: {}{more}   fingerprint {}", named.join(", "), cause.fingerprint));
     }
-    if !summary.failures.is_empty() {
-        output.line(&format!("  again: nightbook rerun {} --failed", summary.batch_run_id));
+    if let (false, Some(command)) = (summary.failures.is_empty(), summary.remedy()) {
+        output.line(&format!("  again: {command}"));
     }
     if stored.run.phase == RunPhase::Missed {
         output.line(&format!(
