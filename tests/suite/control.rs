@@ -63,7 +63,10 @@ impl Place {
     /// A book whose one job is a program that waits until `go` exists.
     fn slow_book(&self) -> PathBuf {
         let go = self.dir.path().join("go");
-        let script = format!("while [ ! -e '{}' ]; do sleep 0.05; done; echo '{{\"results\": {{}}}}'", text(&go));
+        let script = format!(
+            "while [ ! -e '{}' ]; do sleep 0.05; done; echo '{{\"status\": \"success\", \"result\": {{}}}}'",
+            text(&go)
+        );
         let settings = self.book().join("nightbook.toml");
         let common = fs::read_to_string(&settings).unwrap();
         let job = format!("\n[[jobs]]\nname = \"slow\"\ncommand = {}\n", Value::from(vec!["sh", "-c", &script]));
@@ -196,6 +199,32 @@ fn an_interrupted_command_detaches_and_the_run_can_be_canceled() {
     assert_eq!((&canceled["batch_run_id"], code), (&json!(id), 0), "{canceled}");
     assert!(canceled["closed_at"].is_string(), "{canceled}");
     assert!(!go.exists());
+}
+
+#[test]
+fn a_run_that_is_being_planned_can_be_canceled() {
+    let place = Place::new();
+    // A source of prices that takes connections and never answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let settings = place.book().join("nightbook.toml");
+    let source = format!(
+        "\n[prices]\nsource = \"http\"\nurl = \"http://{}/?s={{symbol}}&a={{from}}&b={{to}}\"\ntimeout_seconds = 300\n",
+        silent.local_addr().unwrap()
+    );
+    fs::write(&settings, fs::read_to_string(&settings).unwrap() + &source).unwrap();
+    let prices = place.book().join("prices.csv");
+    let rows = fs::read_to_string(&prices).unwrap();
+    let without_last: Vec<&str> = rows.lines().filter(|line| !line.starts_with("2026-11-24")).collect();
+    fs::write(prices, without_last.join("\n") + "\n").unwrap();
+    let serving = place.serve();
+    let started = post(serving.address, "/api/v1/batch/runs", &json!({"as_of": "2026-11-24"}));
+    assert_eq!(started.status, 202, "{started:?}");
+    let _asked = silent.accept().unwrap();
+    let id = started.json()["batch_run_id"].as_str().unwrap().to_owned();
+    let (canceled, code) = place.command(&["cancel", &id]);
+    assert_eq!((&canceled["batch_run_id"], &canceled["status"], code), (&json!(id), &json!("failed"), 0));
+    let book = text(&place.book()).to_owned();
+    assert_eq!(place.command(&["run", "--book", &book, "--as-of", "2026-11-23"]).1, 1, "nothing blocks later starts");
 }
 
 #[test]

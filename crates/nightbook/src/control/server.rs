@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use super::protocol::{self, Command, Greeting, LineError, PROTOCOL, Reply, Request, VERSION};
 use super::{ELSEWHERE, in_folder, in_runtime_folder, is_trusted};
 use crate::engine::Engine;
-use crate::exit::{self, BAD_INPUT, BadInput, STORE, refused};
+use crate::exit::{self, BadInput, STORE, refused};
 use crate::reading;
 use crate::settings_reload::{Read, SettingsReload};
 use crate::stop::Stop;

@@ -53,6 +53,11 @@ impl Engine {
                 let text = format!("interrupted while run {} was being started: the same command starts it again", start.id);
                 return Err(Interrupted(text).into());
             }
+            canceled = self.canceled(start.id) => {
+                let run = canceled?;
+                mend(&self.ports, &run).await?;
+                return self.drive(&run).await;
+            }
         };
         let started = started.map_err(|error| match error {
             domain::start_run::StartError::Inputs(inputs) => anyhow::Error::new(crate::exit::BadInput(inputs.message)),
@@ -74,6 +79,18 @@ impl Engine {
             mend(&self.ports, run).await?;
         }
         self.drive(started.run()).await
+    }
+
+    /// Returns the run once somebody has canceled it.
+    async fn canceled(&self, id: RunId) -> anyhow::Result<Run> {
+        loop {
+            self.attention.at_work.notified().await;
+            if let Some(stored) = self.ports.store.run(id).await?
+                && stored.run.cancelled_at.is_some()
+            {
+                return Ok(stored.run);
+            }
+        }
     }
 
     /// Works until this run is closed.
