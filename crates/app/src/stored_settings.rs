@@ -152,6 +152,7 @@ impl StoredSettings {
                 self.settings.retention.records_days, self.settings.retention.results_days
             ),
             mutes: self.settings.alerts.rules.mutes.clone(),
+            settings_warning: None,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Cursor, Read};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -100,6 +101,21 @@ impl FolderSource {
         Ok(FolderStamp(files))
     }
 
+    /// What tells one state of `nightbook.toml` from another without reading it. Two equal stamps mean that it was
+    /// neither written nor replaced in between.
+    ///
+    /// # Errors
+    /// [`BookError`] if the folder or the file cannot be looked at.
+    pub fn settings_stamp(&self) -> Result<SettingsStamp, BookError> {
+        let path = self.0.join(crate::settings_file::FILE);
+        let unreadable = |source| BookError::unreadable(path.display().to_string(), source);
+        match std::fs::metadata(&path) {
+            Ok(meta) => Ok(SettingsStamp(Some((meta.ino(), meta.len(), meta.modified().map_err(unreadable)?)))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.0.is_dir() => Ok(SettingsStamp(None)),
+            Err(error) => Err(unreadable(error)),
+        }
+    }
+
     fn list(&self, below: &str, names: &mut Vec<String>) -> Result<(), BookError> {
         let folder = self.0.join(below);
         let unreadable = |source| BookError::unreadable(folder.display().to_string(), source);
@@ -150,6 +166,13 @@ impl BookSource for FolderSource {
 /// A state of a folder, from [`FolderSource::stamp`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FolderStamp(Vec<(String, u64, SystemTime)>);
+
+/// A state of `nightbook.toml`, from [`FolderSource::settings_stamp`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SettingsStamp(
+    /// Number, length in bytes and time of the last change of the file; `None`: there is no file.
+    Option<(u64, u64, SystemTime)>,
+);
 
 /// A book in memory, for tests and the demo.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

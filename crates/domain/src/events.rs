@@ -48,6 +48,12 @@ pub const EVENTS: &[EventSpec] = &[
     event("book.unusable", &["error"], &["error"], "the book cannot be read, so no run can start"),
     event("book.usable", &["info"], &[], "the book can be read again"),
     event("book.warnings", &["info"], &["warnings", "first"], "the book has warnings"),
+    event(
+        "control.unavailable",
+        &["warn"],
+        &["error"],
+        "`serve` could not bind its control socket; commands on the data folder are refused while it runs",
+    ),
     event("event.lost", &["error"], &["batch_run_id", "error"], "the event bus was not told of a closed run"),
     event("function.failed", &["error"], &["error"], "a function of the cloud cannot begin"),
     event(
@@ -191,6 +197,18 @@ pub const EVENTS: &[EventSpec] = &[
     event("run.started", &["info"], &["batch_run_id", "as_of", "outcome"], "start-run has started or found a run"),
     event("serve.failed", &["error"], &["error"], "a round of the scheduler failed; the next one tries again"),
     event("serve.refused", &["warn"], &["error"], "a connection could not be taken"),
+    event(
+        "settings.applied",
+        &["info"],
+        &["changed"],
+        "`serve` puts changed settings in force as a whole; `changed` names their sections",
+    ),
+    event(
+        "settings.refused",
+        &["warn"],
+        &["error"],
+        "changed settings are invalid; the earlier settings stay in force. One line a cause",
+    ),
     event("settings.replaced", &["warn"], &["error"], "the kept settings were damaged and are replaced"),
     event("slot.late", &["info"], &["batch_run_id", "scheduled_for"], "a slot that had passed is run late"),
     event(

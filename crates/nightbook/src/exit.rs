@@ -32,6 +32,16 @@ pub(crate) struct NotPublished(pub(crate) String);
 #[error("{0}")]
 pub(crate) struct Interrupted(pub(crate) String);
 
+/// A request that `nightbook serve` answered with an error, with the exit code that it has there.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct Remote {
+    /// What happened and what to do.
+    pub(crate) message: String,
+    /// The exit code.
+    pub(crate) exit_code: u8,
+}
+
 /// The command line as messages advise it.
 pub(crate) fn door(data: &Path, book: Option<&Path>) -> Door {
     let book = book.map(|book| book.display().to_string());
@@ -70,11 +80,19 @@ pub(crate) fn is_bad_input(error: &anyhow::Error) -> bool {
 
 /// The exit code of an error, from the types in its chain.
 pub(crate) fn code_of(error: &anyhow::Error) -> ExitCode {
+    number_of(error).into()
+}
+
+/// [`code_of`] as a number, to be sent to another process.
+pub(crate) fn number_of(error: &anyhow::Error) -> u8 {
+    if let Some(Remote { exit_code, .. }) = error.chain().find_map(|cause| cause.downcast_ref()) {
+        return *exit_code;
+    }
     if error.chain().any(|cause| cause.is::<Interrupted>()) {
-        return INTERRUPTED.into();
+        return INTERRUPTED;
     }
     // What is not bad input is the store, the disk, the network: the machine, not the person.
-    if is_bad_input(error) { BAD_INPUT.into() } else { STORE.into() }
+    if is_bad_input(error) { BAD_INPUT } else { STORE }
 }
 
 #[cfg(test)]

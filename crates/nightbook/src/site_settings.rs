@@ -7,7 +7,7 @@ use std::sync::Arc;
 use app::StoredSettings;
 use backends::local::LocalPrograms;
 use backends::system::SystemRandomness;
-use book::{Book, LineageSettings};
+use book::{Book, LineageSettings, RetentionSettings, Settings};
 use chrono::{DateTime, Utc};
 use domain::alert_rules::AlertRules;
 use domain::ids::ScheduleName;
@@ -41,7 +41,7 @@ fn redaction_key(data: &Path) -> std::io::Result<String> {
 }
 
 /// The settings of the book that was last run here.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SiteSettings {
     #[serde(flatten)]
     kept: StoredSettings,
@@ -57,6 +57,31 @@ impl SiteSettings {
     /// Those of a book in this folder.
     pub(crate) fn of(book: &Book, folder: &Path) -> Self {
         Self { kept: StoredSettings::of(book), book_dir: std::path::absolute(folder).ok(), served_at: None }
+    }
+
+    /// As these, with other settings of the book: its portfolios, the folder and the address stay.
+    pub(crate) fn with_settings(&self, settings: Settings) -> Self {
+        Self { kept: StoredSettings { settings, ..self.kept.clone() }, ..self.clone() }
+    }
+
+    /// As these, with what this book says of its portfolios.
+    pub(crate) fn with_portfolios_of(&self, book: &Book) -> Self {
+        Self { kept: StoredSettings { cards: StoredSettings::of(book).cards, ..self.kept.clone() }, ..self.clone() }
+    }
+
+    /// The settings of the book.
+    pub(crate) const fn settings(&self) -> &Settings {
+        &self.kept.settings
+    }
+
+    /// Whether names, money and messages are withheld from the site.
+    pub(crate) fn is_redacted(&self) -> bool {
+        self.kept.is_redacted()
+    }
+
+    /// How long records and results are kept.
+    pub(crate) const fn retention(&self) -> &RetentionSettings {
+        &self.kept.settings.retention
     }
 
     /// Who is told of runs in the form of OpenLineage.
@@ -93,6 +118,11 @@ impl SiteSettings {
         let mut file = tempfile::NamedTempFile::new_in(data)?;
         std::io::Write::write_all(&mut file, &json)?;
         file.persist(data.join(FILE)).map(drop).map_err(|error| error.error)
+    }
+
+    /// As these, without the key of a redacted site: what is stored beside the key's own file.
+    pub(crate) fn without_key(&self) -> Self {
+        Self { kept: StoredSettings { redaction_key: String::new(), ..self.kept.clone() }, ..self.clone() }
     }
 
     /// As these, with the key of a redacted site: made once, and kept in the data folder beside the site, not in it.

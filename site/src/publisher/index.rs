@@ -107,6 +107,7 @@ impl SitePublisher {
                 past: &past,
                 cards: &reader.cards(),
                 alerts: self.alerts().await?,
+                settings_warning: self.options.settings_warning.as_deref().map(|text| self.mask().text(text)),
             };
             let view = views::index::build(&input);
             let status = StatusFile::of(&input, &view);

@@ -62,6 +62,7 @@ fn options(redacted: bool) -> SiteOptions {
         )]),
         mutes: Vec::new(),
         portfolio_badges: false,
+        settings_warning: None,
         retention_note: "Records are kept for 400 days, full results for 30, summaries for ever.".into(),
     }
 }
@@ -154,6 +155,7 @@ fn index_of(entries: Vec<Entry>) -> IndexView {
             past: &past,
             cards: &reader.cards(),
             alerts: views::alerts::AlertsView::default(),
+            settings_warning: None,
         };
         views::index::build(&input)
     })

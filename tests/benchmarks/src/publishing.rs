@@ -174,6 +174,7 @@ impl Desk {
                 cards: BTreeMap::new(),
                 mutes: Vec::new(),
                 portfolio_badges: false,
+                settings_warning: None,
             },
         )
     }

@@ -17,6 +17,8 @@ use serde_json::json;
 
 use crate::book_folder::read_usable;
 use crate::cli::AlertCommand;
+use crate::control::client::{Outcome, connect, unexpected};
+use crate::control::protocol::Command;
 use crate::engine::Engine;
 use crate::exit::{BadInput, STORE, door, refused};
 use crate::output::Output;
@@ -152,10 +154,21 @@ async fn list(data: &Path, output: &Output) -> anyhow::Result<ExitCode> {
 
 async fn mute(request: &MuteRequest, data: &Path, output: &Output, stop: Stop) -> anyhow::Result<ExitCode> {
     reading::open_folder(data)?;
-    let engine = Engine::open(data, SiteSettings::kept(data), None, stop).await?;
-    let control = of_command(&engine, BookOf::Nowhere);
-    let mute = control.mute(request).await.map_err(|error| refused(error, &door(data, None)))?;
-    engine.show_alerts().await;
+    let mute = match Engine::open(data, SiteSettings::kept(data), None, stop.clone()).await {
+        Ok(engine) => {
+            let control = of_command(&engine, BookOf::Nowhere);
+            let mute = control.mute(request).await.map_err(|error| refused(error, &door(data, None)))?;
+            engine.show_changes().await;
+            mute
+        }
+        Err(error) => {
+            let command = Command::Mute(request.clone());
+            match connect(data, error).await?.request(data, command, stop, |_| ()).await? {
+                Outcome::Muted(mute) => mute,
+                outcome => return Err(unexpected(&outcome)),
+            }
+        }
+    };
     if output.is_json() {
         output.json(&mute)?;
     } else {

@@ -9,6 +9,8 @@ use domain::ports::Ports;
 use domain::run::Run;
 use domain::watch::mend;
 
+use crate::control::client::{Outcome, connect, unexpected};
+use crate::control::protocol::Command;
 use crate::engine::Engine;
 use crate::exit::{door, refused};
 use crate::output::Output;
@@ -26,9 +28,19 @@ pub(crate) async fn run(data: &Path, run: &str, output: &Output, stop: Stop) -> 
     reading::open_folder(data)?;
     let settings = SiteSettings::kept(data);
     let door = door(data, settings.book_dir());
-    let engine = Engine::open(data, settings, None, stop).await?;
-    let run = cancel(&of_command(&engine, BookOf::Nowhere), &engine.ports, data, run, &door).await?;
-    let summary = engine.drive(&run).await?;
+    let summary = match Engine::open(data, settings, None, stop.clone()).await {
+        Ok(engine) => {
+            let run = cancel(&of_command(&engine, BookOf::Nowhere), &engine.ports, data, run, &door).await?;
+            engine.drive(&run).await?
+        }
+        Err(error) => {
+            let command = Command::Cancel { run: run.to_owned() };
+            match connect(data, error).await?.request(data, command, stop, |_| ()).await? {
+                Outcome::Closed(summary) => *summary,
+                outcome => return Err(unexpected(&outcome)),
+            }
+        }
+    };
     if output.is_json() {
         output.json(&summary)?;
     } else {

@@ -9,6 +9,8 @@ use app::{BookOf, Decided, RerunRequest};
 use domain::ids::RunId;
 
 use crate::commands::run::{exit_code, report};
+use crate::control::client::{Outcome, connect, unexpected};
+use crate::control::protocol::Command;
 use crate::engine::Engine;
 use crate::exit::{BadInput, door, refused};
 use crate::output::Output;
@@ -41,7 +43,10 @@ pub(crate) async fn run(asked: Asked, output: &Output, bars: &Bars, stop: Stop) 
     reading::open_folder(data)?;
     let settings = SiteSettings::kept(data);
     let door = door(data, settings.book_dir());
-    let engine = Engine::open(data, settings, *concurrency, stop).await?;
+    let engine = match Engine::open(data, settings, *concurrency, stop.clone()).await {
+        Ok(engine) => engine,
+        Err(error) => return under_serve(&asked, error, output, bars, stop).await,
+    };
     let original = reading::find(&engine.store, data, run).await?;
     let control = of_command(&engine, BookOf::Nowhere);
     let request = RerunRequest { run: original.run.batch_run_id, failed_only: *failed_only };
@@ -62,6 +67,39 @@ pub(crate) async fn run(asked: Asked, output: &Output, bars: &Bars, stop: Stop) 
     let summaries = [summary];
     report(&summaries, false, data, output)?;
     exit_code(&summaries, data)
+}
+
+/// Has the `serve` that holds the data folder do it; `error` says why the folder could not be opened.
+async fn under_serve(
+    asked: &Asked,
+    error: anyhow::Error,
+    output: &Output,
+    bars: &Bars,
+    stop: Stop,
+) -> anyhow::Result<ExitCode> {
+    let connection = connect(&asked.data, error).await?;
+    if asked.concurrency.is_some() {
+        tracing::warn!("--concurrency has no effect while `nightbook serve` runs: set concurrency in [run]");
+    }
+    let command = Command::Rerun { run: asked.run.clone(), failed_only: asked.failed_only };
+    let bar = bars.spinner();
+    let outcome = connection.request(&asked.data, command, stop, |ended| bar.set_position(ended)).await;
+    bar.finish_and_clear();
+    match outcome? {
+        Outcome::Closed(summary) => {
+            if !output.is_json() {
+                output.run_line(&summary);
+            }
+            let summaries = [*summary];
+            report(&summaries, false, &asked.data, output)?;
+            exit_code(&summaries, &asked.data)
+        }
+        Outcome::NothingToRepeat(run) => {
+            output.line(&nothing_to_repeat(run));
+            Ok(ExitCode::SUCCESS)
+        }
+        outcome @ (Outcome::Published(_) | Outcome::Muted(_)) => Err(unexpected(&outcome)),
+    }
 }
 
 /// The sentence for a rerun of failures of a run without any.

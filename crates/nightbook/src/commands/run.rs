@@ -19,6 +19,8 @@ use serde_json::json;
 
 use crate::book_folder::read_usable;
 use crate::commands::rerun::refuse_wait;
+use crate::control::client::{Outcome, connect, unexpected};
+use crate::control::protocol::Command;
 use crate::engine::Engine;
 use crate::exit::{NOT_WELL, NotPublished, door, refused};
 use crate::output::Output;
@@ -83,9 +85,12 @@ pub(crate) async fn run(asked: Asked, output: &Output, bars: &Bars, stop: Stop) 
     refuse_wait(asked.wait)?;
     let cores = asked.concurrency.or_else(|| book.settings.run.concurrency.map(|n| n as usize));
     let settings = SiteSettings::of(&book, &asked.book);
-    let engine = Engine::open(&asked.data, settings.clone(), cores, stop).await?;
+    let engine = match Engine::open(&asked.data, settings.clone(), cores, stop.clone()).await {
+        Ok(engine) => engine,
+        Err(error) => return under_serve(&asked, &book, &dates, error, output, bars, stop).await,
+    };
     settings.keep(&asked.data)?;
-    engine.retire(&book.settings).await?;
+    engine.retire().await?;
     let control = of_command(&engine, BookOf::Loaded(Arc::clone(&book)));
     let mut summaries = Vec::with_capacity(dates.len());
     for date in &dates {
@@ -99,6 +104,39 @@ pub(crate) async fn run(asked: Asked, output: &Output, bars: &Bars, stop: Stop) 
             output.run_line(&summary);
         }
         summaries.push(summary);
+    }
+    report(&summaries, asked.span.is_some(), &asked.data, output)?;
+    exit_code(&summaries, &asked.data)
+}
+
+/// Has the `serve` that holds the data folder run the dates; `error` says why the folder could not be opened.
+async fn under_serve(
+    asked: &Asked,
+    book: &Book,
+    dates: &[NaiveDate],
+    mut error: anyhow::Error,
+    output: &Output,
+    bars: &Bars,
+    stop: Stop,
+) -> anyhow::Result<ExitCode> {
+    let mut summaries = Vec::with_capacity(dates.len());
+    for date in dates {
+        let connection = connect(&asked.data, error).await?;
+        if asked.concurrency.is_some() && summaries.is_empty() {
+            tracing::warn!("--concurrency has no effect while `nightbook serve` runs: set concurrency in [run]");
+        }
+        let command = Command::Start { book: std::path::absolute(&asked.book)?, request: asked.request(*date) };
+        let portfolios = if asked.portfolios.is_empty() { book.portfolios.len() } else { asked.portfolios.len() };
+        let bar = bars.counted(*date, portfolios as u64);
+        let outcome = connection.request(&asked.data, command, stop.clone(), |ended| bar.set_position(ended)).await;
+        bar.finish_and_clear();
+        let outcome = outcome?;
+        let Outcome::Closed(summary) = outcome else { return Err(unexpected(&outcome)) };
+        if !output.is_json() {
+            output.run_line(&summary);
+        }
+        summaries.push(*summary);
+        error = anyhow::anyhow!("`nightbook serve` ended; run the command again for the other dates");
     }
     report(&summaries, asked.span.is_some(), &asked.data, output)?;
     exit_code(&summaries, &asked.data)
