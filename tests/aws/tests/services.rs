@@ -4,6 +4,7 @@
     clippy::disallowed_methods,
     reason = "the script that starts the server names it in a variable, and each test needs a name of its own"
 )]
+#![allow(clippy::unwrap_used, reason = "a failed setup is a failed test")]
 
 use std::collections::{BTreeMap, BTreeSet};
 
