@@ -8,11 +8,11 @@ use chrono::{DateTime, Duration, Utc};
 use domain::expected_items::expected_items;
 use domain::ids::{JobName, PortfolioId, RunId};
 use domain::job::JobSpec;
+use domain::names;
 use domain::ports::{RecordQuery, RunQuery, StoredRun};
 use domain::record::JobRecord;
 use domain::summary::{JobSummary, complete_records};
 use domain::words::{JobStatus, JobType, RunStatus};
-use domain::work_item::ItemKey;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -73,7 +73,7 @@ async fn of(api: &Api, stored: &StoredRun, filter: &Filter) -> Result<Vec<JobRec
     let ended = |status| matches!(status, JobStatus::Success | JobStatus::Failed | JobStatus::Skipped);
     let complete = stored.summary.as_ref().is_some_and(|summary| summary.missing_jobs == 0);
     if let Some(portfolio) = &filter.portfolio {
-        let item = api.store.item(&ItemKey { run: id, portfolio: portfolio.clone() }).await?;
+        let item = names::find_item(api.store.as_ref(), stored, portfolio).await?;
         let mut records = item.map_or_else(Vec::new, |item| complete_records(&item, &plan.jobs));
         records.retain(|record| filter.fits(record));
         return Ok(records);
@@ -146,9 +146,16 @@ pub(crate) async fn of_run(
     };
     let permit = api.large.permit().await;
     let stored = existing(&api, id).await?;
+    if let Some(job) = &asked.job_name {
+        names::require_job_of(&stored.run, job).map_err(|error| Problem::of_parameter("job_name", error.into()))?;
+    }
     let filter =
         Filter { portfolio: asked.portfolio_id, job: asked.job_name, job_type: asked.job_type, status: asked.status };
     let records = of(&api, &stored, &filter).await?;
+    if let (true, Some(portfolio)) = (records.is_empty(), &filter.portfolio) {
+        let item = names::item_of(api.store.as_ref(), &stored, portfolio).await;
+        item.map_err(|error| Problem::of_parameter("portfolio_id", error))?;
+    }
     let total_jobs = records.len();
     let jobs: Vec<JobRecord> = records.into_iter().skip(from).take(limit).collect();
     let end = from.saturating_add(jobs.len());
@@ -259,6 +266,10 @@ pub(crate) async fn status(State(api): State<Api>, Asked(asked): Asked<StatusAsk
         let room = LISTED - jobs.len();
         jobs.extend(found.into_iter().take(room));
     }
+    if total_jobs == 0 {
+        known_job(&api, asked.job_name.as_ref()).await?;
+        known_portfolio(&api, asked.portfolio_id.as_ref()).await?;
+    }
     let answer = JobsStatus {
         truncated: total_jobs > jobs.len() || read < window.runs.len(),
         total_jobs,
@@ -272,6 +283,19 @@ pub(crate) async fn status(State(api): State<Api>, Asked(asked): Asked<StatusAsk
         jobs,
     };
     permit.json(answer).await
+}
+
+/// The job that was asked for is known, so that an empty answer about it is true.
+async fn known_job(api: &Api, job: Option<&JobName>) -> Result<(), Problem> {
+    let Some(job) = job else { return Ok(()) };
+    names::require_job(api.store.as_ref(), job).await.map_err(|error| Problem::of_parameter("job_name", error))
+}
+
+/// The same of a portfolio.
+async fn known_portfolio(api: &Api, portfolio: Option<&PortfolioId>) -> Result<(), Problem> {
+    let Some(portfolio) = portfolio else { return Ok(()) };
+    let known = names::require_portfolio(api.store.as_ref(), portfolio).await;
+    known.map_err(|error| Problem::of_parameter("portfolio_id", error))
 }
 
 /// How many days.
@@ -409,6 +433,9 @@ pub(crate) async fn summary(State(api): State<Api>, Asked(asked): Asked<SummaryA
             worked += summary.successful_jobs + summary.failed_jobs;
         }
     }
+    if by_job.is_empty() {
+        known_job(&api, filter.job.as_ref()).await?;
+    }
     let closed = all.total - all.running;
     let hundredths = |value: f64| (value * 100.0).round() / 100.0;
     json(&JobsSummary {
@@ -464,5 +491,9 @@ pub(crate) async fn last_success(
     Asked(asked): Asked<LastAsked>,
 ) -> Result<Response, Problem> {
     let last_success = api.store.last_success(&job, asked.portfolio_id.as_ref()).await?;
+    if last_success.is_none() {
+        names::require_job(api.store.as_ref(), &job).await.map_err(Problem::of_path)?;
+        known_portfolio(&api, asked.portfolio_id.as_ref()).await?;
+    }
     json(&LastSuccess { job, portfolio_id: asked.portfolio_id, last_success })
 }
