@@ -1,4 +1,4 @@
-//! The records in DynamoDB, against a server that answers as DynamoDB does (`tests/aws/run`).
+//! The records in the table, against the emulator that `tests/aws/run` starts.
 
 #![allow(
     clippy::disallowed_methods,
