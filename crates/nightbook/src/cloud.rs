@@ -265,7 +265,7 @@ impl Cloud {
         };
         let publisher = SitePublisher::new(parts, options);
         let index = format!("s3://{}/index.html", named(self.aws.settings().site_bucket())?);
-        publish::write(&ports, &publisher, rebuild, &index, data, output).await
+        publish::write(&ports, &publisher, rebuild, &index, output).await
     }
 
     /// `nightbook doctor`.

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use app::{ControlError, Door};
+use domain::names::{NameError, UnknownName};
 
 /// The run is partial or failed, or something that was verified is not in order.
 pub(crate) const NOT_WELL: u8 = 1;
@@ -67,10 +68,9 @@ pub(crate) fn number_of(error: &anyhow::Error) -> u8 {
         if cause.is::<Interrupted>() {
             return INTERRUPTED;
         }
-        if matches!(cause.downcast_ref(), Some(ControlError::Refused(_))) {
-            return BAD_INPUT;
-        }
-        if cause.is::<BadInput>() || cause.is::<book::BookError>() {
+        let refused = matches!(cause.downcast_ref(), Some(ControlError::Refused(_)));
+        let unknown_name = cause.is::<UnknownName>() || matches!(cause.downcast_ref(), Some(NameError::Unknown(_)));
+        if refused || unknown_name || cause.is::<BadInput>() || cause.is::<book::BookError>() {
             return BAD_INPUT;
         }
     }

@@ -10,7 +10,7 @@ use backends::system::SystemRandomness;
 use book::MemorySource;
 use domain::alert_book::AlertBook;
 use domain::ids::{RunId, ScheduleName};
-use domain::ports::{AlertBooks as _, Documents as _, RunStore as _};
+use domain::ports::{AlertBooks as _, Documents as _, Runs as _};
 use serde_json::json;
 
 use crate::night::{Fixed, api, at, get, id, open, post, three};

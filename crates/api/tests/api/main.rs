@@ -4,7 +4,9 @@
 mod access;
 mod changes;
 mod description;
+mod names;
 mod night;
+mod pages;
 mod questions;
 mod refusals;
 mod store;

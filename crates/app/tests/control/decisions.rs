@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use app::{BookOf, CancelRequest, RerunRequest};
 use domain::ids::RunId;
-use domain::ports::{RunQuery, RunStore as _};
+use domain::ports::{RunQuery, Runs as _};
 
 use crate::world::{Calls, Command, DOORS, State, close, recording};
 

@@ -8,7 +8,7 @@ use backends::memory::MemoryStore;
 use book::{MemorySource, Reading};
 use domain::ids::PortfolioId;
 use domain::note::{MOST_NOTES, NoteKind, RunNotes as _};
-use domain::ports::RunStore as _;
+use domain::ports::Runs as _;
 use domain::run::{Publication, RunEvent};
 
 use crate::world::{Calls, Command, DOORS, NOW, State, book, close, recording};

@@ -13,7 +13,7 @@ use book::{Book, MemorySource, ScheduleSettings};
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::ids::{ContentHash, JobName, Owner, PortfolioId, RunId};
 use domain::job::JobSpec;
-use domain::ports::{Clock, Documents as _, Ports, RunStore as _, StoreError, WorkMessage, WorkQueue};
+use domain::ports::{Clock, Documents as _, Ports, Runs as _, StoreError, WorkMessage, WorkQueue};
 use domain::retry::RetryPolicy;
 use domain::run::{PlannedPortfolio, Run, RunEvent, RunLevelWork, RunPhase, SealedPlan};
 use domain::words::JobType;

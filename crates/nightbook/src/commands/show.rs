@@ -6,17 +6,16 @@ use std::process::ExitCode;
 use app::all_records;
 use backends::system::SystemClock;
 use chrono::{DateTime, Utc};
-use domain::expected_items::all_expected_items;
 use domain::ids::{JobName, PortfolioId};
+use domain::names::{item_of, require_job_of};
 use domain::ports::{Clock as _, Documents, RunStore, StoredRun};
 use domain::record::JobRecord;
 use domain::run::RunPhase;
 use domain::summary::{RunSummary, complete_records};
 use domain::words::{JobStatus, JobType};
-use domain::work_item::{ItemKey, ItemState, WorkItem};
+use domain::work_item::{ItemState, WorkItem};
 use serde_json::json;
 
-use crate::exit::BadInput;
 use crate::output::{Output, job_word, paint, run_style, safe};
 use crate::reading::{self, Records};
 
@@ -46,12 +45,8 @@ pub(crate) async fn run(data: &Path, run: &str, filter: &Filter, output: &Output
     let store = store.as_ref();
     let stored = reading::find(store, data, run).await?;
     let summary = reading::summary(store, &stored).await?;
-    let jobs = stored.run.plan.as_ref().map_or(&[][..], |plan| &plan.jobs);
-    if let Some(job) = &filter.job
-        && !jobs.iter().any(|spec| spec.name == *job)
-    {
-        let names: Vec<&str> = jobs.iter().map(|spec| spec.name.as_str()).collect();
-        return Err(BadInput(format!("run {run} has no job {job}: its jobs are {}", names.join(", "))).into());
+    if let Some(job) = &filter.job {
+        require_job_of(&stored.run, job)?;
     }
     if output.is_json() {
         if let (Some(portfolio), None, None) = (&filter.portfolio, &filter.job, filter.job_type) {
@@ -83,19 +78,6 @@ pub(crate) async fn run(data: &Path, run: &str, filter: &Filter, output: &Output
         record_table(&records, output);
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The item of a portfolio in a run: as it is stored, or untouched where the manifest has it.
-async fn item_of(store: &dyn RunStore, stored: &StoredRun, portfolio: &PortfolioId) -> anyhow::Result<WorkItem> {
-    let key = ItemKey { run: stored.run.batch_run_id, portfolio: portfolio.clone() };
-    if let Some(item) = store.item(&key).await? {
-        return Ok(item);
-    }
-    let expected = all_expected_items(store, &stored.run).await?;
-    if let Some(item) = expected.into_iter().find(|item| item.key == key) {
-        return Ok(item);
-    }
-    Err(BadInput(format!("run {} has no portfolio {portfolio}", stored.run.batch_run_id)).into())
 }
 
 async fn document(documents: &dyn Documents, stored: &StoredRun, item: &WorkItem) -> anyhow::Result<serde_json::Value> {
