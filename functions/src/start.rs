@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use app::{
     ActiveRuns, BookOf, CancelRequest, ControlError, ControlParts, Dates, Decided, Door, NoWorker, Refusal,
-    RerunRequest, RunControl, StartRequest, Starts, allowed_dates,
+    RerunRequest, RunControl, SettingsFile, StartRequest, Starts, allowed_dates, store_settings,
 };
 use book::{Book, is_due, next_slot};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
