@@ -287,7 +287,8 @@ fn a_socket_that_a_dead_process_left_is_replaced() {
     drop(serving);
     let again = place.serve();
     assert_eq!(place.command(&["publish"]).1, 0, "after a kill");
-    drop(again);
+    again.signal("TERM");
+    until("the socket goes with its process", || !place.socket().exists());
 }
 
 #[test]

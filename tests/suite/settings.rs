@@ -108,7 +108,7 @@ fn changed_settings_are_in_force_as_a_whole() {
     assert!(told(&before).is_empty(), "the old command is not called any more");
     let applied = place.logged("settings.applied");
     assert_eq!(applied.len(), 1, "{applied:?}");
-    assert_eq!(applied[0]["changed"], "site, schedule, alerts", "{applied:?}");
+    assert_eq!(applied[0]["changed"], "alerts, schedule, site", "{applied:?}");
 }
 
 #[test]
@@ -146,9 +146,9 @@ fn invalid_settings_keep_the_earlier_ones_in_force_and_a_warning_says_so() {
         let warning = status(address)["settings_warning"].clone();
         assert!(warning.as_str().is_some_and(|text| text.contains("schedule.cron")), "{warning}");
         assert_eq!((metric(address, DUE), due(address)), (first, first));
-        serving.signal("HUP");
         place.write(valid);
         until("the warning is gone", || !index(address).contains("settings-warning"));
+        until("the valid settings are in force", || index(address).contains("First title"));
         assert_eq!(status(address).get("settings_warning"), None);
     }
     let refused = place.logged("settings.refused");

@@ -19,7 +19,7 @@ use serde_json::json;
 
 use crate::book_folder::read_usable;
 use crate::commands::rerun::refuse_wait;
-use crate::control::client::{Outcome, connect, unexpected};
+use crate::control::client::{Outcome, connect, connect_again, unexpected};
 use crate::control::protocol::Command;
 use crate::engine::Engine;
 use crate::exit::{NOT_WELL, NotPublished, door, refused};
@@ -114,17 +114,24 @@ async fn under_serve(
     asked: &Asked,
     book: &Book,
     dates: &[NaiveDate],
-    mut error: anyhow::Error,
+    error: anyhow::Error,
     output: &Output,
     bars: &Bars,
     stop: Stop,
 ) -> anyhow::Result<ExitCode> {
+    let mut connection = Some(connect(&asked.data, error).await?);
+    if asked.concurrency.is_some() {
+        tracing::warn!("--concurrency has no effect while `nightbook serve` runs: set concurrency in [run]");
+    }
     let mut summaries = Vec::with_capacity(dates.len());
     for date in dates {
-        let connection = connect(&asked.data, error).await?;
-        if asked.concurrency.is_some() && summaries.is_empty() {
-            tracing::warn!("--concurrency has no effect while `nightbook serve` runs: set concurrency in [run]");
-        }
+        let connection = match connection.take() {
+            Some(first) => first,
+            None => {
+                let ended = "`nightbook serve` ended; run the command again for the other dates";
+                connect_again(&asked.data, anyhow::anyhow!(ended)).await?
+            }
+        };
         let command = Command::Start { book: std::path::absolute(&asked.book)?, request: asked.request(*date) };
         let portfolios = if asked.portfolios.is_empty() { book.portfolios.len() } else { asked.portfolios.len() };
         let bar = bars.counted(*date, portfolios as u64);
@@ -136,7 +143,6 @@ async fn under_serve(
             output.run_line(&summary);
         }
         summaries.push(*summary);
-        error = anyhow::anyhow!("`nightbook serve` ended; run the command again for the other dates");
     }
     report(&summaries, asked.span.is_some(), &asked.data, output)?;
     exit_code(&summaries, &asked.data)

@@ -12,6 +12,7 @@ use book::next_due_slot;
 use domain::note::RunNotes;
 use domain::ports::{Clock as _, RunStore};
 use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
 
 use crate::book_folder::read_usable;
 use crate::control::{self, server::Server};
@@ -36,7 +37,7 @@ pub(crate) async fn run(
     listen: &str,
     output: &Output,
     metrics: Metrics,
-    mut stop: Stop,
+    stop: Stop,
 ) -> anyhow::Result<ExitCode> {
     let wake = Wake::new()?;
     let book = read_usable(book_dir)?;
@@ -64,15 +65,16 @@ pub(crate) async fn run(
     let router = web::site_and_api(&engine.site_folder(), api, bound.access.clone());
     let router = metrics.counting(metrics_router.merge(router));
     let serving = web::start(bound, router, stop.clone())?;
-    let reload = Arc::new(SettingsReload::new(book_dir, data, Arc::clone(&engine.settings)));
+    let whole = std::path::absolute(book_dir)?;
+    let reload = Arc::new(SettingsReload::new(&whole, data, Arc::clone(&engine.settings)));
     let server = Server {
         engine: Arc::clone(&engine),
         control,
         reload: Arc::clone(&reload),
-        book_dir: std::path::absolute(book_dir)?,
+        book_dir: whole,
         publishing: Mutex::default(),
     };
-    take_commands(data, server, stop.clone());
+    let commands = take_commands(data, server, stop.clone());
     output.line(&format!("Site:  {address}/"));
     output.line(&format!("API:   {address}/api/v1/openapi.json"));
     match next_due_slot(&book.settings.schedule, SystemClock.now()) {
@@ -81,8 +83,20 @@ pub(crate) async fn run(
     }
     let mut scheduler = Scheduler::new(&engine, book_dir, book, Arc::clone(&reload)).await?;
     tokio::spawn(keep_looking(reload, Arc::clone(&engine), wake, stop.clone()));
+    let outcome = rounds(&mut scheduler, &engine, stop).await;
+    if let Some(commands) = commands {
+        // It removes the socket while this process still holds the folder.
+        commands.await?;
+    }
+    outcome?;
+    serving.ended().await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One round of the scheduler after the other until the process is asked to stop.
+async fn rounds(scheduler: &mut Scheduler, engine: &Engine, mut stop: Stop) -> anyhow::Result<()> {
     loop {
-        if let Err(error) = scheduler.round(&engine).await {
+        if let Err(error) = scheduler.round(engine).await {
             if is_interruption(&error) {
                 return Err(error);
             }
@@ -93,25 +107,26 @@ pub(crate) async fn run(
             );
         }
         tokio::select! {
-            () = stop.stopped() => break,
+            () = stop.stopped() => return Ok(()),
             () = tokio::time::sleep(WATCH_EVERY) => {}
             () = engine.attention.at_rest.notified() => engine.publish_asked().await,
         }
     }
-    serving.ended().await?;
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Takes commands through the control socket. Without a socket `serve` works all the same, and commands say that the
 /// folder is in use.
-fn take_commands(data: &Path, server: Server, stop: Stop) {
+fn take_commands(data: &Path, server: Server, stop: Stop) -> Option<JoinHandle<()>> {
     match control::server::bind(data) {
-        Ok(socket) => drop(tokio::spawn(control::server::answer(socket, Arc::new(server), stop))),
-        Err(error) => tracing::warn!(
-            error = format!("{error:#}"),
-            event = "control.unavailable",
-            "there is no control socket: commands on the data folder are refused while this process runs"
-        ),
+        Ok(socket) => Some(tokio::spawn(control::server::answer(socket, Arc::new(server), stop))),
+        Err(error) => {
+            tracing::warn!(
+                error = format!("{error:#}"),
+                event = "control.unavailable",
+                "there is no control socket: commands on the data folder are refused while this process runs"
+            );
+            None
+        }
     }
 }
 

@@ -43,10 +43,18 @@ pub(crate) enum Outcome {
 /// `error`, or the socket cannot be used.
 pub(crate) async fn connect(data: &Path, error: anyhow::Error) -> anyhow::Result<Connection> {
     let in_use = error.chain().any(|cause| matches!(cause.downcast_ref(), Some(OpenError::InUse { .. })));
-    let Some(path) = place(data).filter(|_| in_use) else { return Err(error) };
+    if in_use { connect_again(data, error).await } else { Err(error) }
+}
+
+/// Connects to a `serve` that is known to hold the data folder; `absent` is returned where nobody answers.
+///
+/// # Errors
+/// `absent`, or the socket cannot be used.
+pub(crate) async fn connect_again(data: &Path, absent: anyhow::Error) -> anyhow::Result<Connection> {
+    let Some(path) = place(data) else { return Err(absent) };
     let stream = match UnixStream::connect(&path).await {
         Ok(stream) => stream,
-        Err(absent) if is_absent(&absent) => return Err(error),
+        Err(error) if is_absent(&error) => return Err(absent),
         Err(other) => return Err(other).with_context(|| format!("cannot connect to {}", path.display())),
     };
     if !is_trusted(&stream)? {
