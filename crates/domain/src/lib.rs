@@ -9,7 +9,7 @@
 //!    item exactly once.
 //! 4. [`tail`] counts the ended item in its [`fold::Fold`], and asks for the close when every bucket is full.
 //! 5. [`close_run`] computes the [`summary::RunSummary`] from the records, has the site published and the
-//!    [`alert::RunAlert`] sent.
+//!    alert sent through [`ports::Notifier`].
 //! 6. [`watch`] finds what was left lying, by the same use cases.
 //!
 //! What must hold at each step, and would lose or double something if it did not, has a name in [`guards`].
@@ -38,6 +38,7 @@ pub mod job;
 pub mod job_context;
 pub mod job_program;
 pub mod log_settings;
+pub mod lost_reply;
 pub mod metrics;
 pub mod names;
 pub mod note;

@@ -22,7 +22,10 @@ use domain::alert::{AlertAbout, AlertEvent};
 use domain::fold::FoldEntry;
 use domain::ids::{ContentHash, Owner, PortfolioId, RunId};
 use domain::job::JobSpec;
-use domain::ports::{Change, Clock, Creation, RecordQuery, RunQuery, RunStore, StoreError};
+use domain::ports::{
+    Change, Clock, Creation, History as _, RecordQuery, RunQuery, RunStore, Runs as _, StoreError, Tallies as _,
+    WorkItems as _,
+};
 use domain::record::JobRecord;
 use domain::retry::RetryPolicy;
 use domain::run::{PlannedPortfolio, Publication, Run, RunEvent, RunLevelWork, RunPhase, SealedPlan};
@@ -40,13 +43,18 @@ use uuid::Uuid;
 
 macro_rules! rules {
     ($($rule:ident)*) => {
-        mod rules {
-            use super::*;
-            $(#[tokio::test] async fn $rule() { conformance::$rule(&*Records::new().await.store(), 1).await; })*
-        }
+        $(#[tokio::test] async fn $rule() { conformance::$rule(&*Records::new().await.store(), 1).await; })*
     };
 }
-store_rules!(rules);
+
+mod rules {
+    use super::*;
+    run_rules!(rules);
+    work_item_rules!(rules);
+    tally_rules!(rules);
+    history_rules!(rules);
+    note_rules!(rules);
+}
 
 macro_rules! book_rules {
     ($($rule:ident)*) => {
@@ -59,16 +67,6 @@ macro_rules! book_rules {
     };
 }
 alert_book_rules!(book_rules);
-
-macro_rules! of_notes {
-    ($($rule:ident)*) => {
-        mod of_notes {
-            use super::*;
-            $(#[tokio::test] async fn $rule() { conformance::$rule(&*Records::new().await.store(), 1).await; })*
-        }
-    };
-}
-note_rules!(of_notes);
 
 /// Rules that share a table do not disturb each other.
 #[tokio::test]

@@ -10,8 +10,8 @@ use domain::alert::{AlertEvent, AlertRefusal, AlertState};
 use domain::fold::{Fold, FoldEntry};
 use domain::ids::{Fingerprint, JobName, PortfolioId, RunId};
 use domain::ports::{
-    Change, Creation, FailureSighting, JobRun, PortfolioRun, RecordQuery, RunPage, RunQuery, RunStore, StoreError,
-    StoredRun,
+    Change, Creation, FailureSighting, History, JobRun, PortfolioRun, RecordCursor, RecordPage, RecordQuery, RunPage,
+    RunQuery, Runs, StoreError, StoredRun, Tallies, WorkItems,
 };
 use domain::record::JobRecord;
 use domain::run::{PlannedPortfolio, Run, RunEvent, RunRefusal};
@@ -45,7 +45,7 @@ fn never<T>() -> Result<T, StoreError> {
 }
 
 #[async_trait]
-impl RunStore for Counting {
+impl Runs for Counting {
     async fn create_run(&self, _: &Run) -> Result<Creation<Run>, StoreError> {
         never()
     }
@@ -60,30 +60,6 @@ impl RunStore for Counting {
     }
     async fn manifest(&self, run: RunId, epoch: u32, bucket: u32) -> Result<Vec<PlannedPortfolio>, StoreError> {
         self.note("manifest").manifest(run, epoch, bucket).await
-    }
-    async fn apply_item(
-        &self,
-        _: &ItemKey,
-        _: &str,
-        _: Place,
-        _: &ItemEvent,
-    ) -> Result<Change<WorkItem, ItemRefusal>, StoreError> {
-        never()
-    }
-    async fn item(&self, key: &ItemKey) -> Result<Option<WorkItem>, StoreError> {
-        self.note("item").item(key).await
-    }
-    async fn items(&self, run: RunId, bucket: u32) -> Result<Vec<WorkItem>, StoreError> {
-        self.note("items").items(run, bucket).await
-    }
-    async fn fold(&self, _: RunId, _: u32, _: &FoldEntry) -> Result<Fold, StoreError> {
-        never()
-    }
-    async fn folds(&self, run: RunId) -> Result<Vec<Fold>, StoreError> {
-        self.note("folds").folds(run).await
-    }
-    async fn mark_full(&self, _: RunId, _: u32) -> Result<u32, StoreError> {
-        never()
     }
     async fn put_summary(&self, _: &RunSummary) -> Result<Creation<RunSummary>, StoreError> {
         never()
@@ -101,8 +77,53 @@ impl RunStore for Counting {
     async fn undelivered(&self) -> Result<Vec<StoredRun>, StoreError> {
         self.note("undelivered").undelivered().await
     }
+}
+
+#[async_trait]
+impl WorkItems for Counting {
+    async fn apply_item(
+        &self,
+        _: &ItemKey,
+        _: &str,
+        _: Place,
+        _: &ItemEvent,
+    ) -> Result<Change<WorkItem, ItemRefusal>, StoreError> {
+        never()
+    }
+    async fn item(&self, key: &ItemKey) -> Result<Option<WorkItem>, StoreError> {
+        self.note("item").item(key).await
+    }
+    async fn items(&self, run: RunId, bucket: u32) -> Result<Vec<WorkItem>, StoreError> {
+        self.note("items").items(run, bucket).await
+    }
+}
+
+#[async_trait]
+impl Tallies for Counting {
+    async fn fold(&self, _: RunId, _: u32, _: &FoldEntry) -> Result<Fold, StoreError> {
+        never()
+    }
+    async fn folds(&self, run: RunId) -> Result<Vec<Fold>, StoreError> {
+        self.note("folds").folds(run).await
+    }
+    async fn mark_full(&self, _: RunId, _: u32) -> Result<u32, StoreError> {
+        never()
+    }
+}
+
+#[async_trait]
+impl History for Counting {
     async fn records(&self, run: RunId, query: &RecordQuery) -> Result<Vec<JobRecord>, StoreError> {
         self.note("records").records(run, query).await
+    }
+    async fn records_page(
+        &self,
+        run: RunId,
+        query: &RecordQuery,
+        after: Option<RecordCursor>,
+        limit: usize,
+    ) -> Result<RecordPage, StoreError> {
+        self.note("records_page").records_page(run, query, after, limit).await
     }
     async fn portfolio_runs(&self, portfolio: &PortfolioId, limit: usize) -> Result<Vec<PortfolioRun>, StoreError> {
         self.note("portfolio_runs").portfolio_runs(portfolio, limit).await
