@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use backends::memory::MemoryStore;
@@ -22,16 +23,22 @@ use domain::work_item::{ItemEvent, ItemKey, ItemRefusal, Place, WorkItem};
 pub(crate) struct Counting {
     inner: MemoryStore,
     asked: Mutex<Vec<&'static str>>,
+    records_read: AtomicUsize,
 }
 
 impl Counting {
     pub(crate) fn new(inner: MemoryStore) -> Self {
-        Self { inner, asked: Mutex::default() }
+        Self { inner, asked: Mutex::default(), records_read: AtomicUsize::new(0) }
     }
 
     /// What was asked since the last time.
     pub(crate) fn take(&self) -> Vec<&'static str> {
         std::mem::take(&mut *self.asked.lock().unwrap())
+    }
+
+    /// Records that pages of records held, so far.
+    pub(crate) fn records_read(&self) -> usize {
+        self.records_read.load(Ordering::Relaxed)
     }
 
     fn note(&self, what: &'static str) -> &MemoryStore {
@@ -123,7 +130,9 @@ impl History for Counting {
         after: Option<RecordCursor>,
         limit: usize,
     ) -> Result<RecordPage, StoreError> {
-        self.note("records_page").records_page(run, query, after, limit).await
+        let page = self.note("records_page").records_page(run, query, after, limit).await?;
+        self.records_read.fetch_add(page.records.len(), Ordering::Relaxed);
+        Ok(page)
     }
     async fn portfolio_runs(&self, portfolio: &PortfolioId, limit: usize) -> Result<Vec<PortfolioRun>, StoreError> {
         self.note("portfolio_runs").portfolio_runs(portfolio, limit).await
