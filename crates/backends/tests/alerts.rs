@@ -20,7 +20,7 @@ use domain::ids::{CauseId, ChannelName, Fingerprint, JobName, Owner, PortfolioId
 use domain::ports::{
     AlertBooks as _, AlertChannel, ChannelError, Clock, Notifier as _, Randomness, Runs as _, Sleeper,
 };
-use domain::run::{Publication, Run, RunPhase};
+use domain::run::{AbandonReason, Abandoned, Publication, Run, RunPhase};
 use domain::summary::{FailureCluster, JobSummary, QualitySummary, RunSummary};
 use domain::words::{ErrorCategory, RunStatus};
 use domain::zone::Zone;
@@ -304,6 +304,42 @@ fn assert_schema(message: &AlertMessage) {
 }
 
 #[test]
+fn a_run_that_has_not_started_opens_an_incident_and_ends_no_other() {
+    let mut world = World::new(AlertRules { digest: Some(false), ..AlertRules::default() }).with_desk();
+    world.run(night(2), vec![factors()]);
+    let inputs = FailureCluster { count: 1, skipped: 0, ..cause('c', "market_data_update", Vec::new()) };
+    let summary = world.summary(night(3), vec![inputs]);
+    let error = domain::record::RecordedError {
+        category: ErrorCategory::Permanent,
+        message: "market_data_update has no data".into(),
+        chain: Vec::new(),
+        fingerprint: summary.failures[0].fingerprint.clone(),
+    };
+    let reason = AbandonReason::Inputs { error };
+    let abandoned = RunSummary {
+        status: RunStatus::Failed,
+        abandoned: Some(Abandoned { at: night(3), reason }),
+        portfolios_expected: 0,
+        portfolios_processed: 0,
+        total_jobs: 0,
+        successful_jobs: 0,
+        failed_jobs: 0,
+        skipped_jobs: 0,
+        job_summary: Vec::new(),
+        ..summary
+    };
+    world.record(&abandoned, &[]);
+    world.tell(&abandoned);
+    let got = world.got(0);
+    assert_eq!(world.kinds(0), [AlertKind::Open, AlertKind::Update], "{got:#?}");
+    assert!(got[1].recovered.is_empty(), "nothing ran, so nothing is known to be well again");
+    assert_eq!(got[1].rerun.as_deref(), Some("nightbook run --book DIR --as-of 2026-11-03"));
+    assert_schema(&got[1]);
+    world.run(night(4), vec![]);
+    assert_eq!(world.got(0)[2].recovered.len(), 2, "a run of all portfolios ends both");
+}
+
+#[test]
 fn what_people_are_told_word_by_word() {
     let mut world = World::new(AlertRules { digest: Some(false), ..AlertRules::default() }).with_desk();
     world.run(night(2), vec![factors()]);
@@ -369,25 +405,6 @@ fn a_week_of_nights_repeats_nothing() {
     assert_eq!(world.kinds(0), [Open, Reminder, Update, PartialRecovery, Recovery]);
     assert_eq!(world.kinds(1), [], "nothing was critical");
     assert_eq!(world.receivers[0].tries.lock().unwrap().len(), 5);
-}
-
-#[test]
-fn quiet_hours_put_off_what_is_not_critical() {
-    let time = |hour| NaiveTime::from_hms_opt(hour, 0, 0).unwrap();
-    let quiet_hours = Some(QuietHours { from: time(22), to: time(7), timezone: Zone::UTC });
-    let mut world = World::new(AlertRules { quiet_hours, ..AlertRules::default() }).with_desk();
-    world.run(night(2), vec![factors()]);
-    assert_eq!(world.got(0), []);
-    let mut failed = world.summary(night(2) + TimeDelta::minutes(20), vec![stress()]);
-    failed.status = RunStatus::Failed;
-    world.record(&failed, &[]);
-    world.tell(&failed);
-    assert_eq!(world.kinds(0).len(), 1, "what is critical is told at once");
-    world.watch_until(night(3));
-    let got = world.got(0);
-    assert_eq!(got.len(), 2, "what was put off is told in the end");
-    let tries = world.receivers[0].tries.lock().unwrap();
-    assert_eq!(tries[1].0.time(), time(7));
 }
 
 #[test]
