@@ -141,3 +141,22 @@ fn at_most_once_is_never_twice() {
     world.watch_until(night(3));
     assert_eq!(world.receivers[0].tries.lock().unwrap().len(), 1);
 }
+
+#[test]
+fn quiet_hours_put_off_what_is_not_critical() {
+    let time = |hour| NaiveTime::from_hms_opt(hour, 0, 0).unwrap();
+    let quiet_hours = Some(QuietHours { from: time(22), to: time(7), timezone: Zone::UTC });
+    let mut world = World::new(AlertRules { quiet_hours, ..AlertRules::default() }).with_desk();
+    world.run(night(2), vec![factors()]);
+    assert_eq!(world.got(0), []);
+    let mut failed = world.summary(night(2) + TimeDelta::minutes(20), vec![stress()]);
+    failed.status = RunStatus::Failed;
+    world.record(&failed, &[]);
+    world.tell(&failed);
+    assert_eq!(world.kinds(0).len(), 1, "what is critical is told at once");
+    world.watch_until(night(3));
+    let got = world.got(0);
+    assert_eq!(got.len(), 2, "what was put off is told in the end");
+    let tries = world.receivers[0].tries.lock().unwrap();
+    assert_eq!(tries[1].0.time(), time(7));
+}

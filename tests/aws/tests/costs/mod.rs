@@ -159,6 +159,22 @@ async fn the_documented_program_reads_the_records() {
     assert_eq!(printed, expected);
 }
 
+/// A page of records reads the buckets that hold it, not the whole run.
+#[tokio::test]
+async fn a_page_reads_only_its_buckets() {
+    let records = Records::new().await;
+    let store = records.store();
+    whole_run(&*store, 1, 300).await;
+    let first = store.records_page(id(1), &RecordQuery::default(), None, 100).await.unwrap();
+    let units = async |after, limit| {
+        records.tap.calls();
+        store.records_page(id(1), &RecordQuery::default(), after, limit).await.unwrap();
+        records.tap.calls().iter().map(|call| call.units).sum::<f64>()
+    };
+    let (all, page) = (units(None, 0).await, units(first.next, 100).await);
+    assert!(page > 0.0 && page * 2.0 < all, "a page of one bucket of three took {page} units of {all}");
+}
+
 /// What a closer reads grows with the portfolios, and no faster.
 #[tokio::test]
 async fn closing_is_linear() {
