@@ -38,6 +38,7 @@ pub mod job_context;
 pub mod job_program;
 pub mod log_settings;
 pub mod metrics;
+pub mod night;
 pub mod note;
 pub mod ports;
 pub mod process_portfolio;
