@@ -1,5 +1,7 @@
 //! The night: examples that once gave a wrong page, properties for any sequence of runs, and commands in a real shell.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking, as tests do")]
+
 #[path = "night/examples.rs"]
 mod night_examples;
 #[path = "night/next_steps.rs"]

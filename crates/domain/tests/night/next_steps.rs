@@ -28,7 +28,7 @@ fn six_missed_nights_are_one_command() {
         r"nightbook run --book '/srv/our book' --data '/srv/Bob'\''s data' --from 2026-11-17 --to 2026-11-24"
     );
     let headline = Headline::of(&newest, &dates, &folder());
-    assert_eq!(headline.portfolios, "No run took target for 6 trading dates from 2026-11-17 to 2026-11-24.");
+    assert_eq!(headline.portfolios, "No run took place for 6 trading dates from 2026-11-17 to 2026-11-24.");
     let good = night(&[full(1, all(&ids(2), |_| good()))]);
     assert_eq!(next_step(&good, &dates, &folder()).text, "Run the 5 missed nights:");
     let one = next_step(&newest, &[], &folder());
