@@ -130,7 +130,6 @@ def packed(binary):
 def deploy(emulator, template, binaries, parameters):
     """Deploys the template by a change set, as `sam deploy` does; gives its outputs, and what the emulator lacks."""
     resources = yaml.load(template.read_text(), Loader)
-    resources["Globals"]["Function"].pop("CodeUri")
     resources["Globals"]["Function"]["Architectures"] = ["x86_64"]
     s3 = emulator.client("s3")
     s3.create_bucket(Bucket="deployment")

@@ -285,6 +285,7 @@ impl Starter {
             Started::Sealed(_) => "sealed",
             Started::Existing(_) => "existing",
             Started::PlannedElsewhere(_) => "planned_elsewhere",
+            Started::Abandoned(_) => "abandoned",
         };
         let run = started.run();
         tracing::info!(batch_run_id = %run.batch_run_id, as_of = %run.as_of, outcome, event = "run.started", "a run was asked for");

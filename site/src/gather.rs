@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
+use domain::expected_items::with_untouched;
 use domain::ids::{Fingerprint, JobName, PortfolioId, RunId};
 use domain::job::JobSpec;
 use domain::ports::{FailureSighting, JobRun, PortfolioRun, RecordQuery, RunQuery, RunStore, StoreError, StoredRun};
@@ -12,7 +13,7 @@ use domain::retry::RetryPolicy;
 use domain::run::{PagesThere, Run};
 use domain::summary::{FailureCluster, RunSummary, complete_records, summarise};
 use domain::words::JobStatus;
-use domain::work_item::{ItemKey, ItemState, Place, WorkItem};
+use domain::work_item::{ItemKey, ItemState, WorkItem};
 use futures::StreamExt as _;
 
 use crate::mask::Mask;
@@ -87,7 +88,7 @@ impl RunData {
     /// Whether the run had its summary when this was read: from then on its items stay as they are, and it has pages of
     /// its own. A slot that was missed may be run late while its publication goes on.
     pub(crate) fn has_ended(&self) -> bool {
-        self.head.run.plan.is_some() && self.head.summary.closed_at.is_some()
+        self.head.run.has_outcome() && self.head.summary.closed_at.is_some()
     }
 
     /// One record a job, in order.
@@ -220,7 +221,7 @@ impl Reader {
     }
 
     fn note(&self, run: &Run, summary: Option<&RunSummary>) -> bool {
-        let linkable = run.plan.is_some() && run.pages >= PagesThere::Run;
+        let linkable = run.has_outcome() && run.pages >= PagesThere::Run;
         let cause = |cluster: &FailureCluster| Cause {
             fingerprint: cluster.fingerprint.clone(),
             portfolios: cluster.portfolios.len() as u64,
@@ -329,25 +330,12 @@ impl Reader {
     async fn bucket(&self, run: RunId, epoch: u32, bucket: u32, ended: bool) -> Result<Vec<WorkItem>, StoreError> {
         let touched = self.store.items(run, bucket).await?;
         let planned = self.store.manifest(run, epoch, bucket).await?;
-        if planned.is_empty() {
-            return Ok(touched);
+        let mut items = with_untouched(run, bucket, planned, touched);
+        // A run that has ended waits for no portfolio.
+        for item in items.iter_mut().filter(|item| ended && item.state == ItemState::Pending) {
+            item.state = ItemState::Lost;
         }
-        let mut by_id: BTreeMap<PortfolioId, WorkItem> =
-            touched.into_iter().map(|item| (item.key.portfolio.clone(), item)).collect();
-        Ok(planned
-            .into_iter()
-            .zip(0..)
-            .map(|(planned, index)| {
-                by_id.remove(&planned.id).unwrap_or_else(|| {
-                    let key = ItemKey { run, portfolio: planned.id };
-                    let mut item = WorkItem::untouched(key, planned.name, Place { bucket, index });
-                    if ended {
-                        item.state = ItemState::Lost;
-                    }
-                    item
-                })
-            })
-            .collect())
+        Ok(items)
     }
 
     /// The facts of these runs, read where they are not known yet.

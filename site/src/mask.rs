@@ -5,7 +5,7 @@ use std::sync::Arc;
 use domain::ids::{ContentHash, PortfolioId};
 use domain::ports::{DATA_DAYS, FailureSighting, PortfolioRun};
 use domain::record::{JobRecord, Quality, RecordedError};
-use domain::run::{Publication, Run};
+use domain::run::{AbandonReason, Abandoned, Publication, Run};
 use domain::summary::RunSummary;
 use domain::work_item::WorkItem;
 
@@ -154,14 +154,25 @@ impl Mask {
                 self.quality(quality);
             }
         }
+        self.abandoned(run.abandoned.as_mut());
+        if let Some(error) = &mut run.planning_error {
+            self.error(error);
+        }
         // How the site stands is no part of the site: else a page would change by being published.
         run.publication = Publication::Pending;
         run
     }
 
+    fn abandoned(&self, abandoned: Option<&mut Abandoned>) {
+        if let Some(Abandoned { reason: AbandonReason::Inputs { error }, .. }) = abandoned {
+            self.error(error);
+        }
+    }
+
     pub(crate) fn summary(&self, mut summary: RunSummary) -> RunSummary {
         summary.trigger = self.trigger(&summary.trigger);
         summary.publication = Publication::Pending;
+        self.abandoned(summary.abandoned.as_mut());
         for cluster in &mut summary.failures {
             cluster.message = self.text(&cluster.message);
             for id in &mut cluster.portfolios {

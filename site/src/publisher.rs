@@ -172,7 +172,7 @@ impl SitePublisher {
     /// Runs that have pages, or should have.
     async fn ended_runs(&self) -> Result<Vec<RunId>, PublishError> {
         let heads = self.reader().heads(&RunQuery::default(), 0).await?;
-        let ended = heads.iter().filter(|head| head.run.plan.is_some() && (head.run.is_closed() || head.linkable));
+        let ended = heads.iter().filter(|head| head.run.has_outcome() && (head.run.is_closed() || head.linkable));
         Ok(ended.map(|head| head.run.batch_run_id).collect())
     }
 
@@ -651,7 +651,7 @@ impl SitePublisher {
             // A run that has no pages yet: its portfolios have those of the last run that has.
             let older: Vec<RunHead> = runs
                 .iter()
-                .filter(|head| head.portfolio_pages && Some(head.run.as_of) != newest_date)
+                .filter(|head| head.run.plan.is_some() && head.portfolio_pages && Some(head.run.as_of) != newest_date)
                 .cloned()
                 .collect();
             for id in speakers(&older) {

@@ -11,6 +11,7 @@ mod hostile;
 mod http;
 mod kill;
 mod lineage;
+mod names;
 mod outside;
 mod own_jobs;
 mod prices;

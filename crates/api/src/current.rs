@@ -9,9 +9,10 @@ use domain::work_item::ItemState;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::Api;
+use crate::answer::json;
 use crate::commands::Hand;
 use crate::problem::Problem;
-use crate::{Api, json};
 
 /// Jobs in hand that are listed, at most.
 const LISTED: usize = 20;

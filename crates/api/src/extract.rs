@@ -7,7 +7,9 @@ use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
+use domain::names::near;
 use serde::de::DeserializeOwned;
+use utoipa::IntoParams;
 
 use crate::problem::Problem;
 
@@ -21,13 +23,25 @@ const BODY_TIME: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Asked<T>(pub(crate) T);
 
-impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Asked<T> {
+impl<S: Send + Sync, T: DeserializeOwned + IntoParams + Send> FromRequestParts<S> for Asked<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let asked: Result<Query<T>, QueryRejection> = Query::from_request_parts(parts, state).await;
-        asked.map(|Query(asked)| Self(asked)).map_err(|rejection| Problem::bad_request(rejection.body_text()))
+        asked.map(|Query(asked)| Self(asked)).map_err(|rejection| {
+            let text = rejection.body_text();
+            let near = near_parameter::<T>(parts.uri.query().unwrap_or_default(), &text);
+            Problem::bad_request(near.map_or(text.clone(), |near| format!("{text}; did you mean {near}?")))
+        })
     }
+}
+
+/// The parameter that the one which a rejection names most likely stands for.
+fn near_parameter<T: IntoParams>(query: &str, rejection: &str) -> Option<String> {
+    let keys = query.split('&').filter_map(|pair| pair.split('=').next());
+    let unknown = keys.into_iter().find(|key| rejection.contains(&format!("unknown field `{key}`")))?;
+    let known: Vec<String> = T::into_params(|| None).into_iter().map(|parameter| parameter.name).collect();
+    near(unknown, known.iter().map(String::as_str)).first().map(|name| (*name).to_owned())
 }
 
 /// The one variable segment of a path.

@@ -6,17 +6,19 @@ use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, Duration, NaiveDate, NaiveTime, Utc};
 use domain::ids::{Fingerprint, JobName, PortfolioId, RunId};
+use domain::names;
 use domain::ports::{FailureSighting, PortfolioRun, RunQuery};
 use domain::summary::QualitySummary;
 use domain::words::{ErrorCategory, QualityFlag, RunStatus};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::Api;
+use crate::answer::json;
 use crate::extract::{Asked, Named};
 use crate::jobs::newest_start;
 use crate::problem::Problem;
 use crate::runs::{summary_now, within};
-use crate::{Api, json};
 
 /// Runs of a portfolio that are listed, at most.
 const PORTFOLIO_RUNS: usize = 400;
@@ -109,6 +111,10 @@ pub(crate) async fn failures(State(api): State<Api>, Asked(asked): Asked<Failure
         None => Vec::new(),
         Some(since) => api.store.failures(Some(since), asked.fingerprint.as_ref()).await?,
     };
+    if let (true, Some(cause)) = (sightings.is_empty(), &asked.fingerprint) {
+        let known = names::require_cause(api.store.as_ref(), cause).await;
+        known.map_err(|error| Problem::of_parameter("fingerprint", error))?;
+    }
     json(&Failures { since, failures: by_cause(&api, sightings).await? })
 }
 
@@ -182,7 +188,8 @@ pub(crate) async fn of_portfolio(
     let limit = within("limit", asked.limit, 60, PORTFOLIO_RUNS)?;
     let runs = api.store.portfolio_runs(&id, limit).await?;
     let Some(newest) = runs.first() else {
-        return Err(Problem::not_found(format!("no run on record has a portfolio {id}")));
+        names::require_portfolio(api.store.as_ref(), &id).await.map_err(Problem::of_path)?;
+        return Err(Problem::not_found(format!("portfolio {id} waits in its first run: it has no history yet")));
     };
     json(&PortfolioHistory { portfolio_name: newest.portfolio_name.clone(), portfolio_id: id, runs })
 }
@@ -269,6 +276,10 @@ pub(crate) async fn data_quality(
                 data_days: None,
             });
         }
+    }
+    if let (true, Some(portfolio)) = (runs.is_empty(), &asked.portfolio_id) {
+        let known = names::require_portfolio(api.store.as_ref(), portfolio).await;
+        known.map_err(|error| Problem::of_parameter("portfolio_id", error))?;
     }
     json(&DataQuality { portfolio_id: asked.portfolio_id, runs })
 }

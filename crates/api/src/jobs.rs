@@ -5,23 +5,23 @@ use std::collections::BTreeMap;
 use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, Duration, Utc};
+use domain::expected_items::expected_items;
 use domain::ids::{JobName, PortfolioId, RunId};
 use domain::job::JobSpec;
+use domain::names;
 use domain::ports::{RecordQuery, RunQuery, StoredRun};
 use domain::record::JobRecord;
-use domain::run::RunPhase;
 use domain::summary::{JobSummary, complete_records};
 use domain::words::{JobStatus, JobType, RunStatus};
-use domain::work_item::{ItemKey, Place, WorkItem};
 use serde::{Deserialize, Serialize};
-use tokio::sync::SemaphorePermit;
 use utoipa::{IntoParams, ToSchema};
 
+use crate::Api;
+use crate::answer::json;
 use crate::cursor::{cursor, not_ours, place};
 use crate::extract::{Asked, Named};
 use crate::problem::Problem;
 use crate::runs::{existing, within};
-use crate::{Api, json};
 
 /// Records on a page, where no other number is asked for.
 const PAGE: usize = 1_000;
@@ -73,7 +73,7 @@ async fn of(api: &Api, stored: &StoredRun, filter: &Filter) -> Result<Vec<JobRec
     let ended = |status| matches!(status, JobStatus::Success | JobStatus::Failed | JobStatus::Skipped);
     let complete = stored.summary.as_ref().is_some_and(|summary| summary.missing_jobs == 0);
     if let Some(portfolio) = &filter.portfolio {
-        let item = api.store.item(&ItemKey { run: id, portfolio: portfolio.clone() }).await?;
+        let item = names::find_item(api.store.as_ref(), stored, portfolio).await?;
         let mut records = item.map_or_else(Vec::new, |item| complete_records(&item, &plan.jobs));
         records.retain(|record| filter.fits(record));
         return Ok(records);
@@ -85,16 +85,7 @@ async fn of(api: &Api, stored: &StoredRun, filter: &Filter) -> Result<Vec<JobRec
     }
     let mut records = Vec::new();
     for bucket in 0..plan.buckets() {
-        let mut items = api.store.items(id, bucket).await?;
-        if items.len() < plan.bucket_len(bucket) as usize {
-            for (index, planned) in (0..).zip(api.store.manifest(id, plan.epoch, bucket).await?) {
-                let key = ItemKey { run: id, portfolio: planned.id };
-                if items.iter().all(|item| item.key != key) {
-                    items.push(WorkItem::untouched(key, planned.name, Place { bucket, index }));
-                }
-            }
-            items.sort_by_key(|item| item.place);
-        }
+        let items = expected_items(api.store.as_ref(), run, bucket).await?;
         records.extend(items.iter().flat_map(|item| complete_records(item, &plan.jobs)));
     }
     records.retain(|record| filter.fits(record));
@@ -153,34 +144,29 @@ pub(crate) async fn of_run(
         None => 0,
         Some(text) => place('j', text)?.parse().map_err(|_| not_ours())?,
     };
+    let permit = api.large.permit().await;
     let stored = existing(&api, id).await?;
+    if let Some(job) = &asked.job_name {
+        names::require_job_of(&stored.run, job).map_err(|error| Problem::of_parameter("job_name", error.into()))?;
+    }
     let filter =
         Filter { portfolio: asked.portfolio_id, job: asked.job_name, job_type: asked.job_type, status: asked.status };
     let records = of(&api, &stored, &filter).await?;
+    if let (true, Some(portfolio)) = (records.is_empty(), &filter.portfolio) {
+        let item = names::item_of(api.store.as_ref(), &stored, portfolio).await;
+        item.map_err(|error| Problem::of_parameter("portfolio_id", error))?;
+    }
     let total_jobs = records.len();
     let jobs: Vec<JobRecord> = records.into_iter().skip(from).take(limit).collect();
     let end = from.saturating_add(jobs.len());
-    json(&RunJobs {
+    let page = RunJobs {
         batch_run_id: id,
-        status: status_of(&stored),
+        status: stored.status(),
         total_jobs,
         next: (end < total_jobs && !jobs.is_empty()).then(|| cursor('j', &end.to_string())),
         jobs,
-    })
-}
-
-/// The turn of a question about whole runs, so that many at once do not fill the memory; none for one about a portfolio.
-async fn whole_runs(api: &Api, of_portfolio: bool) -> Option<SemaphorePermit<'_>> {
-    // It is never closed; and who waits too long is sent away with all others that do.
-    if of_portfolio { None } else { api.whole_runs.acquire().await.ok() }
-}
-
-fn status_of(stored: &StoredRun) -> RunStatus {
-    match &stored.summary {
-        Some(summary) => summary.status,
-        None if stored.run.phase == RunPhase::Missed => RunStatus::Missed,
-        None => RunStatus::Running,
-    }
+    };
+    permit.json(page).await
 }
 
 /// The runs that began in the last days, counted back from the newest, newest first.
@@ -261,7 +247,7 @@ pub(crate) struct JobsStatus {
     responses((status = 200, description = "Jobs, newest run first", body = JobsStatus)))]
 pub(crate) async fn status(State(api): State<Api>, Asked(asked): Asked<StatusAsked>) -> Result<Response, Problem> {
     let days = within("days_back", asked.days_back, 1, 90)?;
-    let _turn = whole_runs(&api, asked.portfolio_id.is_some()).await;
+    let permit = api.large.permit().await;
     let window = window(&api, days).await?;
     let filter = Filter {
         portfolio: asked.portfolio_id.clone(),
@@ -280,7 +266,11 @@ pub(crate) async fn status(State(api): State<Api>, Asked(asked): Asked<StatusAsk
         let room = LISTED - jobs.len();
         jobs.extend(found.into_iter().take(room));
     }
-    json(&JobsStatus {
+    if total_jobs == 0 {
+        known_job(&api, asked.job_name.as_ref()).await?;
+        known_portfolio(&api, asked.portfolio_id.as_ref()).await?;
+    }
+    let answer = JobsStatus {
         truncated: total_jobs > jobs.len() || read < window.runs.len(),
         total_jobs,
         filters: StatusFilters {
@@ -291,7 +281,21 @@ pub(crate) async fn status(State(api): State<Api>, Asked(asked): Asked<StatusAsk
             since: window.since,
         },
         jobs,
-    })
+    };
+    permit.json(answer).await
+}
+
+/// The job that was asked for is known, so that an empty answer about it is true.
+async fn known_job(api: &Api, job: Option<&JobName>) -> Result<(), Problem> {
+    let Some(job) = job else { return Ok(()) };
+    names::require_job(api.store.as_ref(), job).await.map_err(|error| Problem::of_parameter("job_name", error))
+}
+
+/// The same of a portfolio.
+async fn known_portfolio(api: &Api, portfolio: Option<&PortfolioId>) -> Result<(), Problem> {
+    let Some(portfolio) = portfolio else { return Ok(()) };
+    let known = names::require_portfolio(api.store.as_ref(), portfolio).await;
+    known.map_err(|error| Problem::of_parameter("portfolio_id", error))
 }
 
 /// How many days.
@@ -429,6 +433,9 @@ pub(crate) async fn summary(State(api): State<Api>, Asked(asked): Asked<SummaryA
             worked += summary.successful_jobs + summary.failed_jobs;
         }
     }
+    if by_job.is_empty() {
+        known_job(&api, filter.job.as_ref()).await?;
+    }
     let closed = all.total - all.running;
     let hundredths = |value: f64| (value * 100.0).round() / 100.0;
     json(&JobsSummary {
@@ -484,5 +491,9 @@ pub(crate) async fn last_success(
     Asked(asked): Asked<LastAsked>,
 ) -> Result<Response, Problem> {
     let last_success = api.store.last_success(&job, asked.portfolio_id.as_ref()).await?;
+    if last_success.is_none() {
+        names::require_job(api.store.as_ref(), &job).await.map_err(Problem::of_path)?;
+        known_portfolio(&api, asked.portfolio_id.as_ref()).await?;
+    }
     json(&LastSuccess { job, portfolio_id: asked.portfolio_id, last_success })
 }

@@ -6,6 +6,7 @@
 //! takes another, `docs/api.md` says so, and the tests count.
 
 mod access;
+mod answer;
 mod commands;
 mod current;
 mod cursor;
@@ -22,20 +23,20 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::{get, post};
 use domain::note::RunNotes;
 use domain::ports::{Clock, RunQuery, RunStore};
 use serde::Serialize;
-use tokio::sync::Semaphore;
 use tower_http::compression::CompressionLayer;
 
 pub use crate::access::{Access, Tokens};
 pub use crate::commands::{Accepted, CommandError, Commands, Hand, Live, StartAsked};
 pub use crate::openapi::document;
 
+use crate::answer::{LargeAnswers, json};
 use crate::limits::Turns;
 use crate::problem::Problem;
 
@@ -51,12 +52,9 @@ pub struct Api {
     commands: Option<Arc<dyn Commands>>,
     live: Option<Arc<dyn Live>>,
     access: Access,
-    /// Turns of questions that read all records of runs, which may be a hundred thousand.
-    whole_runs: Arc<Semaphore>,
+    /// Permits of answers with many records.
+    large: LargeAnswers,
 }
-
-/// Questions that read all records of runs at once; others wait.
-const WHOLE_RUNS: usize = 4;
 
 impl std::fmt::Debug for Api {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -68,8 +66,8 @@ impl Api {
     /// An API that reads these records.
     #[must_use]
     pub fn new(store: Arc<dyn RunStore>, clock: Arc<dyn Clock>, access: Access) -> Self {
-        let whole_runs = Arc::new(Semaphore::new(WHOLE_RUNS));
-        Self { store, clock, notes: None, commands: None, live: None, access, whole_runs }
+        let large = LargeAnswers::default();
+        Self { store, clock, notes: None, commands: None, live: None, access, large }
     }
 
     /// As this, with the notes of runs.
@@ -114,14 +112,16 @@ pub fn router(api: Api) -> Router {
         .route("/api", get(unknown))
         .route("/api/", get(unknown))
         .route("/api/{*rest}", axum::routing::any(unknown))
-        .layer(from_fn_with_state(access, access::guard));
-    questions
+        .layer(from_fn_with_state(access, access::guard))
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn(answer::tagged))
+        .layer(from_fn_with_state(Turns::default(), limits::in_turn));
+    // Whether the server works is answered without waiting for a turn, however many requests wait for theirs.
+    let health = Router::new()
         .route("/healthz", get(healthz))
         .method_not_allowed_fallback(wrong_method)
-        .with_state(api)
-        .layer(from_fn(limits::tagged))
-        .layer(from_fn_with_state(Turns::default(), limits::in_turn))
-        .layer(CompressionLayer::new())
+        .layer(from_fn(answer::tagged));
+    questions.merge(health).with_state(api).layer(CompressionLayer::new())
 }
 
 /// Puts other pages behind the same access: with tokens, a browser asks for one as password.
@@ -151,13 +151,4 @@ async fn healthz(State(api): State<Api>) -> Result<Response, Problem> {
 struct Health {
     /// `ok`.
     status: &'static str,
-}
-
-/// An answer.
-fn json<T: Serialize>(value: &T) -> Result<Response, Problem> {
-    let body = serde_json::to_vec(value).map_err(|error| {
-        tracing::error!(error = %error, event = "api.failed", "an answer of the history API could not be written as JSON");
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the answer could not be written as JSON")
-    })?;
-    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use domain::ids::Month;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
@@ -38,7 +39,7 @@ use crate::{current, history, jobs, runs, writes};
         history::data_quality,
         crate::healthz
     ),
-    components(schemas(ProblemDetails)),
+    components(schemas(ProblemDetails, Month)),
     tags(
         (name = "runs", description = "Runs and their jobs"),
         (name = "jobs", description = "Jobs over the runs"),

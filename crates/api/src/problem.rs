@@ -3,6 +3,7 @@
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::ids::RunId;
+use domain::names::NameError;
 use domain::ports::StoreError;
 use domain::redact::redact_line;
 use serde::Serialize;
@@ -74,6 +75,22 @@ impl Problem {
     /// There is no such thing.
     pub(crate) fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", detail)
+    }
+
+    /// A parameter of the query is a name that nothing on record has, or the store cannot say.
+    pub(crate) fn of_parameter(name: &str, error: NameError) -> Self {
+        match error {
+            NameError::Unknown(unknown) => Self::bad_request(format!("{name}: {unknown}")),
+            NameError::Store(error) => error.into(),
+        }
+    }
+
+    /// The path holds a name that nothing on record has, or the store cannot say.
+    pub(crate) fn of_path(error: NameError) -> Self {
+        match error {
+            NameError::Unknown(unknown) => Self::not_found(unknown.to_string()),
+            NameError::Store(error) => error.into(),
+        }
     }
 
     /// There is no such run.

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, NaiveDate, Utc};
-use domain::ids::RunId;
+use domain::ids::{Month, RunId};
 use domain::ports::{RunQuery, RunStore, StoreError, StoredRun};
 use domain::run::RunPhase;
 use domain::summary::{RunSummary, summarise};
@@ -11,10 +11,11 @@ use domain::words::RunStatus;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::Api;
+use crate::answer::json;
 use crate::cursor::{cursor, not_ours, place};
 use crate::extract::{Asked, Named};
 use crate::problem::Problem;
-use crate::{Api, json};
 
 /// Runs on a page, where no other number is asked for.
 const PAGE: usize = 50;
@@ -106,8 +107,7 @@ pub(crate) struct RunsAsked {
     /// Only runs of this status; `running` are those that have not ended.
     status: Option<RunStatus>,
     /// Only runs of trading dates in this month, as `yyyy-mm`.
-    #[param(pattern = r"^[0-9]{4}-(0[1-9]|1[0-2])$")]
-    month: Option<String>,
+    month: Option<Month>,
     /// At most so many.
     #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<usize>,
@@ -139,16 +139,11 @@ pub(crate) fn within(name: &str, asked: Option<usize>, default: usize, most: usi
 #[utoipa::path(get, path = "/api/v1/batch/runs", tag = "runs", params(RunsAsked),
     responses((status = 200, description = "A page of runs", body = Runs)))]
 pub(crate) async fn runs(State(api): State<Api>, Asked(asked): Asked<RunsAsked>) -> Result<Response, Problem> {
-    if let Some(month) = &asked.month {
-        let is_month = month.len() == 7 && NaiveDate::parse_from_str(&format!("{month}-01"), "%Y-%m-%d").is_ok();
-        if !is_month {
-            return Err(Problem::bad_request(format!("month: {month:?} is no month; write it as 2026-11")));
-        }
-    }
     let limit = within("limit", asked.limit, PAGE, LARGEST_PAGE)?;
     let after = asked.cursor.as_deref().map(|text| place('r', text)).transpose()?;
     let from_cursor = after.is_some();
-    let query = RunQuery { status: asked.status, month: asked.month, limit, after, ..RunQuery::default() };
+    let month = asked.month.map(|month| month.to_string());
+    let query = RunQuery { status: asked.status, month, limit, after, ..RunQuery::default() };
     let page = match api.store.runs(&query).await {
         Err(StoreError::NotFound { .. }) if from_cursor => return Err(not_ours()),
         page => page?,

@@ -12,11 +12,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::Api;
+use crate::answer::json;
 use crate::commands::{Accepted, CommandError, Commands, StartAsked};
 use crate::extract::{Named, Sent};
 use crate::problem::Problem;
 use crate::runs::existing;
-use crate::{Api, json};
 
 /// Portfolios that a run by hand may be asked for.
 const MOST_PORTFOLIOS: usize = 1_000;
@@ -169,10 +170,6 @@ pub(crate) async fn cancel(
     let stored = existing(&api, id).await?;
     if stored.run.has_ended() {
         return Err(Problem::conflict("run-ended", format!("run {id} has ended: there is nothing to cancel")).about(id));
-    }
-    if stored.run.plan.is_none() {
-        let detail = format!("run {id} is still reading its inputs, so nothing of it has run: try again in a moment");
-        return Err(Problem::conflict("run-planning", detail).about(id));
     }
     begun(&api, commands.cancel(id).await?, "cancelling", None)
 }

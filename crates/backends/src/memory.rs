@@ -17,7 +17,7 @@ use domain::ports::{
     RunQuery, RunStore, SiteFile, SiteStore, StoreError, StoredRun, WriteIf, Written,
 };
 use domain::record::JobRecord;
-use domain::run::{PlannedPortfolio, Run, RunEvent, RunPhase, RunRefusal};
+use domain::run::{PlannedPortfolio, Run, RunEvent, RunRefusal};
 use domain::summary::RunSummary;
 use domain::words::{JobStatus, RunStatus};
 use domain::work_item::{ItemEvent, ItemKey, ItemRefusal, Place, WorkItem};
@@ -82,11 +82,7 @@ impl State {
     }
 
     fn status(&self, run: &Run) -> RunStatus {
-        match self.summaries.get(&run.batch_run_id) {
-            Some(summary) => summary.status,
-            None if run.phase == RunPhase::Missed => RunStatus::Missed,
-            None => RunStatus::Running,
-        }
+        self.stored(run).status()
     }
 
     fn fits(&self, run: &Run, query: &RunQuery) -> bool {

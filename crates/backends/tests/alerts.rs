@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use domain::ids::{CauseId, ChannelName, Fingerprint, JobName, Owner, PortfolioId
 use domain::ports::{
     AlertBooks as _, AlertChannel, ChannelError, Clock, Notifier as _, Randomness, RunStore as _, Sleeper,
 };
-use domain::run::{PagesThere, Publication, Run, RunPhase};
+use domain::run::{Publication, Run, RunPhase};
 use domain::summary::{FailureCluster, JobSummary, QualitySummary, RunSummary};
 use domain::words::{ErrorCategory, RunStatus};
 use domain::zone::Zone;
@@ -211,32 +211,32 @@ impl World {
             failures,
             market_snapshot: None,
             book: None,
+            abandoned: None,
             cancelled_at: None,
             publication: Publication::Pending,
         }
     }
 
     fn record(&self, summary: &RunSummary, filter: &[PortfolioId]) {
-        let run = Run {
-            batch_run_id: summary.batch_run_id,
+        let start = domain::start_run::StartRun {
+            id: summary.batch_run_id,
             schedule: summary.schedule.clone(),
             trigger: summary.trigger.clone(),
             as_of: summary.as_of,
             scheduled_for: summary.scheduled_for,
-            started_at: summary.started_at,
             rerun_of: summary.rerun_of,
             repeat: 0,
             filter: filter.to_vec(),
-            phase: if summary.status == RunStatus::Missed { RunPhase::Missed } else { RunPhase::Closed },
+            deadline_minutes: domain::run::DEFAULT_DEADLINE_MINUTES,
+        };
+        let run = Run {
             plan_epoch: 0,
-            close_epoch: 0,
-            plan: None,
-            cancelled_at: None,
             closed_at: summary.closed_at,
-            publication: Publication::Pending,
-            pages: PagesThere::Nothing,
-            pages_at: None,
-            pages_left: BTreeSet::new(),
+            ..Run::new(
+                &start,
+                if summary.status == RunStatus::Missed { RunPhase::Missed } else { RunPhase::Closed },
+                summary.started_at,
+            )
         };
         self.store.put(run, Vec::new(), Some(summary.clone()));
     }

@@ -3,8 +3,6 @@
 
 #![cfg(feature = "local")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
-
-use std::collections::BTreeSet;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +14,7 @@ use domain::ids::{ContentHash, Fingerprint, Owner, RunId};
 use domain::job::JobSpec;
 use domain::ports::{Change, Documents, RecordQuery, RunQuery, RunStore, StoreError, StoredRun};
 use domain::record::{JobRecord, RecordedError};
-use domain::run::{PlannedPortfolio, Publication, Run, RunEvent, RunLevelWork, RunPhase, SealedPlan};
+use domain::run::{PlannedPortfolio, Run, RunEvent, RunLevelWork, RunPhase, SealedPlan};
 use domain::summary::summarise;
 use domain::words::{ErrorCategory, JobStatus, JobType};
 use domain::work_item::{ItemEvent, ItemKey, Place, WorkItem};
@@ -27,27 +25,18 @@ const OWNER: Owner = Owner(Uuid::from_u128(1));
 
 /// A run in planning, of a year of its seed's own.
 fn planned(seed: u128, now: DateTime<Utc>) -> Run {
-    Run {
-        batch_run_id: RunId(Uuid::from_u128(seed * 1_000)),
+    let start = domain::start_run::StartRun {
+        id: RunId(Uuid::from_u128(seed * 1_000)),
         schedule: "nightly".parse().unwrap(),
         trigger: "manual".into(),
         as_of: now.date_naive(),
         scheduled_for: now,
-        started_at: now,
         rerun_of: None,
         repeat: 0,
         filter: Vec::new(),
-        phase: RunPhase::Planning { owner: OWNER, lease_until: now },
-        plan_epoch: 1,
-        close_epoch: 0,
-        plan: None,
-        cancelled_at: None,
-        closed_at: None,
-        publication: Publication::Pending,
-        pages: domain::run::PagesThere::Nothing,
-        pages_at: None,
-        pages_left: BTreeSet::new(),
-    }
+        deadline_minutes: domain::run::DEFAULT_DEADLINE_MINUTES,
+    };
+    Run::new(&start, RunPhase::Planning { owner: OWNER, lease_until: now }, now)
 }
 
 fn plan(seed: u128, portfolios: u32, now: DateTime<Utc>) -> SealedPlan {

@@ -378,17 +378,7 @@ impl Default for RunSettings {
 }
 
 /// All jobs of a portfolio, in the one order that respects their needs.
-pub const JOBS: [&str; 9] = [
-    "market_data_update",
-    "position_values_update",
-    "portfolio_aggregation",
-    "greeks_calculation",
-    "factor_analysis",
-    "market_risk_scenarios",
-    "stress_testing",
-    "portfolio_snapshot",
-    "position_correlations",
-];
+pub const JOBS: [&str; 9] = domain::job::BUILT_IN;
 
 /// The jobs that a job needs: without them in the list, and before it, it could never run.
 #[must_use]

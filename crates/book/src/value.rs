@@ -128,45 +128,12 @@ pub(crate) fn underlying_fits(symbol: &OccSymbol, underlying: &str) -> bool {
 
 /// The candidate that someone who wrote `word` most likely meant.
 pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    if word.is_empty() || word.len() > 100 {
-        return None;
-    }
-    let plain = |text: &str| -> Vec<char> {
-        text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
-    };
-    let word = plain(word);
-    candidates
-        .into_iter()
-        .filter_map(|candidate| {
-            let wanted = plain(candidate);
-            let far = distance(&word, &wanted);
-            (far <= (wanted.len() / 3).clamp(1, 3)).then_some((far, candidate))
-        })
-        .min_by_key(|(far, _)| *far)
-        .map(|(_, candidate)| candidate)
+    domain::names::near(word, candidates).into_iter().next()
 }
 
 /// " (did you mean `x`?)" or nothing.
 pub(crate) fn hint<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     nearest(word, candidates).map_or_else(String::new, |near| format!("; did you mean `{near}`?"))
-}
-
-/// Edits between two texts, a swap of neighbours counting once.
-fn distance(a: &[char], b: &[char]) -> usize {
-    let mut before: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=b.len()).collect();
-    for i in 1..=a.len() {
-        let mut row = vec![i; b.len() + 1];
-        for j in 1..=b.len() {
-            let same = usize::from(a[i - 1] != b[j - 1]);
-            row[j] = (last[j] + 1).min(row[j - 1] + 1).min(last[j - 1] + same);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                row[j] = row[j].min(before[j - 2] + 1);
-            }
-        }
-        before = std::mem::replace(&mut last, row);
-    }
-    last[b.len()]
 }
 
 /// A count with thousands separated: 1,234,567.

@@ -17,7 +17,7 @@ use crate::alert_rules::{AlertRules, DeliveryMode, Mute, Severity, muted_until};
 use crate::baseline::{Band, Pace};
 use crate::ids::{CauseId, ChannelName, JobName, Owner, PortfolioId, RunId, ScheduleName};
 use crate::incident::{Incident, IncidentEvent, IncidentState, MOST_PORTFOLIOS, RunAge};
-use crate::run::Run;
+use crate::run::{AbandonReason, Run};
 use crate::summary::RunSummary;
 use crate::words::{ErrorCategory, RunStatus};
 
@@ -555,7 +555,9 @@ fn causes_of(summary: &RunSummary) -> Vec<Seen> {
         let message = format!("{} without a record: {why}", plural(summary.missing_jobs, "job"));
         seen.push(plain(CauseId::MISSING, message, summary.missing_jobs));
     }
-    if summary.portfolios_expected == 0 {
+    if summary.abandoned.as_ref().is_some_and(|abandoned| abandoned.reason == AbandonReason::Canceled) {
+        seen.push(plain(CauseId::OTHER, "the run was canceled before it started".to_owned(), 1));
+    } else if summary.portfolios_expected == 0 && summary.abandoned.is_none() {
         seen.push(plain(CauseId::NO_PORTFOLIOS, "there was no portfolio to process".to_owned(), 1));
     }
     if seen.is_empty() {
@@ -652,7 +654,7 @@ pub fn decide(
         recovered,
         notes,
         page: page(base, summary.batch_run_id, summary.status),
-        rerun: rerun(summary),
+        rerun: summary.remedy(),
     })
 }
 
@@ -883,13 +885,5 @@ fn page(base: &str, run: RunId, status: RunStatus) -> String {
     match status {
         RunStatus::Missed | RunStatus::Running => format!("{base}/index.html"),
         RunStatus::Success | RunStatus::Partial | RunStatus::Failed => format!("{base}/runs/{run}/index.html"),
-    }
-}
-
-fn rerun(summary: &RunSummary) -> Option<String> {
-    match summary.status {
-        RunStatus::Missed => Some(format!("nightbook run --book DIR --as-of {}", summary.as_of)),
-        RunStatus::Partial | RunStatus::Failed => Some(format!("nightbook rerun {} --failed", summary.batch_run_id)),
-        RunStatus::Success | RunStatus::Running => None,
     }
 }

@@ -12,8 +12,8 @@ use crate::ids::{Fingerprint, RunId};
 use crate::ports::{Change, Creation, Notifier, Ports, PublishError, Publisher, StoreError};
 use crate::record::JobError;
 use crate::redact::redact;
-use crate::run::{PagesThere, Publication, Run, RunEvent, RunRefusal};
-use crate::summary::{RunSummary, disagreement, summarise};
+use crate::run::{PagesThere, Publication, Run, RunEvent, RunRefusal, SealedPlan};
+use crate::summary::{RunSummary, abandoned_error, disagreement, summarise};
 use crate::work_item::WorkItem;
 
 /// How long a closer's lease lasts.
@@ -58,10 +58,15 @@ pub async fn close_run(
     if let (true, Some(summary)) = (stored.run.is_closed(), stored.summary) {
         return Ok(Closed::Closed(Box::new(summary)));
     }
-    let Some(plan) = &stored.run.plan else { return Ok(Closed::NotYet) };
+    let expected = match (&stored.run.plan, &stored.run.abandoned) {
+        (Some(plan), _) => plan.portfolios,
+        // Nothing of it was started: there is nothing to wait for.
+        (None, Some(_)) => 0,
+        (None, None) => return Ok(Closed::NotYet),
+    };
     let folds = ports.store.folds(id).await?;
     let counted: u64 = folds.iter().map(|fold| fold.done.len() as u64).sum();
-    if counted < u64::from(plan.portfolios) {
+    if counted < u64::from(expected) {
         return Ok(Closed::NotYet);
     }
     let owner = ports.randomness.owner();
@@ -76,7 +81,7 @@ pub async fn close_run(
         Change::Refused(..) => return Ok(Closed::NotYet),
     };
     let mut items = Vec::new();
-    for bucket in 0..plan.buckets() {
+    for bucket in 0..run.plan.as_ref().map_or(0, SealedPlan::buckets) {
         items.extend(ports.store.items(id, bucket).await?);
     }
     let summary = write_summary(ports, &run, &items, &folds).await?;
@@ -107,6 +112,7 @@ async fn write_summary(
         .iter()
         .flat_map(|item| &item.records)
         .filter_map(|record| record.error.as_ref().map(|error| error.fingerprint.clone()))
+        .chain(abandoned_error(run).map(|error| error.fingerprint))
         .collect();
     let causes: Vec<Fingerprint> = causes.into_iter().collect();
     let mut first_seen = ports.store.first_seen(&causes).await?;

@@ -19,8 +19,10 @@ use crate::ports::{
     Written,
 };
 use crate::record::{JobRecord, RecordedError};
-use crate::run::samples::{at, missed_run, owner, plan, planning};
-use crate::run::{PlannedPortfolio, Publication, Run, RunEvent, RunPhase, RunRefusal, SealedPlan};
+use crate::run::samples::{at, missed_run, owner, plan, planning, unreadable};
+use crate::run::{
+    AbandonReason, Abandoned, PlannedPortfolio, Publication, Run, RunEvent, RunPhase, RunRefusal, SealedPlan,
+};
 use crate::summary::{RunSummary, summarise};
 use crate::words::{ErrorCategory, JobStatus, JobType, QualityFlag, RunStatus};
 use crate::work_item::samples::item;
@@ -57,6 +59,9 @@ macro_rules! store_rules {
             a_run_is_created_once
             a_seal_is_fenced_by_the_epoch
             a_plan_is_taken_over_after_its_lease
+            a_plan_that_is_given_back_is_taken_at_once
+            a_run_that_is_abandoned_is_closed_without_a_plan
+            a_run_that_is_canceled_in_planning_is_abandoned
             an_unknown_run_is_not_found
             a_manifest_is_kept_for_each_epoch
             a_claim_is_exclusive_while_its_lease_lives
@@ -305,6 +310,55 @@ pub async fn a_plan_is_taken_over_after_its_lease(store: &dyn RunStore, seed: u1
     let taken = step(store, run.batch_run_id, &take(61)).await;
     assert_eq!(taken.plan_epoch, 2, "each takeover is an epoch");
     assert_eq!(taken.phase, RunPhase::Planning { owner: owner(2), lease_until: at(121) });
+}
+
+/// A planner that cannot read the inputs gives its lease back, and the error is on record.
+pub async fn a_plan_that_is_given_back_is_taken_at_once(store: &dyn RunStore, seed: u128) {
+    let run = run_on(seed, 1, 0);
+    let id = run.batch_run_id;
+    create(store, &run).await;
+    let release = |epoch| RunEvent::ReleasePlan { epoch, now: at(5), error: unreadable() };
+    let released = step(store, id, &release(1)).await;
+    assert_eq!(released.planning_error, Some(unreadable()));
+    let take = RunEvent::TakeOverPlan { owner: owner(2), now: at(5), lease_until: at(65) };
+    assert_eq!(step(store, id, &take).await.plan_epoch, 2);
+    assert_eq!(refused(store, id, &release(1)).await, RunRefusal::Superseded, "only the current planner gives back");
+}
+
+/// A run whose inputs cannot be read takes no plan any more, is open until it is closed as failed, and its cause is
+/// found.
+pub async fn a_run_that_is_abandoned_is_closed_without_a_plan(store: &dyn RunStore, seed: u128) {
+    let run = run_on(seed, 1, 0);
+    let id = run.batch_run_id;
+    create(store, &run).await;
+    let error = RecordedError { fingerprint: cause(seed, "inputs"), ..unreadable() };
+    let abandon = RunEvent::AbandonPlan { now: at(5), reason: AbandonReason::Inputs { error: error.clone() } };
+    let abandoned = step(store, id, &abandon).await;
+    assert_eq!((&abandoned.phase, &abandoned.plan), (&RunPhase::Running, &None));
+    assert_eq!(store.run(id).await.unwrap().unwrap().run, abandoned, "the reply and the stored run differ");
+    assert_eq!(refused(store, id, &seal(seed, 1, 1)).await, RunRefusal::WrongPhase, "its planner comes too late");
+    assert_eq!(refused(store, id, &abandon).await, RunRefusal::WrongPhase, "once");
+    assert!(store.open_runs().await.unwrap().iter().any(|open| open.batch_run_id == id), "open until it is closed");
+    let summary = close(store, &abandoned).await;
+    assert_eq!((summary.status, summary.portfolios_expected), (RunStatus::Failed, 0));
+    assert!(store.open_runs().await.unwrap().iter().all(|open| open.batch_run_id != id));
+    assert_eq!(store.run(id).await.unwrap().unwrap().status(), RunStatus::Failed);
+    let found = store.failures(None, Some(&error.fingerprint)).await.unwrap();
+    let [sighting] = &found[..] else { panic!("{found:?}") };
+    assert_eq!((sighting.batch_run_id, sighting.count, sighting.portfolios.len()), (id, 1, 0));
+    assert_eq!(refused(store, id, &abandon).await, RunRefusal::Closed);
+    let sealed = begin(store, seed, &run_on(seed, 2, 1), 1).await;
+    assert_eq!(refused(store, sealed.batch_run_id, &abandon).await, RunRefusal::WrongPhase, "a sealed run goes on");
+}
+
+/// Cancel ends a run that has no plan yet.
+pub async fn a_run_that_is_canceled_in_planning_is_abandoned(store: &dyn RunStore, seed: u128) {
+    let run = run_on(seed, 1, 0);
+    create(store, &run).await;
+    let canceled = step(store, run.batch_run_id, &RunEvent::Cancel { now: at(9) }).await;
+    assert_eq!(canceled.abandoned, Some(Abandoned { at: at(9), reason: AbandonReason::Canceled }));
+    assert_eq!((&canceled.phase, canceled.cancelled_at), (&RunPhase::Running, Some(at(9))));
+    assert_eq!(close(store, &canceled).await.status, RunStatus::Failed);
 }
 
 /// An event for a run, an item or an alert of a run that nobody made is an error, and leaves nothing behind.

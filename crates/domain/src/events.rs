@@ -149,6 +149,12 @@ pub const EVENTS: &[EventSpec] = &[
         "a worker came with a result after its claim was lost; it does not count",
     ),
     event(
+        "run.abandoned",
+        &["error"],
+        &["batch_run_id", "as_of", "reason", "error"],
+        "a run has not started, and is closed as failed: its inputs could not be read, nobody planned it in time, or somebody canceled it",
+    ),
+    event(
         "run.alert",
         &["info", "warn"],
         &["batch_run_id", "alert_id", "as_of", "status", "kind", "verdict", "top_causes", "page", "rerun"],
@@ -220,6 +226,7 @@ pub const EVENTS: &[EventSpec] = &[
             "settled",
             "folded",
             "unplanned",
+            "abandoned",
             "resumed",
             "late",
             "missed",

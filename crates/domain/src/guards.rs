@@ -23,13 +23,15 @@ pub enum Guard {
     AlertClaim,
     /// Somebody looks for what was left lying.
     Sweeper,
+    /// A run that nobody plans in time is abandoned, and closes.
+    PlanningEnds,
     /// The index is written only over the version that was read.
     IndexVersion,
 }
 
 impl Guard {
     /// Every guard.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::FoldMembership,
         Self::Fence,
         Self::Epoch,
@@ -38,6 +40,7 @@ impl Guard {
         Self::FoldFromRecord,
         Self::AlertClaim,
         Self::Sweeper,
+        Self::PlanningEnds,
         Self::IndexVersion,
     ];
 }

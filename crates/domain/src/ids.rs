@@ -137,6 +137,18 @@ text_id!(
 );
 
 text_id!(
+    /// A month of trading dates, as `yyyy-mm`.
+    Month,
+    "month",
+    "a year of four digits and a month, as in 2026-11",
+    r"^[0-9]{4}-(0[1-9]|1[0-2])$",
+    |text| {
+        let shape = |(at, byte): (usize, u8)| if at == 4 { byte == b'-' } else { byte.is_ascii_digit() };
+        text.len() == 7 && text.bytes().enumerate().all(shape) && matches!(text[5..].parse(), Ok(1..=12_u8))
+    }
+);
+
+text_id!(
     /// The fingerprint of an error: 16 hexadecimal digits, the same for the same cause everywhere.
     Fingerprint,
     "fingerprint",
@@ -306,8 +318,32 @@ mod tests {
             agree::<JobName>(JobName::PATTERN, text);
             agree::<Fingerprint>(Fingerprint::PATTERN, text);
             agree::<CauseId>(CauseId::PATTERN, text);
+            agree::<Month>(Month::PATTERN, text);
             agree::<ContentHash>(ContentHash::PATTERN, text);
         }
+    }
+
+    #[test]
+    fn a_month_is_a_year_and_a_month() {
+        for text in [
+            "2026-11",
+            "0000-01",
+            "26-11",
+            "2026-1",
+            "2026-13",
+            "2026-00",
+            "2026-+1",
+            "2026/11",
+            "2026-11-01",
+            "2026-1é",
+        ] {
+            agree::<Month>(Month::PATTERN, text);
+        }
+        assert!(Month::new("2026-11").is_ok());
+        assert_eq!(
+            Month::new("26-11").unwrap_err().to_string(),
+            "month \"26-11\" is not usable: a year of four digits and a month, as in 2026-11"
+        );
     }
 
     proptest! {

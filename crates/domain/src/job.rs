@@ -5,6 +5,23 @@ use serde::{Deserialize, Serialize};
 use crate::ids::JobName;
 use crate::words::JobType;
 
+/// The built-in jobs of a portfolio, in the one order that respects their needs.
+pub const BUILT_IN: [&str; 9] = [
+    "market_data_update",
+    "position_values_update",
+    "portfolio_aggregation",
+    "greeks_calculation",
+    "factor_analysis",
+    "market_risk_scenarios",
+    "stress_testing",
+    "portfolio_snapshot",
+    "position_correlations",
+];
+
+/// The job whose work is done once for the run: it reads and pins the inputs. What fails before there is a job list is
+/// recorded under its name.
+pub const RUN_LEVEL_JOB: &str = "market_data_update";
+
 /// One job of a run's job list. The list is stored with the run, so a later change of settings does not change old runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobSpec {

@@ -27,6 +27,7 @@ pub mod close_run;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod events;
+pub mod expected_items;
 pub mod fingerprint;
 pub mod fold;
 pub mod guards;
@@ -38,6 +39,7 @@ pub mod job_context;
 pub mod job_program;
 pub mod log_settings;
 pub mod metrics;
+pub mod names;
 pub mod night;
 pub mod note;
 pub mod ports;

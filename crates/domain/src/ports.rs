@@ -104,6 +104,17 @@ pub struct StoredRun {
     pub summary: Option<RunSummary>,
 }
 
+impl StoredRun {
+    /// The status of the run: that of its summary, once it has one.
+    #[must_use]
+    pub const fn status(&self) -> RunStatus {
+        match &self.summary {
+            Some(summary) => summary.status,
+            None => self.run.status_before_summary(),
+        }
+    }
+}
+
 /// A page of runs, newest first: by `scheduled_for`, then `started_at`, then id.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct RunPage {

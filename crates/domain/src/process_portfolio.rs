@@ -154,30 +154,22 @@ impl Worker<'_> {
             self.known = jobs.known_ids();
         }
         let plan = self.plan;
-        let mut records: Vec<JobRecord> = Vec::with_capacity(plan.jobs.len());
-        let mut stopped: Option<SkippedBecause> = None;
+        let mut course = Course::default();
         for job in &plan.jobs {
-            let record = match skip_reason(job, &records, stopped.as_ref()) {
+            let record = match course.skip_reason(job) {
                 Some(because) => {
                     let mut record = self.blank(job, JobStatus::Skipped);
                     record.skipped_because = Some(because);
                     record
                 }
-                None => match self.run_job(job, &opened, &records).await? {
+                None => match self.run_job(job, &opened, &course.records).await? {
                     Some(record) => record,
                     None => return Ok(None),
                 },
             };
-            if job.critical && record.status != JobStatus::Success && stopped.is_none() {
-                let cause =
-                    record.skipped_because.as_ref().map_or_else(|| job.name.clone(), |because| because.job.clone());
-                stopped = Some(SkippedBecause {
-                    reason: format!("the critical job {} did not succeed", job.name),
-                    job: cause,
-                });
-            }
-            records.push(record);
+            course.push(job, record);
         }
+        let records = course.records;
         let results = match opened.as_ref().map(|jobs| jobs.results()) {
             Ok(Ok(Some(json))) => Some(self.ports.documents.put_results(&self.item.key, json).await?),
             Ok(Ok(None)) | Err(_) => None,
@@ -391,20 +383,45 @@ impl Worker<'_> {
     }
 }
 
-/// Why a job is not run, if it is not: a critical job stopped the portfolio, or a needed one did not succeed.
-fn skip_reason(job: &JobSpec, before: &[JobRecord], stopped: Option<&SkippedBecause>) -> Option<SkippedBecause> {
-    if let Some(because) = stopped {
-        return Some(because.clone());
-    }
-    let by_name: BTreeMap<&JobName, &JobRecord> = before.iter().map(|record| (&record.job_name, record)).collect();
-    job.needs.iter().find_map(|need| {
-        let record = by_name.get(need)?;
-        if record.status == JobStatus::Success {
-            return None;
+/// The records of a portfolio so far, and what stopped it: which job runs next is decided here alone.
+#[derive(Default)]
+struct Course {
+    records: Vec<JobRecord>,
+    /// The critical job that stopped the portfolio, and why.
+    stopped: Option<SkippedBecause>,
+}
+
+impl Course {
+    /// Why a job is not run, if it is not: a critical job stopped the portfolio, or a needed one did not succeed.
+    fn skip_reason(&self, job: &JobSpec) -> Option<SkippedBecause> {
+        if let Some(because) = &self.stopped {
+            return Some(because.clone());
         }
-        let job = record.skipped_because.as_ref().map_or_else(|| need.clone(), |because| because.job.clone());
-        Some(SkippedBecause { job, reason: format!("it needs {need}, which did not succeed") })
-    })
+        let by_name: BTreeMap<&JobName, &JobRecord> =
+            self.records.iter().map(|record| (&record.job_name, record)).collect();
+        job.needs.iter().find_map(|need| {
+            let record = by_name.get(need)?;
+            if record.status == JobStatus::Success {
+                return None;
+            }
+            let reason = format!("it needs {need}, which did not succeed");
+            Some(SkippedBecause { job: root_of(record), reason })
+        })
+    }
+
+    /// Takes the record of the next job of the list.
+    fn push(&mut self, job: &JobSpec, record: JobRecord) {
+        if job.critical && record.status != JobStatus::Success && self.stopped.is_none() {
+            let reason = format!("the critical job {} did not succeed", job.name);
+            self.stopped = Some(SkippedBecause { job: root_of(&record), reason });
+        }
+        self.records.push(record);
+    }
+}
+
+/// The job that failed first: the one of this record, or the one for which it was skipped.
+fn root_of(record: &JobRecord) -> JobName {
+    record.skipped_because.as_ref().map_or_else(|| record.job_name.clone(), |because| because.job.clone())
 }
 
 #[cfg(test)]
@@ -422,25 +439,26 @@ mod tests {
     }
 
     proptest! {
-        /// Any outcome of any job gives exactly one record a job, and every skipped one names a job that failed.
+        /// A10: any outcome of any job gives exactly one record a job, every skipped one names a job that failed, and
+        /// nothing runs after a critical job that did not succeed.
         #[test]
         fn every_skip_names_a_failure(fails in prop::collection::vec(any::<bool>(), 4)) {
             let jobs = list();
-            let mut records: Vec<JobRecord> = Vec::new();
-            let mut stopped = None;
+            let mut course = Course::default();
             for (job, fail) in jobs.iter().zip(fails) {
-                let record = match skip_reason(job, &records, stopped.as_ref()) {
+                let record = match course.skip_reason(job) {
                     Some(because) => record(job, JobStatus::Skipped, Some(because)),
                     None if fail => record(job, JobStatus::Failed, None),
                     None => record(job, JobStatus::Success, None),
                 };
-                if job.critical && record.status != JobStatus::Success && stopped.is_none() {
-                    let cause = record.skipped_because.as_ref().map_or_else(|| job.name.clone(), |b| b.job.clone());
-                    stopped = Some(SkippedBecause { reason: "critical".into(), job: cause });
-                }
-                records.push(record);
+                course.push(job, record);
             }
+            let records = course.records;
             prop_assert_eq!(records.len(), jobs.len());
+            let stop = jobs.iter().zip(&records).position(|(job, r)| job.critical && r.status != JobStatus::Success);
+            for r in records.iter().skip(stop.map_or(jobs.len(), |at| at + 1)) {
+                prop_assert_eq!(r.status, JobStatus::Skipped);
+            }
             for r in records.iter().filter(|r| r.status == JobStatus::Skipped) {
                 let cause = &r.skipped_because.as_ref().unwrap().job;
                 let root = records.iter().find(|r| r.job_name == *cause).unwrap();
@@ -455,8 +473,15 @@ mod tests {
         let jobs = list();
         let ok = record(&jobs[0], JobStatus::Success, None);
         let failed = record(&jobs[1], JobStatus::Failed, None);
-        let because = skip_reason(&jobs[2], &[ok, failed], None).unwrap();
+        let mut course = Course::default();
+        course.push(&jobs[0], ok);
+        course.push(&jobs[1], failed);
+        let because = course.skip_reason(&jobs[2]).unwrap();
         assert_eq!(because.job, jobs[1].name);
         assert_eq!(because.reason, "it needs b, which did not succeed");
+        course.push(&jobs[2], record(&jobs[2], JobStatus::Skipped, Some(because)));
+        let because = course.skip_reason(&jobs[3]).unwrap();
+        assert_eq!(because.job, jobs[1].name, "the job that failed, not the one that was skipped");
+        assert_eq!(because.reason, "the critical job c did not succeed");
     }
 }

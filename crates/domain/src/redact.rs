@@ -44,6 +44,8 @@ static RULES: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
         (r"(?i)\b(account|acct|iban)(\s+(?:number|no\.?|id))?(\s*[:#]?\s*)\d{4,}\b", "${1}${2}${3}***"),
         // e-mail addresses
         (r"\b[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}\b", "***@***"),
+        // a file that is named by the hash of its content stays recognizable by the beginning of its name
+        (r"\b([a-f0-9]{8})[a-f0-9]{56}(\.(?:zst|gz)\b)", "${1}…${2}"),
         // long hexadecimal or base64 runs that are no word: keys more often than not
         (r"\b[A-Fa-f0-9]{32,}\b", "***"),
         (r"\b[A-Za-z0-9+]{40,}={0,2}", "***"),
@@ -156,7 +158,7 @@ mod tests {
 
     #[test]
     fn every_rule_compiles() {
-        assert_eq!(RULES.len(), 19);
+        assert_eq!(RULES.len(), 20);
         assert!(RUNS.is_some());
     }
 
@@ -221,6 +223,17 @@ mod tests {
         ] {
             assert_eq!(redact(text), text);
         }
+    }
+
+    #[test]
+    fn a_file_named_by_its_content_hash_stays_recognizable() {
+        let hash = "3fa9c1d2".repeat(8);
+        assert_eq!(
+            redact(&format!("there is no file /srv/data/snapshots/{hash}.zst")),
+            "there is no file /srv/data/snapshots/3fa9c1d2….zst"
+        );
+        assert_eq!(redact(&format!("hash {hash}")), "hash ***");
+        assert_eq!(redact(&format!("{hash}.txt")), "***.txt");
     }
 
     #[test]

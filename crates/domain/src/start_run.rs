@@ -1,14 +1,17 @@
 //! Use case 1: read and pin the inputs, seal the plan, send one message for each portfolio.
 
-use std::collections::BTreeSet;
-
 use chrono::{DateTime, Duration, NaiveDate, Utc};
 
 use crate::guards::{self, Guard};
-use crate::ids::{Owner, PortfolioId, RunId, ScheduleName};
+use crate::identity;
+use crate::ids::{JobName, Owner, PortfolioId, RunId, ScheduleName};
+use crate::job::RUN_LEVEL_JOB;
 use crate::ports::{Change, Creation, PinnedInputs, Ports, RunInputs, StoreError, WorkMessage};
 use crate::record::JobError;
-use crate::run::{BUCKET_SIZE, PagesThere, Publication, Run, RunEvent, RunPhase, RunRefusal, SealedPlan};
+use crate::run::{
+    AbandonReason, BUCKET_SIZE, DEFAULT_DEADLINE_MINUTES, Run, RunEvent, RunPhase, RunRefusal, SealedPlan,
+};
+use crate::words::ErrorCategory;
 use crate::work_item::{ItemKey, Place};
 
 /// How long a planner's lease lasts.
@@ -36,33 +39,50 @@ pub struct StartRun {
     pub repeat: u32,
     /// The portfolios; empty: all.
     pub filter: Vec<PortfolioId>,
+    /// Minutes from the start after which a run that could not be planned is abandoned.
+    pub deadline_minutes: u32,
 }
 
 impl StartRun {
+    /// The start that made this run, to plan it again.
+    #[must_use]
+    pub fn of(run: &Run) -> Self {
+        let minutes = (run.planning_due_at() - run.started_at).num_minutes();
+        Self {
+            id: run.batch_run_id,
+            schedule: run.schedule.clone(),
+            trigger: run.trigger.clone(),
+            as_of: run.as_of,
+            scheduled_for: run.scheduled_for,
+            rerun_of: run.rerun_of,
+            repeat: run.repeat,
+            filter: run.filter.clone(),
+            deadline_minutes: u32::try_from(minutes).unwrap_or(DEFAULT_DEADLINE_MINUTES),
+        }
+    }
+
+    /// The same start with another planning deadline, in minutes from the start.
+    #[must_use]
+    pub fn with_deadline(self, deadline_minutes: u32) -> Self {
+        Self { deadline_minutes, ..self }
+    }
+
+    /// Whether this is the run of a slot, and not one that somebody asked for.
+    #[must_use]
+    pub fn is_scheduled(&self) -> bool {
+        self.id == identity::scheduled(&self.schedule, self.scheduled_for)
+    }
+
     /// The run as it is recorded before anything of it is planned.
     #[must_use]
     pub fn planning(&self, owner: Owner, now: DateTime<Utc>, lease_until: DateTime<Utc>) -> Run {
-        Run {
-            batch_run_id: self.id,
-            schedule: self.schedule.clone(),
-            trigger: self.trigger.clone(),
-            as_of: self.as_of,
-            scheduled_for: self.scheduled_for,
-            started_at: now,
-            rerun_of: self.rerun_of,
-            repeat: self.repeat,
-            filter: self.filter.clone(),
-            phase: RunPhase::Planning { owner, lease_until },
-            plan_epoch: 1,
-            close_epoch: 0,
-            plan: None,
-            cancelled_at: None,
-            closed_at: None,
-            publication: Publication::Pending,
-            pages: PagesThere::Nothing,
-            pages_at: None,
-            pages_left: BTreeSet::new(),
-        }
+        Run::new(self, RunPhase::Planning { owner, lease_until }, now)
+    }
+
+    /// The run of a slot that passed and will not be run any more.
+    #[must_use]
+    pub fn missed(&self, now: DateTime<Utc>) -> Run {
+        Run::new(self, RunPhase::Missed, now)
     }
 
     /// The run as somebody asks for it who does not plan it: whoever comes next does, since nobody holds its lease.
@@ -86,6 +106,8 @@ pub enum Started {
     Existing(Run),
     /// Another planner is at it.
     PlannedElsewhere(Run),
+    /// Its inputs cannot be read: it was abandoned now, and its close was asked for.
+    Abandoned(Run),
 }
 
 impl Started {
@@ -93,7 +115,7 @@ impl Started {
     #[must_use]
     pub const fn run(&self) -> &Run {
         match self {
-            Self::Sealed(run) | Self::Existing(run) | Self::PlannedElsewhere(run) => run,
+            Self::Sealed(run) | Self::Existing(run) | Self::PlannedElsewhere(run) | Self::Abandoned(run) => run,
         }
     }
 }
@@ -112,57 +134,144 @@ pub enum StartError {
     Superseded(RunId),
 }
 
-/// Starts a run, or finds the one that is there.
+/// Starts a run, or finds the one that exists.
 ///
 /// A repeated call is harmless: the same id is the same run. A planner that died before the seal is followed by the
 /// next caller once its lease has passed (or was voided); one that died after it left a sealed manifest, from which
 /// [`crate::watch::mend`] sends the messages again.
 ///
+/// A run that somebody asks for reads its inputs before it is recorded: where they cannot be read, nothing is
+/// recorded. A run that is on record already, or whose slot is due, must end: one that somebody asked for is abandoned at
+/// once where the error is permanent; every other one is tried again until its planning deadline, and abandoned then.
+///
 /// # Errors
 /// [`StartError`]; nothing half-written counts, since a manifest counts only once it is sealed.
 pub async fn start_run(ports: &Ports, start: &StartRun, inputs: &dyn RunInputs) -> Result<Started, StartError> {
+    let asked_for_here = !start.is_scheduled() && ports.store.run(start.id).await?.is_none();
+    let early = if asked_for_here { Some(pin(start, inputs).await.map_err(StartError::Inputs)?) } else { None };
+    let run = match take_plan(ports, start).await? {
+        Plan::Ours(run) => run,
+        Plan::NotOurs(started) => return Ok(started),
+    };
+    let pinned = match early {
+        Some(pinned) => pinned,
+        None => match pin(start, inputs).await {
+            Ok(pinned) => pinned,
+            Err(error) => return give_up_or_release(ports, &run, error).await,
+        },
+    };
+    match seal(ports, &run, pinned).await? {
+        Sealing::Sealed(run) => {
+            send_messages(ports, &run).await?;
+            Ok(Started::Sealed(run))
+        }
+        Sealing::Ended(run) => Ok(Started::Existing(run)),
+    }
+}
+
+async fn pin(start: &StartRun, inputs: &dyn RunInputs) -> Result<PinnedInputs, JobError> {
+    inputs.pin(start.as_of, &start.filter).await
+}
+
+/// Whether this caller plans the run.
+enum Plan {
+    /// It holds the lease.
+    Ours(Run),
+    /// It does not, for this reason.
+    NotOurs(Started),
+}
+
+/// Creates the run in planning, or takes over the planning of the one on record.
+async fn take_plan(ports: &Ports, start: &StartRun) -> Result<Plan, StoreError> {
     let owner = ports.randomness.owner();
     let now = ports.clock.now();
     let lease_until = now + Duration::seconds(PLAN_LEASE_SECONDS);
     let fresh = start.planning(owner, now, lease_until);
-    let run = match ports.store.create_run(&fresh).await? {
-        Creation::Created => fresh,
+    let existing = match ports.store.create_run(&fresh).await? {
+        Creation::Created => return Ok(Plan::Ours(fresh)),
         Creation::Existing(run) if !matches!(run.phase, RunPhase::Planning { .. } | RunPhase::Missed) => {
-            return Ok(Started::Existing(run));
+            return Ok(Plan::NotOurs(Started::Existing(run)));
         }
         // Our own write whose reply was lost.
-        Creation::Existing(run) if held_by(&run, owner) => run,
-        Creation::Existing(existing) => {
-            let late = existing.phase == RunPhase::Missed;
-            let asked_for = is_asked_for(&existing);
-            let event = RunEvent::TakeOverPlan { owner, now, lease_until };
-            match ports.store.apply_run(start.id, &event).await? {
-                Change::Applied(run) if late => {
-                    tracing::info!(batch_run_id = %run.batch_run_id, scheduled_for = %run.scheduled_for, event = "slot.late", "a slot that was recorded as missed is run late");
-                    run
-                }
-                Change::Applied(run) if asked_for => run,
-                Change::Applied(run) => {
-                    tracing::warn!(batch_run_id = %run.batch_run_id, epoch = run.plan_epoch, event = "lease.taken_over", "took over the planning of a run whose planner is gone");
-                    run
-                }
-                Change::Refused(run, _) if held_by(&run, owner) => run,
-                Change::Refused(run, RunRefusal::WrongPhase | RunRefusal::Closed) => return Ok(Started::Existing(run)),
-                Change::Refused(run, _) => return Ok(Started::PlannedElsewhere(run)),
-            }
-        }
+        Creation::Existing(run) if held_by(&run, owner) => return Ok(Plan::Ours(run)),
+        Creation::Existing(existing) => existing,
     };
-    let pinned = inputs.pin(start.as_of, &start.filter).await.map_err(StartError::Inputs)?;
-    let run = seal(ports, &run, pinned).await?;
-    send_messages(ports, &run).await?;
-    Ok(Started::Sealed(run))
+    let late = existing.phase == RunPhase::Missed;
+    let expected = is_asked_for(&existing) || existing.planning_error.is_some();
+    let event = RunEvent::TakeOverPlan { owner, now, lease_until };
+    Ok(match ports.store.apply_run(start.id, &event).await? {
+        Change::Applied(run) => {
+            if late {
+                tracing::info!(batch_run_id = %run.batch_run_id, scheduled_for = %run.scheduled_for, event = "slot.late", "a slot that was recorded as missed is run late");
+            } else if !expected {
+                tracing::warn!(batch_run_id = %run.batch_run_id, epoch = run.plan_epoch, event = "lease.taken_over", "took over the planning of a run whose planner is gone");
+            }
+            Plan::Ours(run)
+        }
+        Change::Refused(run, _) if held_by(&run, owner) => Plan::Ours(run),
+        Change::Refused(run, RunRefusal::WrongPhase | RunRefusal::Closed) => Plan::NotOurs(Started::Existing(run)),
+        Change::Refused(run, _) => Plan::NotOurs(Started::PlannedElsewhere(run)),
+    })
+}
+
+/// What becomes of a run on record whose inputs cannot be read.
+///
+/// A run that somebody asked for is abandoned at once where trying again cannot help; every other one is tried again
+/// until its planning deadline, and abandoned then.
+///
+/// # Errors
+/// [`StartError::Inputs`] where the run is tried again; the store.
+async fn give_up_or_release(ports: &Ports, run: &Run, error: JobError) -> Result<Started, StartError> {
+    let id = run.batch_run_id;
+    let now = ports.clock.now();
+    let job = JobName::new(RUN_LEVEL_JOB).map_err(|_| StartError::Inputs(error.clone()))?;
+    // One line says all: pages and alerts show the message without its chain.
+    let causes = std::iter::once(error.message.clone()).chain(error.chain.iter().cloned());
+    let recorded = JobError::new(error.category, causes.collect::<Vec<_>>().join(": ")).recorded(&job, &[]);
+    let hopeless = !StartRun::of(run).is_scheduled() && error.category == ErrorCategory::Permanent;
+    if !hopeless && !run.planning_is_overdue(now) {
+        let event = RunEvent::ReleasePlan { epoch: run.plan_epoch, now, error: recorded };
+        ports.store.apply_run(id, &event).await?;
+        return Err(StartError::Inputs(error));
+    }
+    match abandon(ports, id, AbandonReason::Inputs { error: recorded }).await? {
+        Change::Applied(run) => Ok(Started::Abandoned(run)),
+        Change::Refused(run, _) if run.abandoned.is_some() => Ok(Started::Abandoned(run)),
+        Change::Refused(run, _) => Ok(Started::Existing(run)),
+    }
+}
+
+/// Ends a run without a plan, and asks for its close.
+///
+/// # Errors
+/// The store or the queue; the next sweep asks for the close again.
+pub(crate) async fn abandon(
+    ports: &Ports,
+    id: RunId,
+    reason: AbandonReason,
+) -> Result<Change<Run, RunRefusal>, StoreError> {
+    let change = ports.store.apply_run(id, &RunEvent::AbandonPlan { now: ports.clock.now(), reason }).await?;
+    let (Change::Applied(run) | Change::Refused(run, _)) = &change;
+    if let (Some(abandoned), false) = (&run.abandoned, run.is_closed()) {
+        tracing::error!(batch_run_id = %id, as_of = %run.as_of, reason = abandoned.reason.as_str(), error = abandoned.reason.message().unwrap_or_default(), event = "run.abandoned", "the run has not started, and is closed as failed");
+        ports.queue.send_close(id).await?;
+    }
+    Ok(change)
 }
 
 fn held_by(run: &Run, owner: Owner) -> bool {
     matches!(run.phase, RunPhase::Planning { owner: holder, .. } if holder == owner)
 }
 
-async fn seal(ports: &Ports, run: &Run, pinned: PinnedInputs) -> Result<Run, StartError> {
+/// What became of a seal.
+enum Sealing {
+    /// The plan is fixed.
+    Sealed(Run),
+    /// The run was abandoned meanwhile.
+    Ended(Run),
+}
+
+async fn seal(ports: &Ports, run: &Run, pinned: PinnedInputs) -> Result<Sealing, StartError> {
     let id = run.batch_run_id;
     let epoch = if guards::on(Guard::Epoch) { run.plan_epoch } else { 1 };
     let snapshot = ports.documents.put_snapshot(pinned.snapshot).await?;
@@ -187,10 +296,11 @@ async fn seal(ports: &Ports, run: &Run, pinned: PinnedInputs) -> Result<Run, Sta
                 batch_run_id = %id, as_of = %run.as_of, portfolios = plan.portfolios, jobs = plan.jobs.len(),
                 event = "run.sealed", "the plan of the run is sealed"
             );
-            Ok(run)
+            Ok(Sealing::Sealed(run))
         }
         // The reply to our own seal was lost.
-        Change::Refused(run, _) if run.plan.as_ref() == Some(&plan) => Ok(run),
+        Change::Refused(run, _) if run.plan.as_ref() == Some(&plan) => Ok(Sealing::Sealed(run)),
+        Change::Refused(run, _) if run.abandoned.is_some() => Ok(Sealing::Ended(run)),
         Change::Refused(..) => Err(StartError::Superseded(id)),
     }
 }

@@ -1,17 +1,18 @@
 //! Use case 4: find what was left lying and mend it, by the same use cases that would have done it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::close_run::{Told, publish, tell};
+use crate::expected_items::with_untouched;
 use crate::guards::{self, Guard};
 use crate::ids::RunId;
 use crate::ports::{Change, Creation, Notifier, Ports, Publisher, StoreError, StoredRun, WorkMessage};
 use crate::redact::redact;
-use crate::run::{PagesThere, Publication, Run, RunPhase};
-use crate::start_run::StartRun;
+use crate::run::{Publication, Run, RunPhase};
+use crate::start_run::{StartRun, abandon};
 use crate::summary::{RunSummary, summarise};
 use crate::tail::run_tail;
-use crate::work_item::{GiveUp, ItemEvent, ItemKey, ItemState, MAX_ATTEMPTS, Place, WorkItem};
+use crate::work_item::{GiveUp, ItemEvent, ItemState, MAX_ATTEMPTS, WorkItem};
 
 /// What a sweep over one run found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -26,9 +27,10 @@ pub struct Mended {
     pub close_asked: bool,
 }
 
-/// Mends a sealed run.
+/// Mends an open run that was sealed or abandoned.
 ///
-/// Sends the message again for every portfolio that nobody works on, settles what is past the
+/// The close of an abandoned run is asked for: nothing else is to be done for it. Of a sealed run, this
+/// sends the message again for every portfolio that nobody works on, settles what is past the
 /// deadline or was claimed too often, counts what had ended, and asks for the close when all is done. A run that is being
 /// closed is left to its closer until the lease has passed. Where the queue says that most of these messages wait in it
 /// still, none is sent: the work is slow, not lost, and what is missing shows once the queue is shorter.
@@ -37,7 +39,6 @@ pub struct Mended {
 /// The store or the queue; the next sweep goes on where this one stopped.
 pub async fn mend(ports: &Ports, run: &Run) -> Result<Mended, StoreError> {
     let mut mended = Mended::default();
-    let Some(plan) = &run.plan else { return Ok(mended) };
     if matches!(run.phase, RunPhase::Planning { .. } | RunPhase::Closed | RunPhase::Missed)
         || !guards::on(Guard::Sweeper)
     {
@@ -49,6 +50,13 @@ pub async fn mend(ports: &Ports, run: &Run) -> Result<Mended, StoreError> {
         return Ok(mended);
     }
     let id = run.batch_run_id;
+    let Some(plan) = &run.plan else {
+        if run.abandoned.is_some() {
+            ports.queue.send_close(id).await?;
+            mended.close_asked = true;
+        }
+        return Ok(mended);
+    };
     let folds = ports.store.folds(id).await?;
     // Of all buckets, as the store counts them: one that was full before may not have been marked yet, and the last
     // one may become full here.
@@ -62,17 +70,13 @@ pub async fn mend(ports: &Ports, run: &Run) -> Result<Mended, StoreError> {
         }
         let manifest = ports.store.manifest(id, plan.epoch, bucket).await?;
         let items = ports.store.items(id, bucket).await?;
-        for (index, portfolio) in (0..).zip(manifest) {
-            if done.is_some_and(|done| done.contains(&index)) {
+        for item in with_untouched(id, bucket, manifest, items) {
+            if done.is_some_and(|done| done.contains(&item.place.index)) {
                 continue;
             }
-            let key = ItemKey { run: id, portfolio: portfolio.id };
-            let place = Place { bucket, index };
-            let item = items.iter().find(|item| item.key == key).cloned();
-            let item = item.unwrap_or_else(|| WorkItem::untouched(key.clone(), portfolio.name.clone(), place));
             let ended = if item.state.is_terminal() {
                 mended.folded += 1;
-                Some(item)
+                Some(item.clone())
             } else {
                 let ended = settle_if_hopeless(ports, run, &item).await?;
                 mended.settled += usize::from(ended.is_some());
@@ -80,8 +84,8 @@ pub async fn mend(ports: &Ports, run: &Run) -> Result<Mended, StoreError> {
             };
             match ended {
                 Some(item) => mended.close_asked |= run_tail(ports, plan, &item).await?,
-                None if lies_idle(ports, &items, &key) => {
-                    again.push(WorkMessage { key, name: portfolio.name, place });
+                None if lies_idle(ports, &item) => {
+                    again.push(WorkMessage { key: item.key, name: item.portfolio_name, place: item.place });
                 }
                 None => {}
             }
@@ -123,11 +127,11 @@ async fn mostly_waiting(ports: &Ports, idle: usize) -> bool {
     waiting.is_some_and(|waiting| waiting.saturating_mul(2) >= idle as u64)
 }
 
-fn lies_idle(ports: &Ports, items: &[WorkItem], key: &ItemKey) -> bool {
-    match items.iter().find(|item| item.key == *key).map(|item| item.state) {
-        None | Some(ItemState::Pending) => true,
-        Some(ItemState::Working { lease_until, .. }) => lease_until < ports.clock.now(),
-        Some(ItemState::Done | ItemState::Lost | ItemState::TimedOut | ItemState::Cancelled) => false,
+fn lies_idle(ports: &Ports, item: &WorkItem) -> bool {
+    match item.state {
+        ItemState::Pending => true,
+        ItemState::Working { lease_until, .. } => lease_until < ports.clock.now(),
+        ItemState::Done | ItemState::Lost | ItemState::TimedOut | ItemState::Cancelled => false,
     }
 }
 
@@ -172,6 +176,8 @@ pub struct Sweep {
     pub mended: Mended,
     /// Runs that wait for their planner: the caller, who knows where their inputs are, starts them again.
     pub unplanned: Vec<RunId>,
+    /// Runs that were abandoned: nobody planned them in time, or somebody canceled them.
+    pub abandoned: Vec<RunId>,
     /// Slots that were recorded as missed.
     pub missed: Vec<RunId>,
     /// Publications that were made up for.
@@ -208,6 +214,7 @@ impl Sweep {
             settled = self.mended.settled,
             folded = self.mended.folded,
             unplanned = self.unplanned.len(),
+            abandoned = self.abandoned.len(),
             missed = self.missed.len(),
             published = self.published,
             not_published = self.not_published,
@@ -256,16 +263,8 @@ pub async fn mend_all(ports: &Ports, passed: &[StartRun]) -> (Sweep, Option<Stor
         Vec::new()
     });
     for run in open {
-        match run.phase {
-            RunPhase::Planning { lease_until, .. } => {
-                if lease_until < ports.clock.now() {
-                    sweep.unplanned.push(run.batch_run_id);
-                }
-            }
-            _ => match mend(ports, &run).await {
-                Ok(mended) => sweep.mended.add(&mended),
-                Err(error) => keep_first(&mut first_error, error),
-            },
+        if let Err(error) = mend_one(ports, &run, &mut sweep).await {
+            keep_first(&mut first_error, error);
         }
     }
     for start in passed {
@@ -278,6 +277,20 @@ pub async fn mend_all(ports: &Ports, passed: &[StartRun]) -> (Sweep, Option<Stor
     (sweep, first_error)
 }
 
+/// Mends an open run, abandons one that can no longer be planned, or notes that it waits for its planner.
+async fn mend_one(ports: &Ports, run: &Run, sweep: &mut Sweep) -> Result<(), StoreError> {
+    let now = ports.clock.now();
+    if let Some(reason) = run.must_be_abandoned(now) {
+        abandon(ports, run.batch_run_id, reason).await?;
+        sweep.abandoned.push(run.batch_run_id);
+    } else if run.waits_for_planner(now) {
+        sweep.unplanned.push(run.batch_run_id);
+    } else {
+        sweep.mended.add(&mend(ports, run).await?);
+    }
+    Ok(())
+}
+
 fn keep_first(first: &mut Option<StoreError>, error: StoreError) {
     match first {
         None => *first = Some(error),
@@ -288,28 +301,7 @@ fn keep_first(first: &mut Option<StoreError>, error: StoreError) {
 /// Records that the slot of this start passed without a run: once, and never where there is one. Says whether it was
 /// recorded now.
 async fn record_missed(ports: &Ports, start: &StartRun) -> Result<bool, StoreError> {
-    let now = ports.clock.now();
-    let missed = Run {
-        batch_run_id: start.id,
-        schedule: start.schedule.clone(),
-        trigger: start.trigger.clone(),
-        as_of: start.as_of,
-        scheduled_for: start.scheduled_for,
-        started_at: now,
-        rerun_of: start.rerun_of,
-        repeat: start.repeat,
-        filter: start.filter.clone(),
-        phase: RunPhase::Missed,
-        plan_epoch: 0,
-        close_epoch: 0,
-        plan: None,
-        cancelled_at: None,
-        closed_at: Some(now),
-        publication: Publication::Pending,
-        pages: PagesThere::Nothing,
-        pages_at: None,
-        pages_left: BTreeSet::new(),
-    };
+    let missed = start.missed(ports.clock.now());
     let recorded = ports.store.create_run(&missed).await? == Creation::Created;
     if recorded {
         tracing::warn!(

@@ -46,6 +46,9 @@ macro_rules! words {
                 Self::ALL.iter().copied().find(|word| word.as_str() == text).ok_or_else(|| UnknownWord {
                     text: text.chars().take(80).collect(),
                     allowed: Self::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>().join(", "),
+                    near: crate::names::near(text, Self::ALL.iter().map(|word| word.as_str()))
+                        .first()
+                        .map_or_else(String::new, |near| format!("; did you mean {near}?")),
                 })
             }
         }
@@ -54,12 +57,14 @@ macro_rules! words {
 
 /// A text that is none of the words of a list.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not one of: {allowed}")]
+#[error("{text:?} is not one of: {allowed}{near}")]
 pub struct UnknownWord {
     /// The text as given.
     pub text: String,
     /// The words of the list, separated by commas.
     pub allowed: String,
+    /// "; did you mean ...?", where a word resembles the text.
+    pub near: String,
 }
 
 words! {

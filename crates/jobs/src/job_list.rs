@@ -7,7 +7,7 @@ use domain::job::JobSpec;
 use crate::registry::REGISTRY;
 
 /// Prices: critical, once per run.
-pub const MARKET_DATA_UPDATE: &str = "market_data_update";
+pub const MARKET_DATA_UPDATE: &str = domain::job::RUN_LEVEL_JOB;
 /// Values of positions.
 pub const POSITION_VALUES_UPDATE: &str = "position_values_update";
 /// Totals of the portfolio: critical.

@@ -5,7 +5,7 @@ use domain::ids::ContentHash;
 use domain::job::JobSpec;
 use domain::record::{JobError, SkippedBecause};
 use domain::retry::RetryPolicy;
-use domain::run::{PagesThere, Publication, Run as BatchRun, RunLevelWork, RunPhase};
+use domain::run::{Run as BatchRun, RunLevelWork, RunPhase};
 use domain::summary::summarise;
 use domain::words::{ErrorCategory, JobType};
 
@@ -46,26 +46,22 @@ fn run() -> BatchRun {
         sealed_at: at(1),
         deadline: at(7_200),
     };
-    BatchRun {
-        batch_run_id: RunId(Uuid::from_u128(7)),
+    let start = domain::start_run::StartRun {
+        id: RunId(Uuid::from_u128(7)),
         schedule: ScheduleName::new("nightly").unwrap(),
         trigger: "schedule".into(),
         as_of: "2026-11-24".parse().unwrap(),
         scheduled_for: at(0),
-        started_at: at(1),
         rerun_of: None,
         repeat: 0,
         filter: Vec::new(),
-        phase: RunPhase::Closed,
-        plan_epoch: 1,
+        deadline_minutes: domain::run::DEFAULT_DEADLINE_MINUTES,
+    };
+    BatchRun {
         close_epoch: 1,
         plan: Some(plan),
-        cancelled_at: None,
         closed_at: Some(at(60)),
-        publication: Publication::Pending,
-        pages: PagesThere::Nothing,
-        pages_at: None,
-        pages_left: BTreeSet::new(),
+        ..BatchRun::new(&start, RunPhase::Closed, at(1))
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use chrono::NaiveDate;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use domain::ids::{CauseId, ChannelName, JobName, PortfolioId, RunId};
+use domain::ids::{CauseId, ChannelName, JobName, Month, PortfolioId, RunId};
 use domain::words::{JobType, RunStatus};
 
 /// Nightbook runs the nightly risk batch of many portfolios, keeps every job of every run on record, and publishes a
@@ -119,7 +119,7 @@ pub(crate) enum Command {
         status: Option<RunStatus>,
         /// Only runs of trading dates in this month, as yyyy-mm.
         #[arg(long, value_name = "YYYY-MM")]
-        month: Option<String>,
+        month: Option<Month>,
         /// At most so many.
         #[arg(long, value_name = "N", default_value_t = 20)]
         limit: usize,

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use domain::names::{NameError, UnknownName};
+
 /// The run is partial or failed, or something that was verified is not in order.
 pub(crate) const NOT_WELL: u8 = 1;
 /// Bad input or settings.
@@ -27,7 +29,8 @@ pub(crate) fn code_of(error: &anyhow::Error) -> ExitCode {
         if cause.is::<Interrupted>() {
             return INTERRUPTED.into();
         }
-        if cause.is::<BadInput>() || cause.is::<book::BookError>() {
+        let unknown_name = cause.is::<UnknownName>() || matches!(cause.downcast_ref(), Some(NameError::Unknown(_)));
+        if unknown_name || cause.is::<BadInput>() || cause.is::<book::BookError>() {
             return BAD_INPUT.into();
         }
     }

@@ -213,9 +213,10 @@ async fn text(metrics: &Metrics, asked: &Asked) -> Result<String, StoreError> {
                 newest.iter().for_each(|stored| lines.one(seconds_since_1970(stored.run.started_at)));
             }
             "nightbook_last_run_status" => {
-                let is = summary.map_or(RunStatus::Running, |summary| summary.status);
-                for status in RunStatus::ALL.iter().filter(|_| newest.is_some()) {
-                    lines.with(&[("status", status.as_str())], u8::from(*status == is));
+                if let Some(stored) = &newest {
+                    for status in RunStatus::ALL {
+                        lines.with(&[("status", status.as_str())], u8::from(*status == stored.status()));
+                    }
                 }
             }
             "nightbook_last_run_jobs" => {
@@ -293,8 +294,12 @@ mod tests {
     }
 
     async fn answered(metrics: &Metrics) -> String {
+        answered_on(metrics, MemoryStore::default()).await
+    }
+
+    async fn answered_on(metrics: &Metrics, store: MemoryStore) -> String {
         let asked = Asked {
-            store: Arc::new(MemoryStore::default()),
+            store: Arc::new(store),
             clock: Arc::new(SystemClock),
             live: Arc::new(Idle),
             next_due: Box::new(Some),
@@ -330,6 +335,31 @@ mod tests {
             assert!(text.lines().any(|said| said == line), "{line} is not in\n{text}");
         }
         assert!(!text.contains("7d0a") && !text.contains("p1"), "an id is no label");
+    }
+
+    #[tokio::test]
+    async fn a_missed_night_is_missed_and_not_running() {
+        let store = MemoryStore::default();
+        let slot = "2026-11-24T23:30:00Z".parse().unwrap();
+        let schedule = domain::ids::ScheduleName::new("nightly").unwrap();
+        let start = domain::start_run::StartRun {
+            id: domain::identity::scheduled(&schedule, slot),
+            schedule,
+            trigger: "schedule".into(),
+            as_of: slot.date_naive(),
+            scheduled_for: slot,
+            rerun_of: None,
+            repeat: 0,
+            filter: Vec::new(),
+            deadline_minutes: 120,
+        };
+        store.create_run(&start.missed(slot)).await.unwrap();
+        let text = answered_on(&Metrics::default(), store).await;
+        for line in
+            ["nightbook_last_run_status{status=\"missed\"} 1", "nightbook_last_run_status{status=\"running\"} 0"]
+        {
+            assert!(text.lines().any(|said| said == line), "{line} is not in\n{text}");
+        }
     }
 
     #[tokio::test]

@@ -249,11 +249,9 @@ async fn newest_slots(engine: &Engine, book: &Book) -> anyhow::Result<(Option<Da
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
 
     use domain::ids::Owner;
     use domain::ports::Creation;
-    use domain::run::{PagesThere, Publication};
 
     use super::*;
     use crate::sample::init_files;
@@ -339,27 +337,8 @@ mod tests {
         let now = place.engine.ports.clock.now();
         let mut bad = scheduled(&scheduler.book.settings.schedule, now);
         bad.rerun_of = Some(identity::scheduled(&bad.schedule, now + TimeDelta::days(1)));
-        let open = Run {
-            batch_run_id: bad.id,
-            schedule: bad.schedule,
-            trigger: bad.trigger,
-            as_of: bad.as_of,
-            scheduled_for: bad.scheduled_for,
-            started_at: now,
-            rerun_of: bad.rerun_of,
-            repeat: 1,
-            filter: Vec::new(),
-            phase: RunPhase::Planning { owner: Owner(uuid::Uuid::nil()), lease_until: now - TimeDelta::hours(1) },
-            plan_epoch: 1,
-            close_epoch: 0,
-            plan: None,
-            cancelled_at: None,
-            closed_at: None,
-            publication: Publication::Pending,
-            pages: PagesThere::Nothing,
-            pages_at: None,
-            pages_left: BTreeSet::new(),
-        };
+        bad.repeat = 1;
+        let open = bad.planning(Owner(uuid::Uuid::nil()), now, now - TimeDelta::hours(1));
         assert_eq!(place.engine.store.create_run(&open).await.unwrap(), Creation::Created);
         let error = scheduler.round(&place.engine).await.unwrap_err();
         assert!(format!("{error:#}").contains("not on record"), "{error:#}");

@@ -5,7 +5,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use domain::identity;
 use domain::ids::PortfolioId;
 use domain::ports::{RunStore, StoreError};
-use domain::run::Run;
+use domain::run::{DEFAULT_DEADLINE_MINUTES, Run};
 use domain::start_run::StartRun;
 
 /// The start of the run of a slot.
@@ -20,22 +20,14 @@ pub fn scheduled(schedule: &ScheduleSettings, slot: DateTime<Utc>) -> StartRun {
         rerun_of: None,
         repeat: 0,
         filter: Vec::new(),
+        deadline_minutes: DEFAULT_DEADLINE_MINUTES,
     }
 }
 
 /// The start that made this run, to plan it again after its planner died.
 #[must_use]
 pub fn started_as(run: &Run) -> StartRun {
-    StartRun {
-        id: run.batch_run_id,
-        schedule: run.schedule.clone(),
-        trigger: run.trigger.clone(),
-        as_of: run.as_of,
-        scheduled_for: run.scheduled_for,
-        rerun_of: run.rerun_of,
-        repeat: run.repeat,
-        filter: run.filter.clone(),
-    }
+    StartRun::of(run)
 }
 
 /// The start of a run by hand: the newest of its kind goes on or is shown, `again` takes the next number.
@@ -68,6 +60,7 @@ pub async fn by_hand(
         rerun_of: None,
         repeat,
         filter,
+        deadline_minutes: book.settings.run.deadline_minutes,
     })
 }
 
@@ -95,5 +88,6 @@ pub async fn rerun(
         rerun_of: Some(of),
         repeat,
         filter: portfolios,
+        deadline_minutes: DEFAULT_DEADLINE_MINUTES,
     })
 }

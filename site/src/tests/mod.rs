@@ -1,5 +1,6 @@
 //! Tests over whole sites and over view models.
 
+mod abandoned;
 mod fake;
 mod sample;
 

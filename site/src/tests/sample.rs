@@ -48,26 +48,26 @@ pub(crate) fn entry(n: u128, day: u32, fates: &[Fate]) -> Entry {
         sealed_at: started + TimeDelta::seconds(1),
         deadline: started + TimeDelta::hours(2),
     };
-    let mut run = Run {
-        batch_run_id: run_id(n),
+    let start = domain::start_run::StartRun {
+        id: run_id(n),
         schedule: ScheduleName::new("nightly").unwrap(),
         trigger: "schedule".into(),
         as_of: date(day),
         scheduled_for: slot(day),
-        started_at: started + TimeDelta::seconds(i64::try_from(n % 50).unwrap()),
         rerun_of: None,
         repeat: 0,
         filter: Vec::new(),
-        phase: if open { RunPhase::Running } else { RunPhase::Closed },
-        plan_epoch: 1,
+        deadline_minutes: domain::run::DEFAULT_DEADLINE_MINUTES,
+    };
+    let mut run = Run {
         close_epoch: 1,
         plan: Some(plan),
-        cancelled_at: None,
         closed_at: (!open).then(|| started + TimeDelta::seconds(130)),
-        publication: Publication::Pending,
-        pages: domain::run::PagesThere::Nothing,
-        pages_at: None,
-        pages_left: BTreeSet::new(),
+        ..Run::new(
+            &start,
+            if open { RunPhase::Running } else { RunPhase::Closed },
+            started + TimeDelta::seconds(i64::try_from(n % 50).unwrap()),
+        )
     };
     if !open {
         run.pages = domain::run::PagesThere::Portfolios;

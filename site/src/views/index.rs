@@ -337,7 +337,7 @@ pub(crate) fn build(input: &IndexInput<'_>) -> IndexView {
     };
     let schedule = input.options.schedule.as_ref();
     // A run of some portfolios only does not stand for its night.
-    let whole = input.runs.iter().filter(|head| head.run.plan.is_some() && head.run.filter.is_empty());
+    let whole = input.runs.iter().filter(|head| head.run.has_outcome() && head.run.filter.is_empty());
     let made = whole.map(|head| head.run.scheduled_for).max();
     let due = schedule.and_then(|schedule| schedule.next_due.iter().copied().find(|due| Some(*due) > made));
     let grace = schedule.map_or(0, |schedule| schedule.grace_seconds);
@@ -369,10 +369,8 @@ pub(crate) fn build(input: &IndexInput<'_>) -> IndexView {
         grid_rest: (grid.more > 0).then(|| page_of.map(|data| run_link(data.head.run.batch_run_id))).flatten(),
         grid,
         clusters: told.map_or_else(Vec::new, |head| clusters(&head.summary, since, 12, portfolio)),
-        rerun: told.map(|head| super::rerun(head.run.batch_run_id)),
-        make_up: head
-            .filter(|head| head.summary.status == RunStatus::Missed)
-            .map(|head| format!("nightbook run --book DIR --as-of {}", head.run.as_of)),
+        rerun: told.filter(|head| head.run.plan.is_some()).and_then(|head| head.summary.remedy()),
+        make_up: head.filter(|head| head.run.plan.is_none()).and_then(|head| head.summary.remedy()),
         jobs: input.jobs.iter().map(|data| super::jobs::line(data, super::jobs::has_page(data))).collect(),
         changes: compared.and_then(|data| super::changes::build(data, input.past, data.head.run.rerun_of.is_some())),
         recent: input.runs.iter().take(14).map(RunLine::of).collect(),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use domain::fold::JobCounts;
 use domain::ids::{PortfolioId, RunId};
 use domain::note::{Note, NoteKind};
+use domain::run::AbandonReason;
 use domain::summary::{JobSummary, QualitySummary};
 use domain::words::JobStatus;
 use domain::work_item::{Place, WorkItem};
@@ -135,6 +136,9 @@ pub(crate) struct RunView {
     pub(crate) skipped: Listed<SkippedLine>,
     pub(crate) missing: Listed<CellRef>,
     pub(crate) rerun: Option<String>,
+    /// How a run that has not started is run on the book as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) make_up: Option<String>,
     /// Portfolios that a rerun of what did not succeed holds.
     pub(crate) rerun_portfolios: u64,
     pub(crate) timeline: Option<Timeline>,
@@ -236,6 +240,14 @@ fn facts_of(input: &RunInput<'_>) -> Vec<Fact> {
     }
     if let Some(at) = summary.cancelled_at {
         facts.push(fact("Cancelled", stamp_seconds(at)));
+    }
+    if let Some(abandoned) = &run.abandoned {
+        let why = match &abandoned.reason {
+            AbandonReason::Inputs { .. } => "its inputs could not be read",
+            AbandonReason::Canceled => "it was canceled before it started",
+            AbandonReason::Overdue => "nobody planned it before its planning deadline",
+        };
+        facts.push(fact("Has not started", format!("{}: {why}", stamp_seconds(abandoned.at))));
     }
     if let Some(plan) = &run.plan {
         facts.push(fact("Sealed", stamp_seconds(plan.sealed_at)));
@@ -394,6 +406,7 @@ pub(crate) fn build(input: &RunInput<'_>) -> RunView {
         skipped: Listed::of(told.skipped),
         missing: Listed::of(told.missing),
         rerun: (counts.total() > counts.success).then(|| super::rerun(summary.batch_run_id)),
+        make_up: summary.remedy().filter(|_| summary.abandoned.is_some()),
         timeline: super::timeline::build(data, input.past),
         changes: super::changes::build(data, input.past, data.head.run.rerun_of.is_some()),
         notes: input.notes.iter().map(NoteLine::of).collect(),

@@ -20,7 +20,7 @@ use domain::job::JobSpec;
 use domain::ports::{Change, Clock, Creation, RecordQuery, RunQuery, RunStore, StoreError};
 use domain::record::JobRecord;
 use domain::retry::RetryPolicy;
-use domain::run::{PagesThere, PlannedPortfolio, Publication, Run, RunEvent, RunLevelWork, RunPhase, SealedPlan};
+use domain::run::{PlannedPortfolio, Publication, Run, RunEvent, RunLevelWork, RunPhase, SealedPlan};
 use domain::summary::summarise;
 use domain::words::JobStatus;
 use domain::work_item::{GiveUp, ItemEvent, ItemKey, ItemRefusal, ItemState, Place, WorkItem};
@@ -136,27 +136,18 @@ fn id(n: u128) -> RunId {
 }
 
 fn a_run(n: u128) -> Run {
-    Run {
-        batch_run_id: id(n),
+    let start = domain::start_run::StartRun {
+        id: id(n),
         schedule: "nightly".parse().unwrap(),
         trigger: "schedule".into(),
         as_of: "2026-11-24".parse().unwrap(),
         scheduled_for: at(0),
-        started_at: at(1),
         rerun_of: None,
         repeat: 0,
         filter: Vec::new(),
-        phase: RunPhase::Planning { owner: owner(1), lease_until: at(60) },
-        plan_epoch: 1,
-        close_epoch: 0,
-        plan: None,
-        cancelled_at: None,
-        closed_at: None,
-        publication: Publication::Pending,
-        pages: PagesThere::Nothing,
-        pages_at: None,
-        pages_left: BTreeSet::new(),
-    }
+        deadline_minutes: domain::run::DEFAULT_DEADLINE_MINUTES,
+    };
+    Run::new(&start, RunPhase::Planning { owner: owner(1), lease_until: at(60) }, at(1))
 }
 
 /// The records that a run of the sample book wrote, for its three portfolios.

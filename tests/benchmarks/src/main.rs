@@ -7,6 +7,7 @@ mod book;
 mod calculations;
 mod figure;
 mod publishing;
+mod serving;
 mod whole_runs;
 
 use std::io::Write as _;
@@ -60,6 +61,10 @@ fn main() -> anyhow::Result<()> {
     }
     if wanted("site") {
         publishing::measure(args.quick, &mut figures)?;
+        tell(&figures)?;
+    }
+    if wanted("serving") {
+        serving::measure(&args.nightbook, args.quick, &mut figures)?;
         tell(&figures)?;
     }
     let mut out = std::io::stdout().lock();

@@ -204,6 +204,7 @@ impl Desk {
             rerun_of: None,
             repeat: 0,
             filter: Vec::new(),
+            deadline_minutes: domain::run::DEFAULT_DEADLINE_MINUTES,
         };
         start_run(&ports, &start, self.work.as_ref()).await?;
         let mut hands = Vec::new();

@@ -2,7 +2,7 @@
 
 use domain::alert::{AlertAbout, AlertEvent};
 use domain::guards::{self, Guard};
-use domain::run::RunEvent;
+use domain::run::{AbandonReason, RunEvent};
 use domain::work_item::{GiveUp, ItemEvent, ItemRefusal};
 use stateright::{Model, Property};
 
@@ -111,6 +111,7 @@ struct Seen {
     late_refused: bool,
     second_closer: bool,
     timed_out: bool,
+    abandoned_planner_refused: bool,
 }
 
 /// What can happen next.
@@ -142,6 +143,8 @@ pub enum Action {
     Watch(u8),
     /// The watch looks at the run.
     WatchRun,
+    /// The run is abandoned: somebody cancels it, or its planning deadline has passed.
+    Abandon,
 }
 
 impl Protocol {
@@ -151,6 +154,10 @@ impl Protocol {
 
     fn is_sealed(world: &World) -> bool {
         world.run.is_some_and(|run| run.sealed.is_some())
+    }
+
+    fn is_abandoned(world: &World) -> bool {
+        world.run.is_some_and(|run| run.abandoned)
     }
 
     /// Carries out the call of a step, and gives the step after it.
@@ -176,6 +183,7 @@ impl Protocol {
                     }
                     None => {
                         world.seen.planner_refused = true;
+                        world.seen.abandoned_planner_refused |= run.abandoned;
                         Step::Idle
                     }
                 }
@@ -207,7 +215,7 @@ impl Protocol {
                 Self::acknowledge(world, index)
             }
             Step::Look => {
-                if world.fold.counted() == PORTFOLIOS {
+                if world.fold.counted() == PORTFOLIOS || Self::is_abandoned(world) {
                     Step::ClaimClose
                 } else {
                     Step::Idle
@@ -269,7 +277,13 @@ impl Protocol {
 
     fn create(&self, world: &mut World, me: u8) -> Step {
         let Some(run) = world.run else {
-            world.run = Some(RunRow { phase: Phase::Planning(me, true), plan_epoch: 1, close_epoch: 0, sealed: None });
+            world.run = Some(RunRow {
+                phase: Phase::Planning(me, true),
+                plan_epoch: 1,
+                close_epoch: 0,
+                sealed: None,
+                abandoned: false,
+            });
             return Step::Manifest(1);
         };
         match run.phase {
@@ -458,6 +472,10 @@ impl Model for Protocol {
         if guards::on(Guard::Sweeper) {
             actions.push(Action::WatchRun);
         }
+        // While a planner is at work, and after it is gone: the phase is the fence.
+        if matches!(world.run.map(|run| run.phase), Some(Phase::Planning(..))) {
+            actions.push(Action::Abandon);
+        }
     }
 
     fn next_state(&self, last: &World, action: Action) -> Option<World> {
@@ -518,6 +536,11 @@ impl Model for Protocol {
             Action::Deadline => world.deadline_passed = true,
             Action::Watch(index) => Self::watch(&mut world, index),
             Action::WatchRun => self.watch_run(&mut world)?,
+            Action::Abandon => {
+                let event = RunEvent::AbandonPlan { now: now(), reason: AbandonReason::Overdue };
+                world.run = Some(world.run?.next(&event)?);
+                world.close_asked = true;
+            }
         }
         Some(world)
     }
@@ -552,7 +575,23 @@ impl Model for Protocol {
             }),
             Property::<Self>::always("A1: a closed run has every portfolio", |_, world| {
                 !world.run.is_some_and(|run| run.phase == Phase::Closed)
+                    || Self::is_abandoned(world)
                     || (world.summary.is_some() && world.items.iter().all(|row| row.has_ended()))
+            }),
+            Property::<Self>::always(
+                "A5: a run is sealed or abandoned, and nobody works on an abandoned one",
+                |_, world| {
+                    !world.run.is_some_and(|run| run.abandoned)
+                        || (!Self::is_sealed(world) && world.items.iter().all(|row| *row == ItemRow::UNTOUCHED))
+                },
+            ),
+            Property::<Self>::sometimes("A5: an abandoned run is closed", |_, world| {
+                Self::is_abandoned(world)
+                    && world.summary == Some([0, 0, 0])
+                    && world.run.is_some_and(|run| run.phase == Phase::Closed)
+            }),
+            Property::<Self>::sometimes("a planner comes after its run was abandoned", |_, world| {
+                world.seen.abandoned_planner_refused
             }),
             Property::<Self>::sometimes("a run is closed with success", |_, world| {
                 world.run.is_some_and(|run| run.phase == Phase::Closed) && world.summary == Some([2, 0, 0])
@@ -586,8 +625,10 @@ impl Protocol {
                 world.actors[idle] = Step::Create;
                 Some(())
             }
-            Phase::Running | Phase::Closing(_, false) if world.fold.counted() == PORTFOLIOS && !world.close_asked => {
-                world.full = true;
+            Phase::Running | Phase::Closing(_, false)
+                if (world.fold.counted() == PORTFOLIOS || run.abandoned) && !world.close_asked =>
+            {
+                world.full = !run.abandoned;
                 world.close_asked = true;
                 let first = self.planners + self.workers;
                 if world.actors[first..].iter().all(|step| matches!(step, Step::Dead)) {

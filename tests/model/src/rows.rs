@@ -3,8 +3,6 @@
 //! Time is abstract: a lease is good or has passed. Every change goes through [`Run::next`], [`WorkItem::next`],
 //! [`Fold::count`] or [`AlertState::next`]; nothing is decided here.
 
-use std::collections::BTreeSet;
-
 use chrono::{DateTime, Utc};
 use domain::alert::{AlertAbout, AlertEvent, AlertState};
 use domain::fold::{Fold, FoldEntry, JobCounts};
@@ -12,7 +10,8 @@ use domain::ids::{ContentHash, JobName, Owner, PortfolioId, RunId, ScheduleName}
 use domain::job::JobSpec;
 use domain::record::JobRecord;
 use domain::retry::RetryPolicy;
-use domain::run::{PagesThere, Publication, Run, RunEvent, RunLevelWork, RunPhase, SealedPlan};
+use domain::run::{AbandonReason, Abandoned, Run, RunEvent, RunLevelWork, RunPhase, SealedPlan};
+use domain::start_run::StartRun;
 use domain::words::{JobStatus, JobType};
 use domain::work_item::{ItemEvent, ItemKey, ItemRefusal, ItemState, Place, WorkItem};
 use uuid::Uuid;
@@ -81,6 +80,8 @@ pub struct RunRow {
     pub close_epoch: u8,
     /// The epoch that was sealed, and whose list its planner read.
     pub sealed: Option<(u8, u8)>,
+    /// Whether it ends without a plan.
+    pub abandoned: bool,
 }
 
 pub(crate) fn plan(epoch: u8, list: u8) -> SealedPlan {
@@ -106,31 +107,29 @@ pub(crate) fn plan(epoch: u8, list: u8) -> SealedPlan {
 
 impl RunRow {
     fn whole(self) -> Run {
-        Run {
-            batch_run_id: RunId(Uuid::nil()),
+        let phase = match self.phase {
+            Phase::Planning(by, good) => RunPhase::Planning { owner: owner(by), lease_until: lease(good) },
+            Phase::Running => RunPhase::Running,
+            Phase::Closing(by, good) => RunPhase::Closing { owner: owner(by), lease_until: lease(good) },
+            Phase::Closed => RunPhase::Closed,
+        };
+        let start = StartRun {
+            id: RunId(Uuid::nil()),
             schedule: name(ScheduleName::new("nightly")),
             trigger: "schedule".into(),
             as_of: now().date_naive(),
             scheduled_for: now(),
-            started_at: now(),
             rerun_of: None,
             repeat: 0,
             filter: Vec::new(),
-            phase: match self.phase {
-                Phase::Planning(by, good) => RunPhase::Planning { owner: owner(by), lease_until: lease(good) },
-                Phase::Running => RunPhase::Running,
-                Phase::Closing(by, good) => RunPhase::Closing { owner: owner(by), lease_until: lease(good) },
-                Phase::Closed => RunPhase::Closed,
-            },
+            deadline_minutes: domain::run::DEFAULT_DEADLINE_MINUTES,
+        };
+        Run {
             plan_epoch: u32::from(self.plan_epoch),
             close_epoch: u32::from(self.close_epoch),
             plan: self.sealed.map(|(epoch, list)| plan(epoch, list)),
-            cancelled_at: None,
-            closed_at: None,
-            publication: Publication::Pending,
-            pages: PagesThere::Nothing,
-            pages_at: None,
-            pages_left: BTreeSet::new(),
+            abandoned: self.abandoned.then(|| Abandoned { at: now(), reason: AbandonReason::Overdue }),
+            ..Run::new(&start, phase, now())
         }
     }
 
@@ -155,6 +154,7 @@ impl RunRow {
             plan_epoch: u8::try_from(run.plan_epoch).ok()?,
             close_epoch: u8::try_from(run.close_epoch).ok()?,
             sealed,
+            abandoned: run.abandoned.is_some(),
         })
     }
 }

@@ -8,13 +8,13 @@ use domain::close_run::{close_run, publish_bucket};
 use domain::ids::{ContentHash, JobName, PortfolioId, RunId};
 use domain::job_context::JobContext;
 use domain::ports::{
-    Change, Clock, JobRunner, PinnedInputs, PortfolioJobs, PublishError, Publisher, RunInputs, RunStore as _, SiteFile,
-    SiteStore, StoreError, WriteIf,
+    Change, Clock, JobRunner, PinnedInputs, PortfolioJobs, Ports, PublishError, Publisher, RunInputs, RunStore as _,
+    SiteFile, SiteStore, StoreError, WriteIf,
 };
 use domain::process_portfolio::{Handled, process_portfolio};
 use domain::record::{JobError, JobOutput, Quality};
 use domain::run::{Publication, Run, RunEvent, RunLevelWork};
-use domain::start_run::start_run;
+use domain::start_run::{StartError, start_run};
 use domain::watch::watch;
 use domain::words::{ErrorCategory, QualityFlag};
 use domain::work_item::{ItemEvent, ItemState};
@@ -26,6 +26,7 @@ use crate::coverage::Row;
 use crate::executor::SECOND;
 use crate::ports::{Port, now, ports};
 use crate::queue::Message;
+use crate::scenario::Slot;
 use crate::world::{Handle, World};
 
 /// Tries of a trigger whose planner reported an error.
@@ -97,11 +98,15 @@ pub(crate) fn plan(world: &Arc<World>, slot: usize, tries: u32) {
     let work = {
         let (world, handle) = (Arc::clone(world), handle.clone());
         async move {
-            let inputs = Inputs(handle.clone());
-            let start = &world.scenario.slots[slot].start;
-            if let Err(error) = start_run(&ports(&handle), start, &inputs).await {
+            let inputs = Inputs { handle: handle.clone(), slot };
+            let planned = &world.scenario.slots[slot];
+            if let Err(error) = ask_and_start(&ports(&handle), planned, &inputs).await {
                 world.note(|| format!("{}: {error}", world.name(handle.actor)));
-                if tries > 1 {
+                let on_record = now(world.store.run(planned.start.id)).ok().flatten().is_some();
+                if planned.is_hopeless() && !planned.recorded_first && !planned.start.is_scheduled() && !on_record {
+                    world.state().coverage.hit(Row::StartRefused);
+                    world.state().refused.insert(slot);
+                } else if tries > 1 {
                     let again = Arc::clone(&world);
                     world.timeline.after(60 * SECOND, move || plan(&again, slot, tries - 1));
                 }
@@ -109,6 +114,14 @@ pub(crate) fn plan(world: &Arc<World>, slot: usize, tries: u32) {
         }
     };
     world.spawn(&handle, work);
+}
+
+/// Somebody asks for the run where it is recorded first, and plans it.
+async fn ask_and_start(ports: &Ports, slot: &Slot, inputs: &Inputs) -> Result<(), StartError> {
+    if slot.recorded_first {
+        ports.store.create_run(&slot.start.asked_for(ports.randomness.owner(), ports.clock.now())).await?;
+    }
+    start_run(ports, &slot.start, inputs).await.map(|_| ())
 }
 
 /// All triggers of the scenario.
@@ -214,7 +227,7 @@ async fn sweep(world: &Arc<World>, handle: &Handle) -> Result<(), StoreError> {
     let mut passed = Vec::new();
     for (number, slot) in world.scenario.slots.iter().enumerate() {
         let past = ports.clock.now() > slot.start.scheduled_for + GRACE;
-        if !past || ports.store.run(slot.start.id).await?.is_some() {
+        if !past || world.state().refused.contains(&number) || ports.store.run(slot.start.id).await?.is_some() {
             continue;
         }
         // A rerun is asked for by somebody, who asks again.
@@ -288,13 +301,26 @@ fn restart(world: &Arc<World>) {
 }
 
 /// Reads the book, as it is when this planner looks.
-struct Inputs(Handle);
+struct Inputs {
+    handle: Handle,
+    slot: usize,
+}
 
 #[async_trait]
 impl RunInputs for Inputs {
     async fn pin(&self, _as_of: NaiveDate, _filter: &[PortfolioId]) -> Result<PinnedInputs, JobError> {
-        let pinned = self.0.call("read the book", |h| {
+        let slot = self.slot;
+        let pinned = self.handle.call("read the book", move |h| {
             let scenario = &h.world.scenario;
+            let Slot { unreadable_until, permanent, .. } = scenario.slots[slot];
+            if h.world.timeline.now() < unreadable_until {
+                let what = "file of the pinned inputs".to_owned();
+                return Err(if permanent {
+                    StoreError::NotFound { what }
+                } else {
+                    StoreError::Unavailable { doing: format!("read the {what}"), source: "the disk is slow".into() }
+                });
+            }
             let which = h.world.state().rng.random_range(0..scenario.lists.len());
             let (book, portfolios) = scenario.lists[which].clone();
             let at = h.now();
@@ -315,7 +341,13 @@ impl RunInputs for Inputs {
                 },
             })
         });
-        pinned.await.map_err(|error| JobError::from_error(ErrorCategory::Transient, &error))
+        pinned.await.map_err(|error| {
+            let category = match error {
+                StoreError::NotFound { .. } => ErrorCategory::Permanent,
+                _ => ErrorCategory::Transient,
+            };
+            JobError::from_error(category, &error)
+        })
     }
 }
 
@@ -479,12 +511,22 @@ impl World {
 
     /// Whether a run has ended in every respect: closed, published, its alert out of the way.
     pub(crate) fn is_settled(&self, id: RunId) -> bool {
+        if self.was_refused(id) {
+            return true;
+        }
         let Ok(Some(stored)) = now(self.store.run(id)) else { return false };
         let nobody = domain::ids::Owner(uuid::Uuid::nil());
         let told = now(self.store.apply_alert(id, &domain::alert::AlertEvent::GiveBack { owner: nobody }));
         stored.run.has_ended()
             && matches!(stored.run.publication, Publication::Published { .. })
             && matches!(told, Ok(Change::Refused(domain::alert::AlertState::Sent { .. }, _)))
+    }
+
+    /// Whether somebody was told that this run cannot be started, and nothing of it was recorded.
+    pub(crate) fn was_refused(&self, id: RunId) -> bool {
+        let refused = self.state().refused.clone();
+        refused.iter().any(|slot| self.scenario.slots[*slot].start.id == id)
+            && matches!(now(self.store.run(id)), Ok(None))
     }
 
     /// The book that a run was planned from.

@@ -34,6 +34,7 @@ rows! {
     StalledBefore: "fault: stalled on the way there",
     StalledAfter: "fault: stalled on the way back",
     LandsLate: "fault: sender dead, request lands later",
+    Refused: "fault: refused for good",
     NeverReturns: "fault: a call that never returns",
     ClockSkew: "clocks apart by minutes",
     DuplicateMessage: "messages sent twice",
@@ -44,6 +45,12 @@ rows! {
     PlannersRace: "a second planner found the first at work",
     PlannerTakeover: "planner takeovers",
     PlannerFenced: "a planner was too late to seal",
+    PlanReleased: "planners that could not read the inputs, and gave the run back",
+    AbandonedInputs: "runs abandoned: their inputs cannot be read",
+    AbandonedCanceled: "runs canceled before they had a plan",
+    AbandonedOverdue: "runs abandoned: nobody planned them in time",
+    SealAbandoned: "a planner was too late: its run was abandoned",
+    StartRefused: "a run by hand whose inputs cannot be read: nothing recorded",
     RunMissing: "a run that nobody started, started by the watch",
     SlotMissed: "slots recorded as missed",
     SlotLate: "a missed slot that was run late after all",
@@ -96,6 +103,7 @@ impl Row {
             Fault::StalledBefore => Self::StalledBefore,
             Fault::StalledAfter => Self::StalledAfter,
             Fault::LandsLate => Self::LandsLate,
+            Fault::Refused => Self::Refused,
             Fault::NeverReturns => Self::NeverReturns,
         }
     }

@@ -26,13 +26,15 @@ pub enum Fault {
     StalledAfter,
     /// The caller dies, and its request is carried out some time later.
     LandsLate,
+    /// The request is not carried out, and the caller is told that trying again cannot help.
+    Refused,
     /// The call never returns, and the caller does not die either.
     NeverReturns,
 }
 
 impl Fault {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::KilledBefore,
         Self::KilledAfter,
         Self::SentAgain,
@@ -41,6 +43,7 @@ impl Fault {
         Self::StalledBefore,
         Self::StalledAfter,
         Self::LandsLate,
+        Self::Refused,
         Self::NeverReturns,
     ];
 
@@ -56,6 +59,7 @@ impl Fault {
             Self::StalledBefore => "stalled before",
             Self::StalledAfter => "stalled after",
             Self::LandsLate => "sender dead, request lands later",
+            Self::Refused => "refused",
             Self::NeverReturns => "never returns",
         }
     }

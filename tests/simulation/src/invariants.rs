@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use domain::fold::{Fold, FoldEntry, JobCounts};
 use domain::ids::{Owner, RunId};
 use domain::ports::{Change, Creation, RunStore as _, WorkMessage};
-use domain::run::{Publication, Run, RunEvent, RunPhase, RunRefusal, SealedPlan};
+use domain::run::{AbandonReason, Publication, Run, RunEvent, RunPhase, RunRefusal, SealedPlan};
 use domain::summary::RunSummary;
 use domain::work_item::{ItemEvent, ItemKey, ItemRefusal, ItemState, WorkItem};
 
@@ -61,8 +61,11 @@ impl Handle {
     pub(crate) fn saw_run(&self, before: Option<&Run>, event: &RunEvent, reply: &Change<Run, RunRefusal>) {
         let after = match reply {
             Change::Applied(after) => after,
-            Change::Refused(_, refusal) => {
+            Change::Refused(at, refusal) => {
                 match (event, refusal) {
+                    (RunEvent::Seal { .. }, RunRefusal::WrongPhase | RunRefusal::Closed) if at.abandoned.is_some() => {
+                        self.hit(Row::SealAbandoned);
+                    }
                     (RunEvent::Seal { .. }, RunRefusal::Superseded | RunRefusal::WrongPhase) => {
                         self.hit(Row::PlannerFenced);
                     }
@@ -82,7 +85,9 @@ impl Handle {
         if before.plan.is_some() && before.plan != after.plan {
             self.broken(Promise::Lost, format!("the sealed plan of run {id} changed"));
         }
+        self.abandoned(before, after);
         match event {
+            RunEvent::ReleasePlan { .. } => self.hit(Row::PlanReleased),
             RunEvent::TakeOverPlan { .. } if before.phase == RunPhase::Missed => self.hit(Row::SlotLate),
             RunEvent::TakeOverPlan { .. } => self.hit(Row::PlannerTakeover),
             RunEvent::Seal { plan } => self.sealed(id, plan),
@@ -105,6 +110,27 @@ impl Handle {
                 self.hit(Row::BucketAgain);
             }
             _ => {}
+        }
+    }
+
+    /// A run is sealed or abandoned, never both, and stays what it is.
+    fn abandoned(&self, before: &Run, after: &Run) {
+        let id = after.batch_run_id;
+        if before.abandoned.is_some() && before.abandoned != after.abandoned {
+            self.broken(Promise::Other, format!("why run {id} was abandoned changed"));
+        }
+        if after.abandoned.is_some() && after.plan.is_some() {
+            self.broken(Promise::Other, format!("run {id} is sealed, and abandoned"));
+        }
+        if rank(&after.phase) > 1 && after.plan.is_none() && after.abandoned.is_none() {
+            self.broken(Promise::Other, format!("run {id} goes on without a plan"));
+        }
+        if let (None, Some(abandoned)) = (&before.abandoned, &after.abandoned) {
+            self.hit(match abandoned.reason {
+                AbandonReason::Inputs { .. } => Row::AbandonedInputs,
+                AbandonReason::Canceled => Row::AbandonedCanceled,
+                AbandonReason::Overdue => Row::AbandonedOverdue,
+            });
         }
     }
 

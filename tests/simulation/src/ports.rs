@@ -238,6 +238,8 @@ const fn name_of_run_event(event: &RunEvent) -> &'static str {
     match event {
         RunEvent::TakeOverPlan { .. } => "take over the plan",
         RunEvent::Seal { .. } => "seal the plan",
+        RunEvent::AbandonPlan { .. } => "abandon the plan",
+        RunEvent::ReleasePlan { .. } => "give the plan back",
         RunEvent::Cancel { .. } => "cancel the run",
         RunEvent::ClaimClose { .. } => "claim the close",
         RunEvent::KeepClose { .. } => "keep the close",

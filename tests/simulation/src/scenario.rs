@@ -23,6 +23,23 @@ pub(crate) struct Slot {
     /// When it is triggered, and by how many planners at about the same time.
     pub(crate) at: Micros,
     pub(crate) planners: u32,
+    /// Whether the run is recorded as asked for before anybody plans it.
+    pub(crate) recorded_first: bool,
+    /// Its inputs cannot be read until then.
+    pub(crate) unreadable_until: Micros,
+    /// Whether trying again cannot help, as far as a reader of the inputs can tell.
+    pub(crate) permanent: bool,
+}
+
+impl Slot {
+    fn of(start: StartRun, at: Micros, planners: u32) -> Self {
+        Self { start, at, planners, recorded_first: false, unreadable_until: 0, permanent: false }
+    }
+
+    /// Whether its inputs can never be read, and its readers know it.
+    pub(crate) const fn is_hopeless(&self) -> bool {
+        self.permanent && self.unreadable_until == Micros::MAX
+    }
 }
 
 /// How jobs behave, by chance.
@@ -104,6 +121,7 @@ fn start(as_of: NaiveDate, slot: DateTime<Utc>) -> StartRun {
         rerun_of: None,
         repeat: 0,
         filter: Vec::new(),
+        deadline_minutes: domain::run::DEFAULT_DEADLINE_MINUTES,
     }
 }
 
@@ -116,7 +134,7 @@ impl Scenario {
     /// A small calm scenario: so many portfolios, two jobs, one run.
     pub(crate) fn small(portfolios: u32) -> Self {
         Self {
-            slots: vec![Slot { start: first_start(), at: 60 * SECOND, planners: 1 }],
+            slots: vec![Slot::of(first_start(), 60 * SECOND, 1)],
             lists: vec![list(portfolios, 1)],
             jobs: vec![job("first", true, &[], true), job("second", false, &["first"], false)],
             retry: RetryPolicy { attempts: 2, backoff_seconds: 1.0 },
@@ -192,6 +210,14 @@ impl Scenario {
         if rng.random_bool(0.4) {
             scenario.add_second(rng);
         }
+        if rng.random_bool(0.1) {
+            scenario.slots[0].permanent = rng.random_bool(0.5);
+            scenario.slots[0].unreadable_until = *pick(rng, &[120 * SECOND, 600 * SECOND, Micros::MAX]);
+        }
+        let planning_minutes = *pick(rng, &[10, 20, 45]);
+        for slot in &mut scenario.slots {
+            slot.start.deadline_minutes = planning_minutes;
+        }
         scenario.spread = rng.random_bool(0.3);
         scenario
     }
@@ -212,7 +238,16 @@ impl Scenario {
             let slot = epoch() + TimeDelta::microseconds(at);
             start(first.as_of.succ_opt().unwrap_or(first.as_of), slot)
         };
-        self.slots.push(Slot { start, at, planners: 1 });
+        let rerun = start.rerun_of.is_some();
+        let mut slot = Slot::of(start, at, 1);
+        if rerun {
+            slot.recorded_first = rng.random_bool(0.5);
+            if rng.random_bool(0.4) {
+                // The inputs of its original have been retired.
+                (slot.unreadable_until, slot.permanent) = (Micros::MAX, true);
+            }
+        }
+        self.slots.push(slot);
     }
 
     /// The portfolios of the book with this hash.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use domain::alert::AlertAbout;
 use domain::ids::RunId;
-use domain::ports::{Documents as _, RunStore as _};
+use domain::ports::{Documents as _, RunStore as _, StoredRun};
 use domain::run::{RunPhase, SealedPlan};
 use domain::words::RunStatus;
 use domain::work_item::ItemKey;
@@ -148,7 +148,8 @@ fn until_settled(world: &World, runs: &[RunId], executor: &mut Executor, horizon
 /// sweeps and the leases of whoever died last.
 fn horizon(scenario: &Scenario) -> Micros {
     let last = scenario.slots.iter().map(|slot| slot.at).max().unwrap_or(0);
-    let deadline = last + i64::from(scenario.deadline_minutes) * 60 * SECOND;
+    let planning = scenario.slots.iter().map(|slot| slot.start.deadline_minutes).max().unwrap_or(0);
+    let deadline = last + (i64::from(planning) + i64::from(scenario.deadline_minutes)) * 60 * SECOND;
     let leases = 3 * 300 * SECOND + 2 * scenario.skew * SECOND;
     scenario.faulty_until.max(deadline) + leases + 6 * scenario.sweep_every + 1_200 * SECOND
 }
@@ -163,6 +164,9 @@ fn check_end(world: &Arc<World>, runs: &[RunId], executor: &mut Executor) {
     };
     let mut newest = None;
     for &id in runs {
+        if world.was_refused(id) {
+            continue;
+        }
         let Ok(Some(stored)) = now(world.store.run(id)) else {
             world.violate(Promise::Lost, format!("run {} is not on record", id.short()));
             continue;
@@ -173,6 +177,9 @@ fn check_end(world: &Arc<World>, runs: &[RunId], executor: &mut Executor) {
         };
         if stored.run.phase == RunPhase::Missed && told(AlertAbout::Missed) == 0 {
             world.violate(Promise::Lost, format!("that run {} was missed was never told", id.short()));
+        }
+        if stored.run.abandoned.is_some() {
+            check_abandoned(world, &stored, told(AlertAbout::Run));
         }
         let (Some(plan), Some(summary)) = (&stored.run.plan, &stored.summary) else { continue };
         let (counts, processed) = handle.recount(id, plan);
@@ -217,6 +224,24 @@ fn check_end(world: &Arc<World>, runs: &[RunId], executor: &mut Executor) {
         if !changed.is_empty() {
             world.violate(Promise::Other, format!("published again, with nothing new, and rewritten: {changed:?}"));
         }
+    }
+}
+
+/// A run that was abandoned is closed as failed, with nothing in it, and people know of it.
+fn check_abandoned(world: &Arc<World>, stored: &StoredRun, told: usize) {
+    let id = stored.run.batch_run_id;
+    let failed = stored.summary.as_ref().is_some_and(|summary| {
+        summary.status == RunStatus::Failed && summary.total_jobs == 0 && summary.abandoned.is_some()
+    });
+    if !failed {
+        world.violate(Promise::Lost, format!("run {} was abandoned, and its summary does not say so", id.short()));
+    }
+    if told == 0 {
+        world.violate(Promise::Lost, format!("that run {} was abandoned was never told", id.short()));
+    }
+    let horizon = stored.run.planning_due_at() + chrono::TimeDelta::microseconds(horizon(&world.scenario));
+    if stored.run.abandoned.as_ref().is_some_and(|abandoned| abandoned.at > horizon) {
+        world.violate(Promise::Stuck, format!("run {} was abandoned long after its planning deadline", id.short()));
     }
 }
 

@@ -33,6 +33,8 @@ pub const NAMES: &[&str] = &[
     "no portfolio",
     "nobody works",
     "cancelled",
+    "the inputs cannot be read",
+    "cancelled before it is planned",
     "a portfolio that kills its worker",
     "the process dies again and again",
     "the planner dies",
@@ -74,6 +76,14 @@ fn story(name: &str) -> Option<(Scenario, BTreeMap<u64, Fault>)> {
         "nobody works" => scenario.workers_gone = true,
         "cancelled" => {
             scenario.behaviour.long = 1.0;
+            scenario.cancel_at = Some(90 * SECOND);
+        }
+        "the inputs cannot be read" => {
+            scenario.slots[0].unreadable_until = crate::executor::Micros::MAX;
+            scenario.slots[0].start.deadline_minutes = 10;
+        }
+        "cancelled before it is planned" => {
+            scenario.slots[0].unreadable_until = 3_000 * SECOND;
             scenario.cancel_at = Some(90 * SECOND);
         }
         "a portfolio that kills its worker" => {

@@ -77,6 +77,8 @@ pub(crate) struct State {
     pub(crate) deliveries: BTreeMap<String, Vec<Delivery>>,
     pub(crate) spawns: Vec<(usize, Work)>,
     pub(crate) written: BTreeSet<String>,
+    /// Slots whose start was refused for good, with nothing recorded.
+    pub(crate) refused: BTreeSet<usize>,
     log: DefaultHasher,
     trace: Option<Vec<String>>,
 }
@@ -118,6 +120,7 @@ impl World {
                 deliveries: BTreeMap::new(),
                 spawns: Vec::new(),
                 written: BTreeSet::new(),
+                refused: BTreeSet::new(),
                 log: DefaultHasher::new(),
                 trace: traced.then(Vec::new),
             }),
@@ -256,6 +259,7 @@ impl Handle {
                 let _reply = act(self);
                 Err(told("the reply did not come"))
             }
+            Some(Fault::Refused) => Err(StoreError::NotFound { what: format!("way to {what}") }),
             Some(Fault::Throttled) => Err(told("too many requests")),
             Some(Fault::StalledBefore) => {
                 world.timeline.wait(stalled).await;

@@ -169,11 +169,8 @@ impl Model {
     /// The status by which a run is found.
     #[must_use]
     pub fn status(&self, run: &Run) -> RunStatus {
-        match self.summaries.get(&run.batch_run_id) {
-            Some(summary) => summary.status,
-            None if run.phase == RunPhase::Missed => RunStatus::Missed,
-            None => RunStatus::Running,
-        }
+        let summary = self.summaries.get(&run.batch_run_id).map(|summary| summary.status);
+        summary.unwrap_or_else(|| run.status_before_summary())
     }
 
     /// Runs, newest first.

@@ -1,14 +1,12 @@
 //! The operations, small numbers that stand for runs, portfolios, times and outcomes, so that sequences shrink well.
 
-use std::collections::BTreeSet;
-
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use domain::alert::{AlertAbout, AlertEvent};
 use domain::ids::{ContentHash, JobName, Owner, PortfolioId, RunId, ScheduleName};
 use domain::job::JobSpec;
-use domain::record::{JobError, JobRecord};
+use domain::record::{JobError, JobRecord, RecordedError};
 use domain::retry::RetryPolicy;
-use domain::run::{PagesThere, Publication, Run, RunEvent, RunLevelWork, RunPhase, SealedPlan};
+use domain::run::{AbandonReason, PagesThere, Publication, Run, RunEvent, RunLevelWork, RunPhase, SealedPlan};
 use domain::words::{ErrorCategory, JobStatus, JobType};
 use domain::work_item::{GiveUp, ItemEvent, ItemKey, Place, WorkItem};
 use proptest::prelude::*;
@@ -95,30 +93,29 @@ pub fn jobs() -> Vec<JobSpec> {
 pub fn created(run: u8, missed: bool) -> Run {
     let day = i64::from(run / 2);
     let started_at = at(day * 1_440 + i64::from(run));
-    Run {
-        batch_run_id: run_id(run),
+    let start = domain::start_run::StartRun {
+        id: run_id(run),
         schedule: ScheduleName::new("nightly").unwrap_or_else(|_| unreachable!("a valid name")),
         trigger: "schedule".into(),
         as_of: NaiveDate::from_ymd_opt(2026, 11, 30).unwrap_or_default() + TimeDelta::days(day),
         scheduled_for: at(day * 1_440),
-        started_at,
         rerun_of: (run == 1).then(|| run_id(0)),
         repeat: 0,
         filter: Vec::new(),
-        phase: if missed {
-            RunPhase::Missed
-        } else {
-            RunPhase::Planning { owner: owner(0), lease_until: at(day * 1_440 + 5) }
-        },
+        deadline_minutes: domain::run::DEFAULT_DEADLINE_MINUTES,
+    };
+    Run {
         plan_epoch: u32::from(!missed),
-        close_epoch: 0,
-        plan: None,
-        cancelled_at: None,
         closed_at: missed.then_some(started_at),
-        publication: Publication::Pending,
-        pages: PagesThere::Nothing,
-        pages_at: None,
-        pages_left: BTreeSet::new(),
+        ..Run::new(
+            &start,
+            if missed {
+                RunPhase::Missed
+            } else {
+                RunPhase::Planning { owner: owner(0), lease_until: at(day * 1_440 + 5) }
+            },
+            started_at,
+        )
     }
 }
 
@@ -166,6 +163,10 @@ pub fn records(run: u8, portfolio: u32, outcomes: [u8; 2]) -> Vec<JobRecord> {
         .collect()
 }
 
+fn unreadable() -> RecordedError {
+    JobError::new(ErrorCategory::Permanent, "positions.csv cannot be read").recorded(&jobs()[0].name, &[])
+}
+
 fn run_event() -> impl Strategy<Value = RunEvent> {
     let when = 0i64..3_000;
     prop_oneof![
@@ -176,6 +177,11 @@ fn run_event() -> impl Strategy<Value = RunEvent> {
         }),
         4 => (1u32..3).prop_map(|epoch| RunEvent::Seal { plan: Box::new(plan(epoch)) }),
         1 => when.clone().prop_map(|n| RunEvent::Cancel { now: at(n) }),
+        1 => when.clone().prop_map(|n| RunEvent::AbandonPlan {
+            now: at(n),
+            reason: AbandonReason::Inputs { error: unreadable() },
+        }),
+        1 => (1u32..3, when.clone()).prop_map(|(epoch, n)| RunEvent::ReleasePlan { epoch, now: at(n), error: unreadable() }),
         3 => (0u8..3, when.clone()).prop_map(|(who, n)| RunEvent::ClaimClose {
             owner: owner(who),
             now: at(n),

@@ -4,6 +4,7 @@
 mod access;
 mod changes;
 mod description;
+mod names;
 mod night;
 mod questions;
 mod refusals;

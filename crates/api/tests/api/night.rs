@@ -1,6 +1,6 @@
 //! Nights for tests: runs of three portfolios and two jobs, as they are stored.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api::{Access, Api};
@@ -13,7 +13,7 @@ use domain::ids::{ContentHash, Fingerprint, JobName, Owner, PortfolioId, RunId, 
 use domain::job::JobSpec;
 use domain::ports::{Clock, RunStore as _};
 use domain::record::{JobRecord, Quality, RecordedError};
-use domain::run::{PagesThere, PlannedPortfolio, Publication, Run, RunLevelWork, RunPhase, SealedPlan};
+use domain::run::{PlannedPortfolio, Run, RunLevelWork, RunPhase, SealedPlan};
 use domain::summary::summarise;
 use domain::words::{ErrorCategory, JobStatus, JobType, QualityFlag};
 use domain::work_item::{InHand, ItemKey, ItemState, Place, WorkItem};
@@ -71,27 +71,18 @@ fn sealed(day: i64, phase: RunPhase) -> Run {
         sealed_at: at(day, 2),
         deadline: at(day, 7_200),
     };
-    Run {
-        batch_run_id: id(day),
+    let start = domain::start_run::StartRun {
+        id: id(day),
         schedule: ScheduleName::new("nightly").unwrap(),
         trigger: "schedule".into(),
         as_of: NaiveDate::from_ymd_opt(2026, 11, 2).unwrap() + Duration::days(day),
         scheduled_for: at(day, 0),
-        started_at: at(day, 1),
         rerun_of: None,
         repeat: 0,
         filter: Vec::new(),
-        phase,
-        plan_epoch: 1,
-        close_epoch: 1,
-        plan: Some(plan),
-        cancelled_at: None,
-        closed_at: None,
-        publication: Publication::Pending,
-        pages: PagesThere::Nothing,
-        pages_at: None,
-        pages_left: BTreeSet::new(),
-    }
+        deadline_minutes: domain::run::DEFAULT_DEADLINE_MINUTES,
+    };
+    Run { close_epoch: 1, plan: Some(plan), ..Run::new(&start, phase, at(day, 1)) }
 }
 
 fn record(run: &Run, n: u32, spec: &JobSpec, status: JobStatus) -> JobRecord {

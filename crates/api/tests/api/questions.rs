@@ -174,8 +174,8 @@ async fn the_three_questions_are_answered() {
     let (api, _) = api(&three(), Access::Loopback);
     let last = get(&api, "/api/v1/batch/jobs/factor_analysis/last-success?portfolio_id=p2").await.json();
     assert_eq!(last["last_success"]["batch_run_id"], json!(id(1)), "the record of the newest night is missing");
-    let never = get(&api, "/api/v1/batch/jobs/no_such_job/last-success").await.json();
-    assert_eq!(never, json!({"job": "no_such_job", "portfolio_id": null, "last_success": null}));
+    let never = get(&api, "/api/v1/batch/jobs/stress_testing/last-success").await.json();
+    assert_eq!(never, json!({"job": "stress_testing", "portfolio_id": null, "last_success": null}));
     let failures = get(&api, "/api/v1/batch/failures").await.json();
     let cause = &failures["failures"][0];
     assert_eq!(

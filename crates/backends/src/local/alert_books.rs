@@ -38,7 +38,9 @@ pub(crate) fn load_alert_book(connection: &Connection, schedule: &str) -> Result
 #[async_trait]
 impl AlertBooks for LocalStore {
     async fn alert_book(&self, schedule: &ScheduleName) -> Result<AlertBook, StoreError> {
-        let stored = self.read("read the alert book", |connection| load_alert_book(connection, schedule.as_str()))?;
+        let of = schedule.clone();
+        let stored =
+            self.read_short("read the alert book", move |connection| load_alert_book(connection, of.as_str())).await?;
         Ok(stored.unwrap_or_else(|| AlertBook::empty(schedule.clone())))
     }
 
@@ -61,7 +63,7 @@ impl AlertBooks for LocalStore {
     }
 
     async fn alert_schedules(&self) -> Result<Vec<ScheduleName>, StoreError> {
-        self.read("read whose alert books there are", |connection| {
+        self.read_short("read whose alert books there are", |connection| {
             if !has_books(connection)? {
                 return Ok(Vec::new());
             }
@@ -69,5 +71,6 @@ impl AlertBooks for LocalStore {
             let names: Vec<String> = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
             names.iter().map(|name| parsed(name, || "the name of an alert book".to_owned())).collect()
         })
+        .await
     }
 }

@@ -6,9 +6,8 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use domain::ids::{ContentHash, Fingerprint, JobName, PortfolioId, RunId};
 use domain::ports::{RunStore as _, StoreError, StoredRun};
-use domain::run::{Run, RunPhase};
+use domain::run::Run;
 use domain::summary::RunSummary;
-use domain::words::RunStatus;
 use domain::work_item::ItemKey;
 use rusqlite::{OptionalExtension as _, params};
 
@@ -39,22 +38,24 @@ impl LocalStore {
     /// Only where the store cannot be read at all; what is damaged is in the report.
     pub async fn doctor(&self) -> Result<DoctorReport, StoreError> {
         let mut report = DoctorReport::default();
-        let integrity: Vec<String> = self.read("check the file of the records", |connection| {
+        let integrity = self.read("check the file of the records", |connection| {
             let mut statement = connection.prepare("PRAGMA integrity_check")?;
-            let lines = statement.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<_, _>>()?;
+            let lines: Vec<String> =
+                statement.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<_, _>>()?;
             Ok(lines)
-        })?;
+        });
+        let integrity = integrity.await?;
         report
             .problems
             .extend(integrity.into_iter().filter(|line| line != "ok").map(|line| format!("records.sqlite: {line}")));
-        let ids: Vec<String> = self.read("list the runs", |connection| {
+        let ids = self.read("list the runs", |connection| {
             let mut statement = connection.prepare("SELECT batch_run_id FROM runs ORDER BY scheduled_for")?;
-            let ids = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+            let ids: Vec<String> = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
             Ok(ids)
-        })?;
+        });
         let mut derived = Derived::default();
         let examination = Examination::new(self, self, self, self);
-        for id in ids {
+        for id in ids.await? {
             match id.parse::<RunId>() {
                 Ok(id) => self.examine(id, &examination, &mut derived, &mut report).await?,
                 Err(error) => report.problems.push(format!("a run has the id {id:?}: {error}")),
@@ -74,35 +75,37 @@ impl LocalStore {
     ) -> Result<(), StoreError> {
         report.count("runs", 1);
         let Some(Some(stored)) = report.note(self.run(id).await) else { return Ok(()) };
-        self.examine_columns(&stored, report)?;
+        self.examine_columns(&stored, report).await?;
         if let Some(summary) = &stored.summary {
             derived.add(summary);
         }
-        report.add(examination.run(&stored, self.kept(&stored.run)?).await);
-        self.examine_records(id, report)?;
-        self.examine_results(id, report)
+        report.add(examination.run(&stored, self.kept(&stored.run).await?).await);
+        self.examine_records(id, report).await?;
+        self.examine_results(id, report).await
     }
 
     /// What has to be there of a run; the rest was retired.
-    fn kept(&self, run: &Run) -> Result<Kept, StoreError> {
+    async fn kept(&self, run: &Run) -> Result<Kept, StoreError> {
         let began = run.is_closed().then(|| time_text(run.started_at));
         let retired = |mark: &Option<String>| began.is_some() && began < *mark;
-        let records = !retired(&self.mark(RECORDS_RETIRED)?);
-        let inputs = !retired(&self.mark(RESULTS_RETIRED)?);
+        let records = !retired(&self.mark(RECORDS_RETIRED).await?);
+        let inputs = !retired(&self.mark(RESULTS_RETIRED).await?);
         let results_since = if inputs { DateTime::<Utc>::MIN_UTC } else { DateTime::<Utc>::MAX_UTC };
         Ok(Kept { records, counts: true, results_since, inputs })
     }
 
     /// Up to which start of a run something was retired.
-    fn mark(&self, name: &str) -> Result<Option<String>, StoreError> {
-        self.read("read what was retired", |connection| {
+    async fn mark(&self, name: &'static str) -> Result<Option<String>, StoreError> {
+        self.read_short("read what was retired", move |connection| {
             let mut statement = connection.prepare_cached("SELECT value FROM meta WHERE name = ?1")?;
             Ok(statement.query_row(params![name], |row| row.get(0)).optional()?)
         })
+        .await
     }
 
-    fn examine_records(&self, id: RunId, report: &mut DoctorReport) -> Result<(), StoreError> {
-        self.read("read the records", |connection| {
+    async fn examine_records(&self, id: RunId, report: &mut DoctorReport) -> Result<(), StoreError> {
+        let found = self.read("read the records", move |connection| {
+            let mut report = DoctorReport::default();
             let mut statement = connection.prepare(
                 "SELECT record, content_hash, portfolio_id, job_name, status, fingerprint FROM job_records
                  WHERE batch_run_id = ?1",
@@ -127,20 +130,22 @@ impl LocalStore {
                     ));
                 }
             }
-            Ok(())
-        })
+            Ok(report)
+        });
+        report.add(found.await?);
+        Ok(())
     }
 
-    fn examine_results(&self, id: RunId, report: &mut DoctorReport) -> Result<(), StoreError> {
-        let places: Vec<(String, String, i64, i64)> = self.read("list the results", |connection| {
+    async fn examine_results(&self, id: RunId, report: &mut DoctorReport) -> Result<(), StoreError> {
+        let places = self.read("list the results", move |connection| {
             let mut statement = connection
                 .prepare("SELECT portfolio_id, content_hash, offset, length FROM results WHERE batch_run_id = ?1")?;
-            let places = statement
+            let places: Vec<(String, String, i64, i64)> = statement
                 .query_map(params![id.to_string()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
                 .collect::<Result<_, _>>()?;
             Ok(places)
-        })?;
-        for (portfolio, hash, offset, length) in places {
+        });
+        for (portfolio, hash, offset, length) in places.await? {
             match (PortfolioId::new(portfolio.as_str()), ContentHash::new(hash)) {
                 (Ok(portfolio), Ok(hash)) => {
                     report.note(self.unpack(&ItemKey { run: id, portfolio }, &hash, offset, length));
@@ -152,33 +157,31 @@ impl LocalStore {
     }
 
     /// The columns by which a run is found say what the run says.
-    fn examine_columns(&self, stored: &StoredRun, report: &mut DoctorReport) -> Result<(), StoreError> {
+    async fn examine_columns(&self, stored: &StoredRun, report: &mut DoctorReport) -> Result<(), StoreError> {
         let run = &stored.run;
         let id = run.batch_run_id;
-        let columns: Vec<String> = self.read("read the columns of a run", |connection| {
+        let columns = self.read_short("read the columns of a run", move |connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT as_of, month, scheduled_for, started_at, status, ifnull(rerun_of, '') FROM runs
                  WHERE batch_run_id = ?1",
             )?;
-            Ok(statement.query_row(params![id.to_string()], |row| (0..6).map(|at| row.get(at)).collect())?)
-        })?;
-        let status = match &stored.summary {
-            Some(summary) => summary.status,
-            None if run.phase == RunPhase::Missed => RunStatus::Missed,
-            None => RunStatus::Running,
-        };
+            let columns: Vec<String> =
+                statement.query_row(params![id.to_string()], |row| (0..6).map(|at| row.get(at)).collect())?;
+            Ok(columns)
+        });
+        let columns = columns.await?;
         let told = [
             run.as_of.to_string(),
             run.as_of.format("%Y-%m").to_string(),
             time_text(run.scheduled_for),
             time_text(run.started_at),
-            status.to_string(),
+            stored.status().to_string(),
             run.rerun_of.map_or_else(String::new, |of| of.to_string()),
         ];
         if columns != told {
             report.problems.push(format!("run {id} is damaged: its columns say {columns:?}"));
         }
-        report.note(self.read("read the alert of a run", |connection| load_alert(connection, id)));
+        report.note(self.read_short("read the alert of a run", move |connection| load_alert(connection, id)).await);
         Ok(())
     }
 
@@ -211,12 +214,14 @@ impl LocalStore {
 impl LooksForResults for LocalStore {
     /// Whether they have a place in a pack; what is in the packs is verified by itself.
     async fn has_results(&self, key: &ItemKey, hash: &ContentHash) -> Result<bool, StoreError> {
-        self.read("look for results", |connection| {
+        let (key, hash) = (key.clone(), hash.clone());
+        self.read_short("look for results", move |connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT length FROM results WHERE batch_run_id = ?1 AND portfolio_id = ?2 AND content_hash = ?3",
             )?;
             let place = params![key.run.to_string(), key.portfolio.as_str(), hash.as_str()];
             Ok(statement.query_row(place, |row| row.get::<_, i64>(0)).optional()?.is_some())
         })
+        .await
     }
 }

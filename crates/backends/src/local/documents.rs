@@ -89,13 +89,15 @@ impl Documents for LocalStore {
     }
 
     async fn results(&self, key: &ItemKey, hash: &ContentHash) -> Result<Option<Vec<u8>>, StoreError> {
-        let place: Option<(i64, i64)> = self.read("find the results of a portfolio", |connection| {
-            Ok(connection
+        let (store, key, hash) = (self.clone(), key.clone(), hash.clone());
+        self.read("read the results of a portfolio", move |connection| {
+            let place: Option<(i64, i64)> = connection
                 .prepare_cached("SELECT offset, length FROM results WHERE batch_run_id = ?1 AND portfolio_id = ?2 AND content_hash = ?3")?
                 .query_row(params![key.run.to_string(), key.portfolio.as_str(), hash.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
-                .optional()?)
-        })?;
-        place.map(|(offset, length)| self.unpack(key, hash, offset, length)).transpose()
+                .optional()?;
+            Ok(place.map(|(offset, length)| store.unpack(&key, &hash, offset, length)).transpose()?)
+        })
+        .await
     }
 
     async fn put_snapshot(&self, bytes: Vec<u8>) -> Result<ContentHash, StoreError> {

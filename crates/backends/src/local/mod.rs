@@ -10,7 +10,8 @@
 //! ```
 //!
 //! Writes go through one thread, which takes whatever waits into one transaction and answers all of it after one
-//! sync: durable before it is acknowledged, without a sync for each record.
+//! sync: durable before it is acknowledged, without a sync for each record. Reads run on threads that may block, a
+//! bounded number at once.
 
 mod alert_books;
 mod closes;
@@ -21,6 +22,7 @@ mod notes;
 mod open;
 mod programs;
 mod queue;
+mod reader;
 mod runs;
 mod schema;
 mod upkeep;

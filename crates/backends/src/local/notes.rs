@@ -57,6 +57,6 @@ impl RunNotes for LocalStore {
     }
 
     async fn notes(&self, run: RunId) -> Result<Vec<Note>, StoreError> {
-        self.read("read the notes on a run", |connection| load_notes(connection, run))
+        self.read_short("read the notes on a run", move |connection| load_notes(connection, run)).await
     }
 }

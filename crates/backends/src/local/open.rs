@@ -3,18 +3,16 @@
 use std::fs::{File, TryLockError};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError as Busy};
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::ports::{Clock as _, StoreError};
 use rusqlite::{Connection, OpenFlags};
 
+use super::reader::Readers;
 use super::schema::{self, SCHEMA_VERSION};
 use super::writer::{OpError, Writer};
 use crate::system::SystemClock;
-
-/// Connections for reading.
-const READERS: usize = 4;
 
 /// How long a read waits for `SQLite`'s own short locks.
 const BUSY: Duration = Duration::from_secs(10);
@@ -67,7 +65,7 @@ pub struct LocalStore {
 pub(crate) struct Inner {
     pub(crate) folder: PathBuf,
     writer: Option<Writer>,
-    readers: Vec<Mutex<Connection>>,
+    pub(crate) readers: Readers,
     /// Held for as long as the store is open for writing.
     _lock: Option<File>,
 }
@@ -116,8 +114,7 @@ impl LocalStore {
         }
         let readers = readers(folder)?;
         let found = {
-            let connection = readers[0].lock().unwrap_or_else(PoisonError::into_inner);
-            schema::version(&connection).map_err(|source| OpenError::Unusable {
+            schema::version(&readers.connection()).map_err(|source| OpenError::Unusable {
                 folder: folder.to_path_buf(),
                 what: "records.sqlite cannot be read".into(),
                 source: Box::new(source),
@@ -149,26 +146,6 @@ impl LocalStore {
             None => Err(OpError::Commit("it was opened for reading only".into()).told(doing)),
         }
     }
-
-    /// Reads; sees everything that was acknowledged before.
-    pub(crate) fn read<T>(
-        &self,
-        doing: &str,
-        read: impl FnOnce(&Connection) -> Result<T, OpError>,
-    ) -> Result<T, StoreError> {
-        read(&self.reader()).map_err(|error| error.told(doing))
-    }
-
-    fn reader(&self) -> MutexGuard<'_, Connection> {
-        for reader in &self.inner.readers {
-            match reader.try_lock() {
-                Ok(guard) => return guard,
-                Err(Busy::Poisoned(poisoned)) => return poisoned.into_inner(),
-                Err(Busy::WouldBlock) => {}
-            }
-        }
-        self.inner.readers[0].lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Whether the folder is on a file system that cannot be written, and was closed in good order.
@@ -199,8 +176,8 @@ fn connect(folder: &Path, flags: OpenFlags) -> Result<Connection, OpenError> {
     })
 }
 
-fn readers(folder: &Path) -> Result<Vec<Mutex<Connection>>, OpenError> {
-    (0..READERS).map(|_| connect(folder, OpenFlags::SQLITE_OPEN_READ_ONLY).map(Mutex::new)).collect()
+fn readers(folder: &Path) -> Result<Readers, OpenError> {
+    Readers::open(folder, |folder| connect(folder, OpenFlags::SQLITE_OPEN_READ_ONLY))
 }
 
 /// Takes the lock of a folder: proof that whoever held it before is dead.

@@ -14,7 +14,7 @@ use domain::ports::{
 use domain::record::JobRecord;
 use domain::run::{PlannedPortfolio, Run, RunEvent, RunPhase, RunRefusal};
 use domain::summary::RunSummary;
-use domain::words::{JobStatus, RunStatus};
+use domain::words::JobStatus;
 use domain::work_item::{ItemEvent, ItemKey, ItemRefusal, Place, WorkItem};
 use rusqlite::types::{ToSql, Value};
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
@@ -78,6 +78,9 @@ const fn phase_word(phase: &RunPhase) -> &'static str {
     }
 }
 
+/// Runs on a page that counts as a short read.
+const FEW_RUNS: usize = 100;
+
 const RUN_COLUMNS: &str = "run, run_hash, summary, summary_hash, batch_run_id";
 
 /// A run and its summary, verified.
@@ -131,7 +134,7 @@ pub(crate) fn apply_run_in(
                     json,
                     hash,
                     is_delivered(&next, load_alert(connection, id)?),
-                    status_before_summary(&next).as_str(),
+                    next.status_before_summary().as_str(),
                 ])?;
             if next.started_at != run.started_at {
                 // A slot that was missed is run late: what is asked by the start of the run goes by the new one.
@@ -145,11 +148,6 @@ pub(crate) fn apply_run_in(
             Ok(Change::Applied(next))
         }
     }
-}
-
-/// The status of a run that has no summary.
-const fn status_before_summary(run: &Run) -> RunStatus {
-    if matches!(run.phase, RunPhase::Missed) { RunStatus::Missed } else { RunStatus::Running }
 }
 
 pub(crate) fn load_alert(connection: &Connection, id: RunId) -> Result<AlertState, OpError> {
@@ -419,7 +417,7 @@ impl RunStore for LocalStore {
                     time_text(run.started_at),
                     run.closed_at.map(time_text),
                     phase_word(&run.phase),
-                    status_before_summary(&run).as_str(),
+                    run.status_before_summary().as_str(),
                     run.rerun_of.map(|of| of.to_string()),
                     json,
                     hash,
@@ -437,7 +435,7 @@ impl RunStore for LocalStore {
     }
 
     async fn run(&self, id: RunId) -> Result<Option<StoredRun>, StoreError> {
-        self.read("read the run", |connection| load_run(connection, id))
+        self.read_short("read the run", move |connection| load_run(connection, id)).await
     }
 
     async fn put_manifest(
@@ -460,7 +458,7 @@ impl RunStore for LocalStore {
     }
 
     async fn manifest(&self, run: RunId, epoch: u32, bucket: u32) -> Result<Vec<PlannedPortfolio>, StoreError> {
-        self.read("read the list of portfolios", |connection| {
+        self.read("read the list of portfolios", move |connection| {
             let row: Option<(String, String)> = connection
                 .prepare_cached("SELECT portfolios, content_hash FROM manifests WHERE batch_run_id = ?1 AND epoch = ?2 AND bucket = ?3")?
                 .query_row(params![run.to_string(), epoch, bucket], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -470,6 +468,7 @@ impl RunStore for LocalStore {
                 |(json, hash)| verified(&json, &hash, || format!("bucket {bucket} of the portfolios of run {run}")),
             )
         })
+        .await
     }
 
     async fn apply_item(
@@ -485,11 +484,12 @@ impl RunStore for LocalStore {
     }
 
     async fn item(&self, key: &ItemKey) -> Result<Option<WorkItem>, StoreError> {
-        self.read("read the work item", |connection| load_item(connection, key))
+        let key = key.clone();
+        self.read_short("read the work item", move |connection| load_item(connection, &key)).await
     }
 
     async fn items(&self, run: RunId, bucket: u32) -> Result<Vec<WorkItem>, StoreError> {
-        self.read("read the work items", |connection| {
+        self.read("read the work items", move |connection| {
             let mut statement = connection.prepare_cached(&format!(
                 "SELECT {ITEM_COLUMNS} FROM work_items WHERE batch_run_id = ?1 AND bucket = ?2 ORDER BY place"
             ))?;
@@ -500,6 +500,7 @@ impl RunStore for LocalStore {
             }
             Ok(items)
         })
+        .await
     }
 
     async fn fold(&self, run: RunId, bucket: u32, entry: &FoldEntry) -> Result<Fold, StoreError> {
@@ -522,7 +523,7 @@ impl RunStore for LocalStore {
     }
 
     async fn folds(&self, run: RunId) -> Result<Vec<Fold>, StoreError> {
-        self.read("read the counts", |connection| {
+        self.read("read the counts", move |connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT fold, content_hash, bucket FROM folds WHERE batch_run_id = ?1 ORDER BY bucket",
             )?;
@@ -536,6 +537,7 @@ impl RunStore for LocalStore {
             }
             Ok(folds)
         })
+        .await
     }
 
     async fn mark_full(&self, run: RunId, bucket: u32) -> Result<u32, StoreError> {
@@ -609,8 +611,10 @@ impl RunStore for LocalStore {
     }
 
     async fn runs(&self, query: &RunQuery) -> Result<RunPage, StoreError> {
-        self.read("read the runs", |connection| {
-            let (clause, mut values) = run_filter(query)?;
+        let query = query.clone();
+        let few = (1..=FEW_RUNS).contains(&query.limit);
+        let read = move |connection: &Connection| {
+            let (clause, mut values) = run_filter(&query)?;
             let limit = if query.limit == 0 { -1 } else { i64::try_from(query.limit + 1).unwrap_or(i64::MAX) };
             values.push(Value::Integer(limit));
             let mut statement = connection.prepare_cached(&format!(
@@ -630,11 +634,12 @@ impl RunStore for LocalStore {
                 page.runs.push(stored_run(row)?);
             }
             Ok(page)
-        })
+        };
+        if few { self.read_short("read the runs", read).await } else { self.read("read the runs", read).await }
     }
 
     async fn open_runs(&self) -> Result<Vec<Run>, StoreError> {
-        self.read("read the open runs", |connection| {
+        self.read_short("read the open runs", move |connection| {
             let mut statement = connection.prepare_cached(&format!(
                 "SELECT {RUN_COLUMNS} FROM runs WHERE phase NOT IN ('closed', 'missed') ORDER BY started_at, batch_run_id"
             ))?;
@@ -645,10 +650,11 @@ impl RunStore for LocalStore {
             }
             Ok(runs)
         })
+        .await
     }
 
     async fn undelivered(&self) -> Result<Vec<StoredRun>, StoreError> {
-        self.read("read what is not delivered", |connection| {
+        self.read("read what is not delivered", move |connection| {
             let mut statement = connection.prepare_cached(&format!(
                 "SELECT {RUN_COLUMNS} FROM runs WHERE phase IN ('closed', 'missed') AND delivered = 0
                  ORDER BY started_at, batch_run_id"
@@ -660,10 +666,12 @@ impl RunStore for LocalStore {
             }
             Ok(runs)
         })
+        .await
     }
 
     async fn records(&self, run: RunId, query: &RecordQuery) -> Result<Vec<JobRecord>, StoreError> {
-        self.read("read the records", |connection| {
+        let query = query.clone();
+        self.read("read the records", move |connection| {
             let mut clause = "batch_run_id = ?1".to_owned();
             let mut values: Vec<Box<dyn ToSql>> = vec![Box::new(run.to_string())];
             let mut add = |column: &str, value: String| {
@@ -693,7 +701,7 @@ impl RunStore for LocalStore {
                 ));
             }
             // Left alone, SQLite walks the whole run for the sake of the order, which these indexes have as well.
-            let by = match query {
+            let by = match &query {
                 RecordQuery { portfolio: Some(_), .. } => "",
                 _ if few => "INDEXED BY job_records_not_success",
                 RecordQuery { job: Some(_), .. } => "INDEXED BY job_records_by_job",
@@ -709,10 +717,12 @@ impl RunStore for LocalStore {
             }
             Ok(records)
         })
+        .await
     }
 
     async fn portfolio_runs(&self, portfolio: &PortfolioId, limit: usize) -> Result<Vec<PortfolioRun>, StoreError> {
-        self.read("read the runs of a portfolio", |connection| {
+        let portfolio = portfolio.clone();
+        self.read("read the runs of a portfolio", move |connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT w.batch_run_id, w.cells, w.item, w.content_hash, r.as_of, r.scheduled_for, r.started_at
                  FROM work_items w JOIN runs r USING (batch_run_id)
@@ -740,10 +750,12 @@ impl RunStore for LocalStore {
             }
             Ok(runs)
         })
+        .await
     }
 
     async fn job_runs(&self, job: &JobName, limit: usize) -> Result<Vec<JobRun>, StoreError> {
-        self.read("read the runs of a job", |connection| {
+        let job = job.clone();
+        self.read("read the runs of a job", move |connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT batch_run_id, as_of, scheduled_for, started_at, line, content_hash FROM job_runs WHERE job_name = ?1
                  ORDER BY scheduled_for DESC, started_at DESC, batch_run_id DESC LIMIT ?2",
@@ -767,6 +779,7 @@ impl RunStore for LocalStore {
             }
             Ok(runs)
         })
+        .await
     }
 
     async fn last_success(
@@ -774,7 +787,8 @@ impl RunStore for LocalStore {
         job: &JobName,
         portfolio: Option<&PortfolioId>,
     ) -> Result<Option<JobRecord>, StoreError> {
-        self.read("read the last success", |connection| {
+        let (job, portfolio) = (job.clone(), portfolio.cloned());
+        self.read("read the last success", move |connection| {
             let of = if portfolio.is_some() { "AND portfolio_id = ?2" } else { "AND ?2 IS NULL" };
             let mut statement = connection.prepare_cached(&format!(
                 "SELECT record, content_hash, portfolio_id, as_of, run_started_at FROM job_records
@@ -784,7 +798,7 @@ impl RunStore for LocalStore {
                 "SELECT EXISTS (SELECT 1 FROM job_records WHERE portfolio_id = ?1 AND job_name = ?2 AND as_of = ?3
                  AND run_started_at > ?4 AND status <> 'success')",
             )?;
-            let mut rows = statement.query(params![job.as_str(), portfolio.map(PortfolioId::as_str)])?;
+            let mut rows = statement.query(params![job.as_str(), portfolio.as_ref().map(PortfolioId::as_str)])?;
             while let Some(row) = rows.next()? {
                 let (id, as_of, started): (String, String, String) = (row.get(2)?, row.get(3)?, row.get(4)?);
                 let newer: bool = superseded.query_row(params![id, job.as_str(), as_of, started], |row| row.get(0))?;
@@ -794,6 +808,7 @@ impl RunStore for LocalStore {
             }
             Ok(None)
         })
+        .await
     }
 
     async fn failures(
@@ -801,14 +816,15 @@ impl RunStore for LocalStore {
         since: Option<DateTime<Utc>>,
         fingerprint: Option<&Fingerprint>,
     ) -> Result<Vec<FailureSighting>, StoreError> {
-        self.read("read the failures", |connection| {
+        let fingerprint = fingerprint.cloned();
+        self.read("read the failures", move |connection| {
             let clause = if fingerprint.is_some() { "fingerprint = ?2 AND" } else { "?2 IS NULL AND" };
             let mut statement = connection.prepare_cached(&format!(
                 "SELECT batch_run_id, as_of, started_at, fingerprint, category, job_name, message, count, portfolios, content_hash
                  FROM failures WHERE {clause} started_at >= ?1 ORDER BY started_at DESC, fingerprint"
             ))?;
             let since = since.map(time_text).unwrap_or_default();
-            let mut rows = statement.query(params![since, fingerprint.map(Fingerprint::as_str)])?;
+            let mut rows = statement.query(params![since, fingerprint.as_ref().map(Fingerprint::as_str)])?;
             let mut found = Vec::new();
             while let Some(row) = rows.next()? {
                 let id: String = row.get(0)?;
@@ -833,10 +849,12 @@ impl RunStore for LocalStore {
             }
             Ok(found)
         })
+        .await
     }
 
     async fn first_seen(&self, causes: &[Fingerprint]) -> Result<BTreeMap<Fingerprint, RunId>, StoreError> {
-        self.read("read the causes", |connection| {
+        let causes = causes.to_vec();
+        self.read("read the causes", move |connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT batch_run_id FROM failures WHERE fingerprint = ?1 ORDER BY started_at, batch_run_id LIMIT 1",
             )?;
@@ -849,5 +867,6 @@ impl RunStore for LocalStore {
             }
             Ok(first)
         })
+        .await
     }
 }

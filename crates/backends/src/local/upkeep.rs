@@ -34,13 +34,14 @@ impl LocalStore {
     /// # Errors
     /// The store.
     pub async fn created_at(&self) -> Result<DateTime<Utc>, StoreError> {
-        self.read("read when the store was made", |connection| {
+        self.read_short("read when the store was made", |connection| {
             let text: String =
                 connection.query_row("SELECT value FROM meta WHERE name = 'created_at'", [], |row| row.get(0))?;
             text.parse().map_err(|error: chrono::ParseError| {
                 StoreError::Damaged { what: "the date the store was made".into(), detail: error.to_string() }.into()
             })
         })
+        .await
     }
 
     /// Copies the folder while it is in use: records by the backup of `SQLite`, then the files that they name.
@@ -53,12 +54,14 @@ impl LocalStore {
         for part in ["results", "snapshots", "site"] {
             std::fs::create_dir_all(to.join(part)).map_err(told)?;
         }
-        self.read(doing, |connection| {
-            let mut copy = rusqlite::Connection::open(to.join("records.sqlite"))?;
+        let target = to.join("records.sqlite");
+        self.read(doing, move |connection| {
+            let mut copy = rusqlite::Connection::open(target)?;
             let backup = rusqlite::backup::Backup::new(connection, &mut copy)?;
             backup.run_to_completion(1_000, std::time::Duration::ZERO, None)?;
             Ok(())
-        })?;
+        })
+        .await?;
         LocalCloses::new(self.folder()).backup(to).map_err(|error| error.told(doing))?;
         // After the records: a pack only grows and a snapshot never changes, so what the records name is there.
         for part in ["results", "snapshots", "site"] {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::input::{Acceptance, NightRun};
 use super::outcomes::PortfolioOutcome;
 use crate::ids::{PortfolioId, RunId};
+use crate::names;
 use crate::words::UnknownWord;
 
 macro_rules! controls {
@@ -71,9 +72,11 @@ impl fmt::Display for Control {
 impl FromStr for Control {
     type Err = UnknownWord;
     fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        let words = || Self::ALL.iter().map(|control| control.as_str());
         Self::ALL.iter().copied().find(|control| control.as_str() == text).ok_or_else(|| UnknownWord {
             text: text.chars().take(80).collect(),
-            allowed: Self::ALL.iter().map(|control| control.as_str()).collect::<Vec<_>>().join(", "),
+            allowed: words().collect::<Vec<_>>().join(", "),
+            near: names::near(text, words()).first().map_or_else(String::new, |near| format!("; did you mean {near}?")),
         })
     }
 }
@@ -261,7 +264,7 @@ mod tests {
             assert_eq!(serde_json::to_value(control).unwrap(), control.as_str());
             assert_eq!(control.as_str().parse(), Ok(*control));
         }
-        assert!("price_jumps".parse::<Control>().unwrap_err().to_string().contains("price_jump"));
+        assert!("price_jumps".parse::<Control>().unwrap_err().to_string().ends_with("; did you mean price_jump?"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 #![allow(dead_code, missing_docs, unreachable_pub, missing_debug_implementations)]
 #![allow(clippy::unwrap_used, clippy::clone_on_ref_ptr)]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use domain::ids::{ContentHash, Owner, PortfolioId, RunId, ScheduleName};
 use domain::job_context::JobContext;
 use domain::ports::{Clock, Documents, JobRunner, PinnedInputs, Randomness, RunInputs, Sleeper, StoreError};
 use domain::record::{JobError, JobOutput};
-use domain::run::{Publication, Run, RunPhase, SealedPlan};
+use domain::run::{Run, RunPhase, SealedPlan};
 use domain::work_item::ItemKey;
 use jobs::{BookInputs, NoGate, PriceGate, Runner};
 use serde_json::Value;
@@ -141,27 +141,18 @@ pub async fn sealed(pinned: &PinnedInputs, as_of: NaiveDate, documents: &Memory)
         sealed_at: DateTime::UNIX_EPOCH,
         deadline: DateTime::UNIX_EPOCH + chrono::Duration::hours(2),
     };
-    Run {
-        batch_run_id: "7d0a1c2e-5b3f-5a6d-9c1b-2f4e6a8b0c1d".parse().unwrap(),
+    let start = domain::start_run::StartRun {
+        id: "7d0a1c2e-5b3f-5a6d-9c1b-2f4e6a8b0c1d".parse().unwrap(),
         schedule: ScheduleName::new("nightly").unwrap(),
         trigger: "manual".into(),
         as_of,
         scheduled_for: DateTime::UNIX_EPOCH,
-        started_at: DateTime::UNIX_EPOCH,
         rerun_of: None,
         repeat: 0,
         filter: Vec::new(),
-        phase: RunPhase::Running,
-        plan_epoch: 1,
-        close_epoch: 0,
-        plan: Some(plan),
-        cancelled_at: None,
-        closed_at: None,
-        publication: Publication::Pending,
-        pages: domain::run::PagesThere::Nothing,
-        pages_at: None,
-        pages_left: BTreeSet::new(),
-    }
+        deadline_minutes: domain::run::DEFAULT_DEADLINE_MINUTES,
+    };
+    Run { plan: Some(plan), ..Run::new(&start, RunPhase::Running, DateTime::UNIX_EPOCH) }
 }
 
 /// What the jobs of a portfolio came to.

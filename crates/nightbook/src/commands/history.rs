@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use domain::ids::Month;
 use domain::ports::RunQuery;
 use domain::words::RunStatus;
 use serde_json::json;
 
-use crate::exit::BadInput;
 use crate::output::{Output, paint, run_style};
 use crate::reading;
 
@@ -15,18 +15,14 @@ use crate::reading;
 pub(crate) async fn run(
     data: &Path,
     status: Option<RunStatus>,
-    month: Option<String>,
+    month: Option<Month>,
     limit: usize,
     after: Option<String>,
     output: &Output,
 ) -> anyhow::Result<ExitCode> {
-    if let Some(month) = &month
-        && chrono::NaiveDate::parse_from_str(&format!("{month}-01"), "%Y-%m-%d").is_err()
-    {
-        return Err(BadInput(format!("--month {month:?} is no month: write it as 2026-11")).into());
-    }
     let store = reading::open(data).await?.store;
     let store = store.as_ref();
+    let month = month.map(|month| month.to_string());
     let page = store.runs(&RunQuery { status, month, limit, after, ..RunQuery::default() }).await?;
     let mut summaries = Vec::with_capacity(page.runs.len());
     for stored in &page.runs {

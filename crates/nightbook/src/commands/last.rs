@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use domain::ids::{JobName, PortfolioId};
+use domain::names;
 use serde_json::json;
 
 use crate::output::{Output, safe};
@@ -19,6 +20,12 @@ pub(crate) async fn run(
     let store = reading::open(data).await?.store;
     let store = store.as_ref();
     let record = store.last_success(job, portfolio).await?;
+    if record.is_none() {
+        names::require_job(store, job).await?;
+        if let Some(portfolio) = portfolio {
+            names::require_portfolio(store, portfolio).await?;
+        }
+    }
     if output.is_json() {
         output.json(&json!({ "job": job, "portfolio_id": portfolio, "last_success": record }))?;
         return Ok(ExitCode::SUCCESS);

@@ -6,16 +6,16 @@ use std::process::ExitCode;
 use backends::system::SystemClock;
 use chrono::{DateTime, Utc};
 use domain::ids::{JobName, PortfolioId};
+use domain::names::{item_of, require_job_of};
 use domain::ports::{Clock as _, Documents, RunStore, StoredRun};
 use domain::record::JobRecord;
 use domain::run::RunPhase;
 use domain::summary::{RunSummary, complete_records};
 use domain::words::{JobStatus, JobType};
-use domain::work_item::{ItemKey, ItemState, WorkItem};
+use domain::work_item::{ItemState, WorkItem};
 use serde_json::json;
 use wiring::all_records;
 
-use crate::exit::BadInput;
 use crate::output::{Output, job_word, paint, run_style, safe};
 use crate::reading::{self, Records};
 
@@ -45,12 +45,8 @@ pub(crate) async fn run(data: &Path, run: &str, filter: &Filter, output: &Output
     let store = store.as_ref();
     let stored = reading::find(store, run).await?;
     let summary = reading::summary(store, &stored).await?;
-    let jobs = stored.run.plan.as_ref().map_or(&[][..], |plan| &plan.jobs);
-    if let Some(job) = &filter.job
-        && !jobs.iter().any(|spec| spec.name == *job)
-    {
-        let names: Vec<&str> = jobs.iter().map(|spec| spec.name.as_str()).collect();
-        return Err(BadInput(format!("run {run} has no job {job}: its jobs are {}", names.join(", "))).into());
+    if let Some(job) = &filter.job {
+        require_job_of(&stored.run, job)?;
     }
     if output.is_json() {
         if let (Some(portfolio), None, None) = (&filter.portfolio, &filter.job, filter.job_type) {
@@ -82,24 +78,6 @@ pub(crate) async fn run(data: &Path, run: &str, filter: &Filter, output: &Output
         record_table(&records, output);
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The item of a portfolio in a run: as it is stored, or untouched where the manifest has it.
-async fn item_of(store: &dyn RunStore, stored: &StoredRun, portfolio: &PortfolioId) -> anyhow::Result<WorkItem> {
-    let key = ItemKey { run: stored.run.batch_run_id, portfolio: portfolio.clone() };
-    if let Some(item) = store.item(&key).await? {
-        return Ok(item);
-    }
-    if let Some(plan) = &stored.run.plan {
-        for bucket in 0..plan.buckets() {
-            let chunk = store.manifest(key.run, plan.epoch, bucket).await?;
-            if let Some(index) = chunk.iter().position(|planned| planned.id == *portfolio) {
-                let place = domain::work_item::Place { bucket, index: u32::try_from(index)? };
-                return Ok(WorkItem::untouched(key, chunk[index].name.clone(), place));
-            }
-        }
-    }
-    Err(BadInput(format!("run {} has no portfolio {portfolio}", stored.run.batch_run_id)).into())
 }
 
 async fn document(documents: &dyn Documents, stored: &StoredRun, item: &WorkItem) -> anyhow::Result<serde_json::Value> {
@@ -217,8 +195,8 @@ async fn overview(
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         output.line(&format!("  portfolios: {}{more}   fingerprint {}", named.join(", "), cause.fingerprint));
     }
-    if !summary.failures.is_empty() {
-        output.line(&format!("  again: nightbook rerun {} --failed", summary.batch_run_id));
+    if let (false, Some(command)) = (summary.failures.is_empty(), summary.remedy()) {
+        output.line(&format!("  again: {command}"));
     }
     if stored.run.phase == RunPhase::Missed {
         output.line(&format!(

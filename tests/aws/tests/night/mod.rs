@@ -161,6 +161,7 @@ async fn a_night_of_a_thousand_portfolios_keeps_its_budget() {
         rerun_of: None,
         repeat: 0,
         filter: Vec::new(),
+        deadline_minutes: domain::run::DEFAULT_DEADLINE_MINUTES,
     };
     assert!(matches!(start_run(&ports, &start, &Inputs).await.unwrap(), Started::Sealed(_)));
     let mut calls = records.tap.calls();

@@ -1,6 +1,6 @@
-//! A table on a server of our own, and a client that records, weighs and spoils what goes over the line.
+//! A table on the emulator, and a client that records, weighs and spoils what goes over the line.
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
@@ -23,29 +23,17 @@ use domain::ports::Clock;
 use serde_json::Value;
 use uuid::Uuid;
 
-/// The address of the server: one for all tests, on a free port, with a runtime of its own.
-pub fn endpoint() -> &'static str {
-    static ENDPOINT: OnceLock<String> = OnceLock::new();
-    ENDPOINT.get_or_init(|| {
-        let (tell, told) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-                tell.send(format!("http://{}", listener.local_addr().unwrap())).unwrap();
-                dynoxide::server::serve_on(listener, dynoxide::Database::memory().unwrap()).await;
-            });
-        });
-        told.recv().unwrap()
-    })
+/// The address of the DynamoDB emulator that `tests/aws/run` started: one for all tests, each with a table of its own.
+pub(crate) fn endpoint() -> String {
+    std::env::var("NIGHTBOOK_TEST_DYNAMODB").expect("run these tests by tests/aws/run")
 }
 
 /// A request as it went out, with the units that it was charged.
 #[derive(Debug, Clone)]
-pub struct Call {
-    pub operation: String,
-    pub body: Value,
-    pub units: f64,
+pub(crate) struct Call {
+    pub(crate) operation: String,
+    pub(crate) body: Value,
+    pub(crate) units: f64,
 }
 
 #[derive(Debug, Default)]
@@ -76,7 +64,7 @@ impl State {
 
 /// Stands between the SDK and the line.
 #[derive(Debug, Clone)]
-pub struct Tap {
+pub(crate) struct Tap {
     inner: SharedHttpClient,
     state: Arc<Mutex<State>>,
 }
@@ -87,24 +75,24 @@ impl Tap {
     }
 
     /// From now on so many of a thousand requests are spoilt.
-    pub fn spoil(&self, per_mille: u64, seed: u64) {
+    pub(crate) fn spoil(&self, per_mille: u64, seed: u64) {
         let mut state = self.state.lock().unwrap();
         state.spoilt = per_mille;
         state.chance = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     }
 
     /// From now on half of the keys of a batch are put off, as the service may do with any.
-    pub fn halve(&self) {
+    pub(crate) fn halve(&self) {
         self.state.lock().unwrap().halved = true;
     }
 
     /// From now on the first reply to each write is lost, and that to its repetition is not.
-    pub fn lose_replies(&self) {
+    pub(crate) fn lose_replies(&self) {
         self.state.lock().unwrap().loses_replies = true;
     }
 
     /// Sends every write again, the newest first: requests that land long after their sender died.
-    pub async fn repeat_writes(&self) -> usize {
+    pub(crate) async fn repeat_writes(&self) -> usize {
         let writes = std::mem::take(&mut self.state.lock().unwrap().writes);
         let count = writes.len();
         for (line, request) in writes.into_iter().rev() {
@@ -114,12 +102,12 @@ impl Tap {
     }
 
     /// What went out since the last time.
-    pub fn calls(&self) -> Vec<Call> {
+    pub(crate) fn calls(&self) -> Vec<Call> {
         std::mem::take(&mut self.state.lock().unwrap().calls)
     }
 
     /// Faults so far.
-    pub fn faults(&self) -> u64 {
+    pub(crate) fn faults(&self) -> u64 {
         self.state.lock().unwrap().faults
     }
 }
@@ -252,14 +240,14 @@ impl HttpConnector for TapConnector {
 
 /// A clock that stands until somebody sets it.
 #[derive(Debug, Clone)]
-pub struct Standing(Arc<Mutex<DateTime<Utc>>>);
+pub(crate) struct Standing(Arc<Mutex<DateTime<Utc>>>);
 
 impl Standing {
-    pub fn at(time: DateTime<Utc>) -> Self {
+    pub(crate) fn at(time: DateTime<Utc>) -> Self {
         Self(Arc::new(Mutex::new(time)))
     }
 
-    pub fn set(&self, time: DateTime<Utc>) {
+    pub(crate) fn set(&self, time: DateTime<Utc>) {
         *self.0.lock().unwrap() = time;
     }
 }
@@ -272,15 +260,15 @@ impl Clock for Standing {
 
 /// A table of one test's own.
 #[derive(Debug, Clone)]
-pub struct Records {
-    pub aws: Aws,
-    pub client: aws_sdk_dynamodb::Client,
-    pub name: String,
-    pub tap: Tap,
+pub(crate) struct Records {
+    pub(crate) aws: Aws,
+    pub(crate) client: aws_sdk_dynamodb::Client,
+    pub(crate) name: String,
+    pub(crate) tap: Tap,
 }
 
 impl Records {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let tap = Tap::new();
         let config = aws_config::defaults(BehaviorVersion::latest())
             .region(Region::new("us-east-1"))
@@ -306,17 +294,17 @@ impl Records {
     }
 
     /// A store that remembers nothing yet.
-    pub fn store(&self) -> Arc<DynamoStore> {
+    pub(crate) fn store(&self) -> Arc<DynamoStore> {
         self.aws.store().unwrap()
     }
 
     /// The same by a clock of the test's own.
-    pub fn store_by(&self, clock: &Standing) -> DynamoStore {
+    pub(crate) fn store_by(&self, clock: &Standing) -> DynamoStore {
         (*self.store()).clone().with_clock(Arc::new(clock.clone()))
     }
 
     /// Every item of the table.
-    pub async fn items(&self) -> Vec<std::collections::HashMap<String, AttributeValue>> {
+    pub(crate) async fn items(&self) -> Vec<std::collections::HashMap<String, AttributeValue>> {
         let pages = self.client.scan().table_name(&self.name).into_paginator().items().send();
         pages.collect::<Result<Vec<_>, _>>().await.unwrap()
     }

@@ -8,7 +8,6 @@ use domain::words::RunStatus;
 use super::DynamoStore;
 use super::document::{Item, text_of};
 use super::keys::{self, SK, time_text};
-use super::runs::status_of;
 use super::table::{Pages, Range};
 
 /// Rows that one page of the list of all runs has at least.
@@ -60,7 +59,7 @@ fn place_of_page(after: &str) -> Result<Age, StoreError> {
 fn fits(stored: &StoredRun, query: &RunQuery, after: Option<Age>) -> bool {
     let run = &stored.run;
     after.is_none_or(|after| age(stored) < after)
-        && query.status.is_none_or(|status| status_of(stored) == status)
+        && query.status.is_none_or(|status| stored.status() == status)
         && query.month.as_ref().is_none_or(|month| run.as_of.format("%Y-%m").to_string() == *month)
         && query.as_of.is_none_or(|as_of| run.as_of == as_of)
         && query.rerun_of.is_none_or(|of| run.rerun_of == Some(of))

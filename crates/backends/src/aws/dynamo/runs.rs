@@ -9,7 +9,6 @@ use domain::ids::{Owner, RunId};
 use domain::ports::{Change, Creation, StoreError, StoredRun};
 use domain::run::{Run, RunEvent, RunPhase, RunRefusal};
 use domain::summary::RunSummary;
-use domain::words::RunStatus;
 use serde::{Deserialize, Serialize};
 
 use super::dictionary;
@@ -68,15 +67,6 @@ pub(super) fn meta_of(item: &Item) -> Result<Meta, StoreError> {
     Ok(meta)
 }
 
-/// The status by which a run is found.
-pub(super) const fn status_of(stored: &StoredRun) -> RunStatus {
-    match &stored.summary {
-        Some(summary) => summary.status,
-        None if matches!(stored.run.phase, RunPhase::Missed) => RunStatus::Missed,
-        None => RunStatus::Running,
-    }
-}
-
 /// Whether a claim or close that this caller tried is what the run shows: its reply was lost, and others wrote since.
 fn shows(run: &Run, event: &RunEvent) -> bool {
     let held =
@@ -88,6 +78,9 @@ fn shows(run: &Run, event: &RunEvent) -> bool {
         )
         | (RunPhase::Closing { owner: holder, lease_until: until }, RunEvent::ClaimClose { owner, lease_until, .. }) => {
             held(holder, until, owner, lease_until)
+        }
+        (_, RunEvent::AbandonPlan { now, reason }) => {
+            run.abandoned.as_ref().is_some_and(|abandoned| (&abandoned.at, &abandoned.reason) == (now, reason))
         }
         (_, RunEvent::Seal { plan }) => run.plan.as_ref() == Some(plan),
         (RunPhase::Closed, RunEvent::Close { epoch }) => run.close_epoch == *epoch,
