@@ -18,8 +18,8 @@ use domain::ids::{ChannelName, JobName, PortfolioId, RunId};
 use domain::job_context::JobContext;
 use domain::metrics::CloudMetric;
 use domain::ports::{
-    AlertChannel, ChannelError, Clock, JobRunner, PortfolioJobs, Ports, Randomness as _, RunStore as _, StoreError,
-    WorkMessage, WorkQueue,
+    AlertChannel, ChannelError, Clock, JobRunner, PortfolioJobs, Ports, Randomness as _, Runs as _, StoreError,
+    WorkItems as _, WorkMessage, WorkQueue,
 };
 use domain::record::{JobError, JobOutput};
 use domain::run::{Publication, Run, RunPhase};

@@ -1,22 +1,21 @@
 //! What came before: causes of failures, the runs of a portfolio, data quality.
 
-use std::collections::BTreeSet;
-
 use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, Duration, NaiveDate, NaiveTime, Utc};
-use domain::ids::{Fingerprint, JobName, PortfolioId, RunId};
+use domain::causes::{Cause, by_cause};
+use domain::ids::{Fingerprint, PortfolioId, RunId};
 use domain::names;
-use domain::ports::{FailureSighting, PortfolioRun, RunQuery};
+use domain::ports::{PortfolioRun, RunQuery};
+use domain::recent_runs::newest_start;
 use domain::summary::QualitySummary;
-use domain::words::{ErrorCategory, QualityFlag, RunStatus};
+use domain::words::{QualityFlag, RunStatus};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::Api;
 use crate::answer::json;
 use crate::extract::{Asked, Named};
-use crate::jobs::newest_start;
 use crate::problem::Problem;
 use crate::runs::{summary_now, within};
 
@@ -34,33 +33,6 @@ pub(crate) struct FailuresAsked {
     /// instant (RFC 3339). Default: `30d`.
     #[param(pattern = r"^([0-9]{1,4}[dhm]|[0-9]{4}-(0[1-9]|1[0-2])-([0-2][0-9]|3[01])(T.*)?)$")]
     since: Option<String>,
-}
-
-/// One cause over the runs.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Cause {
-    /// The cause.
-    fingerprint: Fingerprint,
-    /// What kind of fault.
-    category: ErrorCategory,
-    /// The job that failed.
-    job: JobName,
-    /// The message of the newest sighting.
-    message: String,
-    /// Failed jobs.
-    count: u64,
-    /// In these runs, newest first.
-    runs: Vec<RunId>,
-    /// Affected portfolios, sorted.
-    portfolios: BTreeSet<PortfolioId>,
-    /// The run in which it was ever first seen.
-    first_seen_run: RunId,
-    /// The earliest trading date in this time.
-    first_as_of: NaiveDate,
-    /// The newest run in which it was seen.
-    last_seen_run: RunId,
-    /// The latest trading date.
-    last_as_of: NaiveDate,
 }
 
 /// Causes of failures.
@@ -105,7 +77,7 @@ fn since_of(text: &str) -> Result<Since, Problem> {
 pub(crate) async fn failures(State(api): State<Api>, Asked(asked): Asked<FailuresAsked>) -> Result<Response, Problem> {
     let since = match since_of(asked.since.as_deref().unwrap_or("30d"))? {
         Since::At(at) => Some(at),
-        Since::Back(time) => newest_start(&api).await?.0.map(|newest| newest - time),
+        Since::Back(time) => newest_start(api.store.as_ref()).await?.map(|newest| newest - time),
     };
     let sightings = match since {
         None => Vec::new(),
@@ -115,44 +87,7 @@ pub(crate) async fn failures(State(api): State<Api>, Asked(asked): Asked<Failure
         let known = names::require_cause(api.store.as_ref(), cause).await;
         known.map_err(|error| Problem::of_parameter("fingerprint", error))?;
     }
-    json(&Failures { since, failures: by_cause(&api, sightings).await? })
-}
-
-/// Sightings (newest first) gathered by cause, the most frequent first.
-async fn by_cause(api: &Api, sightings: Vec<FailureSighting>) -> Result<Vec<Cause>, Problem> {
-    let fingerprints: BTreeSet<Fingerprint> = sightings.iter().map(|seen| seen.fingerprint.clone()).collect();
-    if fingerprints.is_empty() {
-        return Ok(Vec::new());
-    }
-    let first = api.store.first_seen(&fingerprints.into_iter().collect::<Vec<_>>()).await?;
-    let mut causes: Vec<Cause> = Vec::new();
-    for seen in sightings {
-        let known = causes.iter().position(|cause| cause.fingerprint == seen.fingerprint);
-        let at = known.unwrap_or_else(|| {
-            causes.push(Cause {
-                first_seen_run: first.get(&seen.fingerprint).copied().unwrap_or(seen.batch_run_id),
-                fingerprint: seen.fingerprint.clone(),
-                category: seen.category,
-                job: seen.job.clone(),
-                message: seen.message.clone(),
-                count: 0,
-                runs: Vec::new(),
-                portfolios: BTreeSet::new(),
-                first_as_of: seen.as_of,
-                last_seen_run: seen.batch_run_id,
-                last_as_of: seen.as_of,
-            });
-            causes.len() - 1
-        });
-        let cause = &mut causes[at];
-        cause.count += seen.count;
-        cause.runs.push(seen.batch_run_id);
-        cause.portfolios.extend(seen.portfolios);
-        cause.first_as_of = cause.first_as_of.min(seen.as_of);
-        cause.last_as_of = cause.last_as_of.max(seen.as_of);
-    }
-    causes.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.fingerprint.cmp(&b.fingerprint)));
-    Ok(causes)
+    json(&Failures { since, failures: by_cause(api.store.as_ref(), sightings).await? })
 }
 
 /// How many runs.

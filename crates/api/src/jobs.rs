@@ -5,20 +5,21 @@ use std::collections::BTreeMap;
 use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, Duration, Utc};
-use domain::expected_items::expected_items;
 use domain::ids::{JobName, PortfolioId, RunId};
 use domain::job::JobSpec;
 use domain::names;
-use domain::ports::{RecordQuery, RunQuery, StoredRun};
+use domain::ports::RecordQuery;
+use domain::recent_runs::recent_runs;
 use domain::record::JobRecord;
-use domain::summary::{JobSummary, complete_records};
+use domain::run_jobs::{JobsPage, jobs_page};
+use domain::summary::JobSummary;
 use domain::words::{JobStatus, JobType, RunStatus};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::Api;
 use crate::answer::json;
-use crate::cursor::{cursor, not_ours, place};
+use crate::cursor::{cursor, record_cursor};
 use crate::extract::{Asked, Named};
 use crate::problem::Problem;
 use crate::runs::{existing, within};
@@ -32,65 +33,8 @@ const LARGEST_PAGE: usize = 10_000;
 /// Jobs that the status of the last days lists, at most.
 const LISTED: usize = 100;
 
-/// Runs that one answer looks at, at most.
-const RUNS: usize = 1_000;
-
 /// Runs whose records one answer reads, at most.
 const RUNS_READ: usize = 31;
-
-/// Runs on the first page, in which the newest by its start is looked for.
-const NEWEST: usize = 60;
-
-/// Which records.
-#[derive(Debug, Default)]
-struct Filter {
-    portfolio: Option<PortfolioId>,
-    job: Option<JobName>,
-    job_type: Option<JobType>,
-    status: Option<JobStatus>,
-}
-
-impl Filter {
-    fn names(&self, job: &JobSpec) -> bool {
-        self.job.as_ref().is_none_or(|name| job.name == *name)
-            && self.job_type.is_none_or(|family| job.job_type == family)
-    }
-
-    fn fits(&self, record: &JobRecord) -> bool {
-        self.portfolio.as_ref().is_none_or(|id| record.portfolio_id == *id)
-            && self.job.as_ref().is_none_or(|name| record.job_name == *name)
-            && self.job_type.is_none_or(|family| record.job_type == family)
-            && self.status.is_none_or(|status| record.status == status)
-    }
-}
-
-/// The records of a run that fit, by place and order of the jobs, with a line also for each job that has no record.
-///
-/// Of a closed run whose jobs all have records, it is one read; of a portfolio, too; else one or two for each bucket.
-async fn of(api: &Api, stored: &StoredRun, filter: &Filter) -> Result<Vec<JobRecord>, Problem> {
-    let (run, id) = (&stored.run, stored.run.batch_run_id);
-    let Some(plan) = &run.plan else { return Ok(Vec::new()) };
-    let ended = |status| matches!(status, JobStatus::Success | JobStatus::Failed | JobStatus::Skipped);
-    let complete = stored.summary.as_ref().is_some_and(|summary| summary.missing_jobs == 0);
-    if let Some(portfolio) = &filter.portfolio {
-        let item = names::find_item(api.store.as_ref(), stored, portfolio).await?;
-        let mut records = item.map_or_else(Vec::new, |item| complete_records(&item, &plan.jobs));
-        records.retain(|record| filter.fits(record));
-        return Ok(records);
-    }
-    if run.is_closed() && (complete || filter.status.is_some_and(ended)) {
-        let Filter { job, job_type, status, .. } = filter;
-        let query = RecordQuery { portfolio: None, job: job.clone(), job_type: *job_type, status: *status };
-        return Ok(api.store.records(id, &query).await?);
-    }
-    let mut records = Vec::new();
-    for bucket in 0..plan.buckets() {
-        let items = expected_items(api.store.as_ref(), run, bucket).await?;
-        records.extend(items.iter().flat_map(|item| complete_records(item, &plan.jobs)));
-    }
-    records.retain(|record| filter.fits(record));
-    Ok(records)
-}
 
 /// Which jobs of a run.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -123,7 +67,7 @@ pub(crate) struct RunJobs {
     /// How it stands or ended.
     status: RunStatus,
     /// Jobs that fit, on all pages.
-    total_jobs: usize,
+    total_jobs: u64,
     /// Their records, by portfolio and in the order of the job list.
     jobs: Vec<JobRecord>,
     /// Where the next page begins, as `cursor`; null on the last.
@@ -140,60 +84,31 @@ pub(crate) async fn of_run(
     Asked(asked): Asked<RunJobsAsked>,
 ) -> Result<Response, Problem> {
     let limit = within("limit", asked.limit, PAGE, LARGEST_PAGE)?;
-    let from: usize = match &asked.cursor {
-        None => 0,
-        Some(text) => place('j', text)?.parse().map_err(|_| not_ours())?,
-    };
+    let after = asked.cursor.as_deref().map(record_cursor).transpose()?;
     let permit = api.large.permit().await;
     let stored = existing(&api, id).await?;
     if let Some(job) = &asked.job_name {
         names::require_job_of(&stored.run, job).map_err(|error| Problem::of_parameter("job_name", error.into()))?;
     }
-    let filter =
-        Filter { portfolio: asked.portfolio_id, job: asked.job_name, job_type: asked.job_type, status: asked.status };
-    let records = of(&api, &stored, &filter).await?;
-    if let (true, Some(portfolio)) = (records.is_empty(), &filter.portfolio) {
+    let query = RecordQuery {
+        portfolio: asked.portfolio_id,
+        job: asked.job_name,
+        job_type: asked.job_type,
+        status: asked.status,
+    };
+    let JobsPage { total, jobs, next } = jobs_page(api.store.as_ref(), &stored, &query, after, limit).await?;
+    if let (0, Some(portfolio)) = (total, &query.portfolio) {
         let item = names::item_of(api.store.as_ref(), &stored, portfolio).await;
         item.map_err(|error| Problem::of_parameter("portfolio_id", error))?;
     }
-    let total_jobs = records.len();
-    let jobs: Vec<JobRecord> = records.into_iter().skip(from).take(limit).collect();
-    let end = from.saturating_add(jobs.len());
     let page = RunJobs {
         batch_run_id: id,
         status: stored.status(),
-        total_jobs,
-        next: (end < total_jobs && !jobs.is_empty()).then(|| cursor('j', &end.to_string())),
+        total_jobs: total,
+        next: next.map(|next| cursor('p', &next.to_string())),
         jobs,
     };
     permit.json(page).await
-}
-
-/// The runs that began in the last days, counted back from the newest, newest first.
-pub(crate) struct Window {
-    pub(crate) since: Option<DateTime<Utc>>,
-    pub(crate) until: Option<DateTime<Utc>>,
-    pub(crate) runs: Vec<StoredRun>,
-}
-
-/// When the newest run began.
-pub(crate) async fn newest_start(api: &Api) -> Result<(Option<DateTime<Utc>>, Vec<StoredRun>, bool), Problem> {
-    let page = api.store.runs(&RunQuery { limit: NEWEST, ..RunQuery::default() }).await?;
-    let newest = page.runs.iter().map(|stored| stored.run.started_at).max();
-    Ok((newest, page.runs, page.next.is_none()))
-}
-
-/// The runs of the last days: one read, or two where there are many.
-pub(crate) async fn window(api: &Api, days: usize) -> Result<Window, Problem> {
-    let (until, mut runs, all) = newest_start(api).await?;
-    let since = until.map(|until| until - Duration::days(i64::try_from(days).unwrap_or(i64::from(u16::MAX))));
-    if all {
-        runs.retain(|stored| since.is_none_or(|since| stored.run.started_at >= since));
-    } else {
-        let query = RunQuery { started_since: since, limit: RUNS, ..RunQuery::default() };
-        runs = api.store.runs(&query).await?.runs;
-    }
-    Ok(Window { since, until, runs })
 }
 
 /// Which jobs of the last days.
@@ -233,7 +148,7 @@ pub(crate) struct StatusFilters {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct JobsStatus {
     /// Jobs that fit, in the runs that were looked at.
-    total_jobs: usize,
+    total_jobs: u64,
     /// What was asked for.
     filters: StatusFilters,
     /// Their records, newest run first, at most 100.
@@ -248,8 +163,8 @@ pub(crate) struct JobsStatus {
 pub(crate) async fn status(State(api): State<Api>, Asked(asked): Asked<StatusAsked>) -> Result<Response, Problem> {
     let days = within("days_back", asked.days_back, 1, 90)?;
     let permit = api.large.permit().await;
-    let window = window(&api, days).await?;
-    let filter = Filter {
+    let window = recent_runs(api.store.as_ref(), Duration::days(days as i64)).await?;
+    let query = RecordQuery {
         portfolio: asked.portfolio_id.clone(),
         job: asked.job_name.clone(),
         job_type: asked.job_type,
@@ -257,21 +172,21 @@ pub(crate) async fn status(State(api): State<Api>, Asked(asked): Asked<StatusAsk
     };
     let (mut jobs, mut total_jobs, mut read) = (Vec::new(), 0, 0);
     for stored in &window.runs {
-        if jobs.len() >= LISTED || read == RUNS_READ {
+        let room = LISTED - jobs.len();
+        if room == 0 || read == RUNS_READ {
             break;
         }
         read += 1;
-        let found = of(&api, stored, &filter).await?;
-        total_jobs += found.len();
-        let room = LISTED - jobs.len();
-        jobs.extend(found.into_iter().take(room));
+        let page = jobs_page(api.store.as_ref(), stored, &query, None, room).await?;
+        total_jobs += page.total;
+        jobs.extend(page.jobs);
     }
     if total_jobs == 0 {
         known_job(&api, asked.job_name.as_ref()).await?;
         known_portfolio(&api, asked.portfolio_id.as_ref()).await?;
     }
     let answer = JobsStatus {
-        truncated: total_jobs > jobs.len() || read < window.runs.len(),
+        truncated: total_jobs > jobs.len() as u64 || read < window.runs.len(),
         total_jobs,
         filters: StatusFilters {
             job_name: asked.job_name,
@@ -396,16 +311,19 @@ pub(crate) struct JobsSummary {
     responses((status = 200, description = "Counts over the runs of these days", body = JobsSummary)))]
 pub(crate) async fn summary(State(api): State<Api>, Asked(asked): Asked<SummaryAsked>) -> Result<Response, Problem> {
     let days = within("days_back", asked.days_back, 7, 90)?;
-    let window = window(&api, days).await?;
+    let window = recent_runs(api.store.as_ref(), Duration::days(days as i64)).await?;
     let some = asked.job_name.is_some() || asked.job_type.is_some();
-    let filter = Filter { job: asked.job_name, job_type: asked.job_type, ..Filter::default() };
+    let SummaryAsked { job_name, job_type, .. } = asked;
+    let selects = |job: &JobSpec| {
+        job_name.as_ref().is_none_or(|name| job.name == *name) && job_type.is_none_or(|family| job.job_type == family)
+    };
     let mut by_job_type: BTreeMap<JobType, Counts> = BTreeMap::new();
     let mut by_job: BTreeMap<JobName, Counts> = BTreeMap::new();
     let mut all = Counts::default();
     let (mut work, mut worked) = (0.0, 0);
     for stored in &window.runs {
         let Some(plan) = &stored.run.plan else { continue };
-        for job in plan.jobs.iter().filter(|job| filter.names(job)) {
+        for job in plan.jobs.iter().filter(|job| selects(job)) {
             let mut counts = Counts::default();
             match &stored.summary {
                 Some(summary) => {
@@ -434,7 +352,7 @@ pub(crate) async fn summary(State(api): State<Api>, Asked(asked): Asked<SummaryA
         }
     }
     if by_job.is_empty() {
-        known_job(&api, filter.job.as_ref()).await?;
+        known_job(&api, job_name.as_ref()).await?;
     }
     let closed = all.total - all.running;
     let hundredths = |value: f64| (value * 100.0).round() / 100.0;

@@ -10,13 +10,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use backends::memory::MemoryStore;
 use chrono::{DateTime, Datelike as _, NaiveDate, NaiveTime, TimeDelta, Utc};
-use domain::alert::RunAlert;
 use domain::alert_message::{AlertKind, AlertMessage};
 use domain::alert_rules::{AlertRules, DeliveryMode, Mute, QuietHours, Severity};
 use domain::alerting::{Alerting, take_over};
 use domain::ids::{CauseId, ChannelName, Fingerprint, JobName, Owner, PortfolioId, RunId, ScheduleName};
 use domain::ports::{
-    AlertBooks as _, AlertChannel, ChannelError, Clock, Notifier as _, Randomness, RunStore as _, Sleeper,
+    AlertBooks as _, AlertChannel, ChannelError, Clock, Notifier as _, Randomness, Runs as _, Sleeper,
 };
 use domain::run::{Publication, Run, RunPhase};
 use domain::summary::{FailureCluster, JobSummary, QualitySummary, RunSummary};
@@ -341,22 +340,6 @@ fn the_form_of_a_message() {
 #[test]
 fn a_message_to_try_a_channel_with_is_as_the_schema_says() {
     assert_schema(&AlertMessage::test(schedule(), RunId(uuid::Uuid::from_u128(1)), "https://night.example", night(2)));
-}
-
-/// As a notifier that is handed alerts of single runs, it repeats none either.
-#[test]
-fn an_alert_of_a_run_alone_is_told_once() {
-    let mut world = World::new(AlertRules::default()).with_desk();
-    let summary = world.summary(night(2), vec![factors()]);
-    world.record(&summary, &[]);
-    let alert = RunAlert::of(&summary, "https://night.example").unwrap();
-    for _ in 0..2 {
-        block_on(world.alerting().notify(&alert)).unwrap();
-    }
-    let got = world.got(0);
-    assert_eq!(got.len(), 1);
-    assert_schema(&got[0]);
-    assert_eq!((got[0].alert_id.as_str(), got[0].portfolios_affected), (alert.alert_id.as_str(), 7));
 }
 
 /// A week of nights, each run told by two closers and looked at by the watch all day: one message a night at most, and

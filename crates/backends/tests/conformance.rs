@@ -7,7 +7,10 @@ use std::future::Future;
 
 use domain::conformance::StoreWithNotes;
 use domain::ports::{AlertBooks, Documents, RunStore, SiteStore};
-use domain::{alert_book_rules, conformance, document_rules, note_rules, site_rules, store_rules};
+use domain::{
+    alert_book_rules, conformance, document_rules, history_rules, note_rules, run_rules, site_rules, tally_rules,
+    work_item_rules,
+};
 
 fn wait<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
@@ -45,8 +48,29 @@ macro_rules! suite {
 }
 
 suite!(
-    memory_store,
-    store_rules,
+    memory_runs,
+    run_rules,
+    fn on(rule: impl FnOnce(&dyn RunStore)) {
+        rule(&backends::memory::MemoryStore::default());
+    }
+);
+suite!(
+    memory_work_items,
+    work_item_rules,
+    fn on(rule: impl FnOnce(&dyn RunStore)) {
+        rule(&backends::memory::MemoryStore::default());
+    }
+);
+suite!(
+    memory_tallies,
+    tally_rules,
+    fn on(rule: impl FnOnce(&dyn RunStore)) {
+        rule(&backends::memory::MemoryStore::default());
+    }
+);
+suite!(
+    memory_history,
+    history_rules,
     fn on(rule: impl FnOnce(&dyn RunStore)) {
         rule(&backends::memory::MemoryStore::default());
     }
@@ -82,8 +106,35 @@ suite!(
 
 #[cfg(feature = "local")]
 suite!(
-    local_store,
-    store_rules,
+    local_runs,
+    run_rules,
+    fn on(rule: impl FnOnce(&dyn RunStore)) {
+        let folder = tempfile::tempdir().unwrap();
+        rule(&backends::local::LocalStore::open(folder.path()).unwrap());
+    }
+);
+#[cfg(feature = "local")]
+suite!(
+    local_work_items,
+    work_item_rules,
+    fn on(rule: impl FnOnce(&dyn RunStore)) {
+        let folder = tempfile::tempdir().unwrap();
+        rule(&backends::local::LocalStore::open(folder.path()).unwrap());
+    }
+);
+#[cfg(feature = "local")]
+suite!(
+    local_tallies,
+    tally_rules,
+    fn on(rule: impl FnOnce(&dyn RunStore)) {
+        let folder = tempfile::tempdir().unwrap();
+        rule(&backends::local::LocalStore::open(folder.path()).unwrap());
+    }
+);
+#[cfg(feature = "local")]
+suite!(
+    local_history,
+    history_rules,
     fn on(rule: impl FnOnce(&dyn RunStore)) {
         let folder = tempfile::tempdir().unwrap();
         rule(&backends::local::LocalStore::open(folder.path()).unwrap());

@@ -16,7 +16,7 @@ use domain::identity;
 use domain::ids::{ChannelName, ContentHash, Owner, PortfolioId, RunId, ScheduleName};
 use domain::ports::{
     AlertChannel, Change, ChannelError, Clock, Creation, PinnedInputs, Ports, PublishError, Publisher, Randomness,
-    RunInputs, RunStore as _, Sleeper, StoreError, WorkMessage, WorkQueue,
+    RunInputs, Runs as _, Sleeper, StoreError, WorkMessage, WorkQueue,
 };
 use domain::record::JobError;
 use domain::run::{AbandonReason, PlannedPortfolio, Publication, Run, RunEvent, RunLevelWork, RunPhase};
@@ -90,6 +90,22 @@ impl Publisher for Pages {
     async fn publish(&self, run: RunId) -> Result<u64, PublishError> {
         self.0.lock().unwrap().push(run);
         Ok(1)
+    }
+
+    fn spreads(&self, _: &Run) -> bool {
+        false
+    }
+
+    async fn begin(&self, _: RunId) -> Result<u64, PublishError> {
+        panic!("no run here is published in steps")
+    }
+
+    async fn publish_bucket(&self, _: RunId, _: u32) -> Result<u64, PublishError> {
+        panic!("no run here is published in steps")
+    }
+
+    async fn finish(&self, _: RunId) -> Result<u64, PublishError> {
+        panic!("no run here is published in steps")
     }
 }
 

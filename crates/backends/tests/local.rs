@@ -12,7 +12,10 @@ use domain::conformance;
 use domain::fold::FoldEntry;
 use domain::ids::{ContentHash, Fingerprint, Owner, RunId};
 use domain::job::JobSpec;
-use domain::ports::{Change, Documents, RecordQuery, RunQuery, RunStore, StoreError, StoredRun};
+use domain::ports::{
+    Change, Documents, History as _, RecordQuery, RunQuery, Runs as _, StoreError, StoredRun, Tallies as _,
+    WorkItems as _,
+};
 use domain::record::{JobRecord, RecordedError};
 use domain::run::{PlannedPortfolio, Run, RunEvent, RunLevelWork, RunPhase, SealedPlan};
 use domain::summary::summarise;

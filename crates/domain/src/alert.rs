@@ -1,68 +1,17 @@
-//! The alert of a run that did not go well: what it says, and its outbox.
+//! The outbox of the alert of a run.
 //!
 //! At least once: the claim has a lease, and a claimer that dies inside the delivery is followed by another with the
 //! same `alert_id`.
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Owner, RunId};
+use crate::ids::Owner;
 use crate::run::{Publication, Run, RunPhase};
-use crate::summary::{FailureCluster, RunSummary};
 use crate::words::RunStatus;
 
 /// Causes that an alert names at most.
 pub const TOP_CAUSES: usize = 3;
-
-/// What is told about a run that did not go well. One for each run, never one for each job.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct RunAlert {
-    /// The same for every delivery of this alert.
-    pub alert_id: String,
-    /// The run.
-    pub batch_run_id: RunId,
-    /// Its trading date.
-    pub as_of: NaiveDate,
-    /// How it ended.
-    pub status: RunStatus,
-    /// The verdict in one sentence.
-    pub verdict: String,
-    /// The largest causes.
-    pub top_causes: Vec<FailureCluster>,
-    /// Address of the run's page; of the index where the run did not take place.
-    pub page: String,
-    /// The command that runs again what did not succeed, or what did not take place.
-    pub rerun: String,
-}
-
-impl RunAlert {
-    /// The alert of this summary; none where all went well. `base` is the address of the site, with or without a
-    /// slash at its end.
-    #[must_use]
-    pub fn of(summary: &RunSummary, base: &str) -> Option<Self> {
-        if matches!(summary.status, RunStatus::Success | RunStatus::Running) {
-            return None;
-        }
-        let run = summary.batch_run_id;
-        Some(Self {
-            alert_id: format!("{run}/{}", AlertAbout::of(summary.status).as_str()),
-            batch_run_id: run,
-            as_of: summary.as_of,
-            status: summary.status,
-            verdict: summary.verdict(),
-            top_causes: summary.failures.iter().take(TOP_CAUSES).cloned().collect(),
-            // A run that did not take place has no page of its own.
-            page: match summary.status {
-                RunStatus::Missed => format!("{}/index.html", base.trim_end_matches('/')),
-                _ => format!("{}/runs/{run}/index.html", base.trim_end_matches('/')),
-            },
-            rerun: match summary.status {
-                RunStatus::Missed => format!("nightbook run --book DIR --as-of {}", summary.as_of),
-                _ => format!("nightbook rerun {run} --failed"),
-            },
-        })
-    }
-}
 
 /// What an alert is about. A run that was missed and then run late may have one of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]

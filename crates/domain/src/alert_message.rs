@@ -6,7 +6,6 @@ use std::fmt::Write as _;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::alert::RunAlert;
 use crate::alert_rules::Severity;
 use crate::ids::{CauseId, ContentHash, JobName, PortfolioId, RunId, ScheduleName};
 use crate::words::{ErrorCategory, RunStatus};
@@ -290,52 +289,6 @@ impl AlertMessage {
             notes: Vec::new(),
             page: format!("{}/index.html", base.trim_end_matches('/')),
             rerun: None,
-        }
-    }
-
-    /// The message of an alert that knows of no other run.
-    #[must_use]
-    pub fn of_alert(alert: &RunAlert, schedule: ScheduleName, now: DateTime<Utc>) -> Self {
-        let line = |cause: &crate::summary::FailureCluster| CauseLine {
-            fingerprint: CauseId::from(&cause.fingerprint),
-            job: Some(cause.job.clone()),
-            category: Some(cause.category),
-            message: cause.message.clone(),
-            count: cause.count,
-            skipped: cause.skipped,
-            portfolios_affected: cause.portfolios.len() as u64,
-            portfolios: cause.portfolios.iter().take(NAMED_PORTFOLIOS).cloned().collect(),
-            new: cause.new,
-            runs: 1,
-            since: alert.as_of,
-        };
-        let portfolios: std::collections::BTreeSet<_> =
-            alert.top_causes.iter().flat_map(|cause| cause.portfolios.iter().cloned()).collect();
-        Self {
-            schema: SCHEMA.to_owned(),
-            alert_id: alert.alert_id.clone(),
-            attempt: 1,
-            kind: if alert.status == RunStatus::Missed { AlertKind::Missed } else { AlertKind::Open },
-            severity: severity_of(alert.status),
-            created_at: now,
-            dedup_key: dedup_key(
-                &schedule,
-                &alert.top_causes.iter().map(|cause| CauseId::from(&cause.fingerprint)).collect::<Vec<_>>(),
-            ),
-            title: format!("{schedule} {} {}", alert.as_of, alert.status),
-            verdict: alert.verdict.clone(),
-            schedule,
-            batch_run_id: alert.batch_run_id,
-            as_of: alert.as_of,
-            status: alert.status,
-            top_causes: alert.top_causes.iter().map(line).collect(),
-            causes: alert.top_causes.len() as u64,
-            portfolios_affected: portfolios.len() as u64,
-            portfolios: portfolios.into_iter().take(NAMED_PORTFOLIOS).collect(),
-            recovered: Vec::new(),
-            notes: Vec::new(),
-            page: alert.page.clone(),
-            rerun: Some(alert.rerun.clone()),
         }
     }
 }

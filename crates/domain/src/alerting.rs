@@ -11,7 +11,6 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::{Either, join_all, select};
 
-use crate::alert::RunAlert;
 use crate::alert_book::{AlertBook, DeliveryEvent, DeliveryState, Note, RunFacts, decide, decide_overdue, notes};
 use crate::alert_message::AlertMessage;
 use crate::alert_rules::{AlertRules, DeliveryMode, Severity};
@@ -240,20 +239,6 @@ impl Alerting {
         Ok(false)
     }
 
-    async fn enqueue(&self, message: AlertMessage) -> Result<(), StoreError> {
-        let wanted = self.wanted();
-        let schedule = message.schedule.clone();
-        change_book(self.books.as_ref(), &schedule, |book| {
-            if !book.decided.contains(&message.alert_id) {
-                book.decided.push(message.alert_id.clone());
-                book.enqueue(message.clone(), &wanted, &self.rules);
-            }
-            Some(())
-        })
-        .await?;
-        Ok(())
-    }
-
     /// Tells of open runs that are overdue, once each.
     async fn overdue(&self) -> Result<(), StoreError> {
         let wanted = self.wanted();
@@ -306,21 +291,6 @@ fn log(message: &AlertMessage) {
 
 #[async_trait]
 impl Notifier for Alerting {
-    fn site_base(&self) -> String {
-        self.base.clone()
-    }
-
-    async fn notify(&self, alert: &RunAlert) -> Result<(), JobError> {
-        let stored = self.store.run(alert.batch_run_id).await.map_err(|error| told(&error))?;
-        let Some(stored) = stored else {
-            let what = format!("run {}", alert.batch_run_id);
-            return Err(told(&StoreError::NotFound { what }));
-        };
-        let message = AlertMessage::of_alert(alert, stored.run.schedule, self.clock.now());
-        self.enqueue(message).await.map_err(|error| told(&error))?;
-        self.flush().await.map_err(|error| told(&error))
-    }
-
     async fn tell(&self, summary: &RunSummary) -> Result<(), JobError> {
         let decided = async {
             let stored = self.store.run(summary.batch_run_id).await?;

@@ -9,7 +9,7 @@
 //!    item exactly once.
 //! 4. [`tail`] counts the ended item in its [`fold::Fold`], and asks for the close when every bucket is full.
 //! 5. [`close_run`] computes the [`summary::RunSummary`] from the records, has the site published and the
-//!    [`alert::RunAlert`] sent.
+//!    alert sent through [`ports::Notifier`].
 //! 6. [`watch`] finds what was left lying, by the same use cases.
 //!
 //! What must hold at each step, and would lose or double something if it did not, has a name in [`guards`].
@@ -23,6 +23,7 @@ pub mod alert_message;
 pub mod alert_rules;
 pub mod alerting;
 pub mod baseline;
+pub mod causes;
 pub mod close_run;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -38,16 +39,19 @@ pub mod job;
 pub mod job_context;
 pub mod job_program;
 pub mod log_settings;
+pub mod lost_reply;
 pub mod metrics;
 pub mod names;
 pub mod night;
 pub mod note;
 pub mod ports;
 pub mod process_portfolio;
+pub mod recent_runs;
 pub mod record;
 pub mod redact;
 pub mod retry;
 pub mod run;
+pub mod run_jobs;
 pub mod start_run;
 pub mod summary;
 pub mod tail;

@@ -6,10 +6,13 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use chrono::Duration;
+
 use crate::expected_items::with_untouched;
 use crate::ids::{Fingerprint, JobName, PortfolioId, RunId};
 use crate::job::BUILT_IN;
 use crate::ports::{RunQuery, RunStore, StoreError, StoredRun};
+use crate::recent_runs::newest_start;
 use crate::run::Run;
 use crate::work_item::{ItemKey, WorkItem};
 
@@ -18,6 +21,9 @@ const NEWEST_RUNS: usize = 60;
 
 /// Buckets of the newest run in which portfolios with similar names are looked for.
 const SUGGESTED_BUCKETS: u32 = 32;
+
+/// Days before the newest run in which similar fingerprints are looked for.
+const SUGGESTED_DAYS: i64 = 90;
 
 /// The longest text in bytes for which similar names are looked for.
 const LONGEST_WORD: usize = 100;
@@ -212,7 +218,8 @@ pub async fn require_cause(store: &dyn RunStore, cause: &Fingerprint) -> Result<
     if !store.failures(None, Some(cause)).await?.is_empty() {
         return Ok(());
     }
-    let seen = store.failures(None, None).await?;
+    let since = newest_start(store).await?.map(|newest| newest - Duration::days(SUGGESTED_DAYS));
+    let seen = store.failures(since, None).await?;
     let seen: BTreeSet<&str> = seen.iter().map(|sighting| sighting.fingerprint.as_str()).collect();
     let near = near(cause.as_str(), seen).into_iter().map(str::to_owned).collect();
     Err(UnknownName { kind: NameKind::Cause, name: cause.to_string(), run: None, near, known: Vec::new() }.into())

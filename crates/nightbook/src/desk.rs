@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use backends::local::LocalStore;
 use backends::system::SystemRandomness;
 use domain::ids::RunId;
-use domain::ports::{Change, Clock, Creation, Documents as _, Randomness as _, RunStore as _, StoreError, StoredRun};
+use domain::ports::{Change, Clock, Creation, Documents as _, Randomness as _, Runs as _, StoreError, StoredRun};
 use domain::run::RunEvent;
 use domain::start_run::StartRun;
 

@@ -12,7 +12,7 @@ use backends::local::LocalStore;
 use backends::system::TokioSleeper;
 use book::LineageSettings;
 use domain::ids::RunId;
-use domain::ports::{RunStore as _, Sleeper as _};
+use domain::ports::{Runs as _, Sleeper as _};
 use domain::redact::redact_line;
 use lineage::RunEvent;
 use wiring::all_records;

@@ -283,6 +283,7 @@ mod tests {
     use super::*;
     use backends::memory::MemoryStore;
     use backends::system::SystemClock;
+    use domain::ports::Runs as _;
     use tracing_subscriber::layer::SubscriberExt as _;
 
     struct Idle;

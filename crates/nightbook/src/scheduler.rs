@@ -12,7 +12,7 @@ use book::{Book, FolderSource, FolderStamp, next_due_slot};
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::identity;
 use domain::ids::RunId;
-use domain::ports::{RunQuery, RunStore as _};
+use domain::ports::{RunQuery, Runs as _};
 use domain::run::{Run, RunPhase};
 use domain::start_run::StartRun;
 use domain::watch::{mend, watch};

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use backends::local::LocalStore;
 use domain::ids::RunId;
-use domain::ports::RunStore as _;
+use domain::ports::Runs as _;
 use domain::redact::redact_line;
 use domain::trace::{otlp_body, portfolio_spans, run_spans};
 use serde_json::Value;

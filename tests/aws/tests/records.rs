@@ -17,14 +17,17 @@ use domain::alert::{AlertAbout, AlertEvent};
 use domain::fold::FoldEntry;
 use domain::ids::{ContentHash, Owner, PortfolioId, RunId};
 use domain::job::JobSpec;
-use domain::ports::{Change, Clock, Creation, RecordQuery, RunQuery, RunStore, StoreError};
+use domain::ports::{
+    Change, Clock, Creation, History as _, RecordQuery, RunQuery, RunStore, Runs as _, StoreError, Tallies as _,
+    WorkItems as _,
+};
 use domain::record::JobRecord;
 use domain::retry::RetryPolicy;
 use domain::run::{PlannedPortfolio, Publication, Run, RunEvent, RunLevelWork, RunPhase, SealedPlan};
 use domain::summary::summarise;
 use domain::words::JobStatus;
 use domain::work_item::{GiveUp, ItemEvent, ItemKey, ItemRefusal, ItemState, Place, WorkItem};
-use domain::{alert_book_rules, conformance, note_rules, store_rules};
+use domain::{alert_book_rules, conformance, history_rules, note_rules, run_rules, tally_rules, work_item_rules};
 use proptest::prelude::*;
 use proptest_state_machine::prop_state_machine;
 use store_model::harness::StoreTest;
@@ -33,13 +36,18 @@ use uuid::Uuid;
 
 macro_rules! rules {
     ($($rule:ident)*) => {
-        mod rules {
-            use super::*;
-            $(#[tokio::test] async fn $rule() { conformance::$rule(&*Records::new().await.store(), 1).await; })*
-        }
+        $(#[tokio::test] async fn $rule() { conformance::$rule(&*Records::new().await.store(), 1).await; })*
     };
 }
-store_rules!(rules);
+
+mod rules {
+    use super::*;
+    run_rules!(rules);
+    work_item_rules!(rules);
+    tally_rules!(rules);
+    history_rules!(rules);
+    note_rules!(rules);
+}
 
 macro_rules! book_rules {
     ($($rule:ident)*) => {
@@ -52,16 +60,6 @@ macro_rules! book_rules {
     };
 }
 alert_book_rules!(book_rules);
-
-macro_rules! of_notes {
-    ($($rule:ident)*) => {
-        mod of_notes {
-            use super::*;
-            $(#[tokio::test] async fn $rule() { conformance::$rule(&*Records::new().await.store(), 1).await; })*
-        }
-    };
-}
-note_rules!(of_notes);
 
 /// Rules that share a table do not disturb each other.
 #[tokio::test]
@@ -461,6 +459,22 @@ async fn the_documented_program_reads_the_records() {
         .collect();
     assert_eq!(printed.len(), 3 * JOBS);
     assert_eq!(printed, expected);
+}
+
+/// A page of records reads the buckets that hold it, not the whole run.
+#[tokio::test]
+async fn a_page_reads_only_its_buckets() {
+    let records = Records::new().await;
+    let store = records.store();
+    whole_run(&*store, 1, 300).await;
+    let first = store.records_page(id(1), &RecordQuery::default(), None, 100).await.unwrap();
+    let units = async |after, limit| {
+        records.tap.calls();
+        store.records_page(id(1), &RecordQuery::default(), after, limit).await.unwrap();
+        records.tap.calls().iter().map(|call| call.units).sum::<f64>()
+    };
+    let (all, page) = (units(None, 0).await, units(first.next, 100).await);
+    assert!(page > 0.0 && page * 2.0 < all, "a page of one bucket of three took {page} units of {all}");
 }
 
 /// What a closer reads grows with the portfolios, and no faster.

@@ -10,10 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::primitives::ByteStream;
 use backends::aws::{Aws, Clients, Event, Settings};
-use domain::alert::RunAlert;
-use domain::ids::{ContentHash, PortfolioId, RunId};
+use domain::alert_message::AlertMessage;
+use domain::ids::{ContentHash, PortfolioId, RunId, ScheduleName};
 use domain::ports::{SiteFile, StoreError, WorkMessage, WriteIf, Written};
-use domain::words::RunStatus;
 use domain::work_item::{ItemKey, Place};
 use domain::{conformance, document_rules, site_rules};
 use uuid::Uuid;
@@ -198,32 +197,26 @@ async fn messages_arrive() {
     assert_eq!(buckets, asked.collect::<Vec<_>>(), "one message a bucket, more than one request takes");
 }
 
-/// An alert reaches whoever subscribed, whole; one that cannot be delivered is an error that says so.
+/// A message of the alert rules reaches the subscribers of the topic, whole. A topic that is gone is an error.
 #[tokio::test]
 async fn alerts_arrive() {
     let cloud = cloud().await;
     let sns = aws_sdk_sns::Client::new(&cloud.config);
     let queue = format!("arn:aws:sqs:us-east-1:123456789012:{}-told", cloud.name);
     sns.subscribe().topic_arn(&cloud.topic).protocol("sqs").endpoint(queue).send().await.unwrap();
-    let alert = RunAlert {
-        alert_id: "7/run".into(),
-        batch_run_id: key(0).run,
-        as_of: "2026-11-24".parse().unwrap(),
-        status: RunStatus::Failed,
-        verdict: "3 of 8 jobs failed — look at it\nnow".into(),
-        top_causes: Vec::new(),
-        page: "https://example.com/runs/7/index.html".into(),
-        rerun: "nightbook rerun 7 --failed".into(),
+    let now = "2026-11-24T23:41:00Z".parse().unwrap();
+    let message = AlertMessage {
+        title: "3 of 8 jobs failed — look at it\nnow".into(),
+        ..AlertMessage::test(ScheduleName::new("nightly").unwrap(), key(0).run, "https://example.com", now)
     };
-    let notifier = cloud.aws.notifier("https://example.com").unwrap();
-    assert_eq!(notifier.site_base(), "https://example.com");
-    notifier.notify(&alert).await.unwrap();
-    let told = cloud.received("told").await;
-    assert_eq!(told.len(), 1);
-    assert_eq!(serde_json::from_str::<RunAlert>(told[0]["Message"].as_str().unwrap()).unwrap(), alert);
-    assert_eq!(told[0]["Subject"], "Nightbook 2026-11-24: 3 of 8 jobs failed ? look at it?now");
+    let topic = cloud.aws.topic().unwrap();
+    topic.deliver(&message).await.unwrap();
+    let received = cloud.received("told").await;
+    assert_eq!(received.len(), 1);
+    assert_eq!(serde_json::from_str::<AlertMessage>(received[0]["Message"].as_str().unwrap()).unwrap(), message);
+    assert_eq!(received[0]["Subject"], "3 of 8 jobs failed ? look at it?now");
     sns.delete_topic().topic_arn(&cloud.topic).send().await.unwrap();
-    assert!(notifier.notify(&alert).await.is_err());
+    assert!(topic.deliver(&message).await.is_err());
 }
 
 /// Events are taken, more than one request holds.

@@ -13,16 +13,16 @@ use backends::memory::MemorySite;
 use backends::system::{SystemRandomness, TokioSleeper};
 use book::Settings;
 use chrono::{DateTime, Duration, NaiveDate, TimeDelta, Utc};
-use domain::alert::{AlertEvent, AlertRefusal, AlertState, RunAlert};
+use domain::alert::{AlertEvent, AlertRefusal, AlertState};
 use domain::close_run::{Closed, close_run};
 use domain::fold::{Fold, FoldEntry};
 use domain::ids::{ContentHash, Fingerprint, JobName, PortfolioId, RunId, ScheduleName};
 use domain::job::JobSpec;
 use domain::job_context::JobContext;
 use domain::ports::{
-    Change, Clock, Creation, FailureSighting, JobRun, JobRunner, Notifier, PinnedInputs, PortfolioJobs, PortfolioRun,
-    Ports, PublishError, Publisher, RecordQuery, RunInputs, RunPage, RunQuery, RunStore, SiteFile, SiteStore,
-    StoreError, StoredRun, WriteIf, Written,
+    Change, Clock, Creation, FailureSighting, History, JobRun, JobRunner, Notifier, PinnedInputs, PortfolioJobs,
+    PortfolioRun, Ports, PublishError, Publisher, RecordCursor, RecordPage, RecordQuery, RunInputs, RunPage, RunQuery,
+    RunStore, Runs, SiteFile, SiteStore, StoreError, StoredRun, Tallies, WorkItems, WriteIf, Written,
 };
 use domain::process_portfolio::process_portfolio;
 use domain::record::{JobError, JobOutput, JobRecord, Quality};
@@ -277,15 +277,31 @@ impl Publisher for Nobody {
     async fn publish(&self, _: RunId) -> Result<u64, PublishError> {
         Ok(0)
     }
+
+    fn spreads(&self, _: &Run) -> bool {
+        false
+    }
+
+    async fn begin(&self, _: RunId) -> Result<u64, PublishError> {
+        Ok(0)
+    }
+
+    async fn publish_bucket(&self, _: RunId, _: u32) -> Result<u64, PublishError> {
+        Ok(0)
+    }
+
+    async fn finish(&self, _: RunId) -> Result<u64, PublishError> {
+        Ok(0)
+    }
 }
 
 #[async_trait]
 impl Notifier for Nobody {
-    fn site_base(&self) -> String {
-        String::new()
+    async fn tell(&self, _: &RunSummary) -> Result<(), JobError> {
+        Ok(())
     }
 
-    async fn notify(&self, _: &RunAlert) -> Result<(), JobError> {
+    async fn catch_up(&self) -> Result<(), JobError> {
         Ok(())
     }
 }
@@ -427,38 +443,47 @@ impl Counted {
 }
 
 macro_rules! counted {
-    ($($call:ident($($argument:ident: $of:ty),*) -> $answer:ty;)*) => {
-        #[async_trait]
-        impl RunStore for Counted {
+    ($($port:ident { $($call:ident($($argument:ident: $of:ty),*) -> $answer:ty;)* })*) => {
+        $(#[async_trait]
+        impl $port for Counted {
             $(async fn $call(&self, $($argument: $of),*) -> Result<$answer, StoreError> {
                 self.calls.fetch_add(1, Ordering::Relaxed);
                 self.inner.$call($($argument),*).await
             })*
-        }
+        })*
     };
 }
 
 counted! {
-    create_run(run: &Run) -> Creation<Run>;
-    apply_run(id: RunId, event: &RunEvent) -> Change<Run, RunRefusal>;
-    run(id: RunId) -> Option<StoredRun>;
-    put_manifest(run: RunId, epoch: u32, bucket: u32, chunk: &[PlannedPortfolio]) -> ();
-    manifest(run: RunId, epoch: u32, bucket: u32) -> Vec<PlannedPortfolio>;
-    apply_item(key: &ItemKey, name: &str, place: Place, event: &ItemEvent) -> Change<WorkItem, ItemRefusal>;
-    item(key: &ItemKey) -> Option<WorkItem>;
-    items(run: RunId, bucket: u32) -> Vec<WorkItem>;
-    fold(run: RunId, bucket: u32, entry: &FoldEntry) -> Fold;
-    folds(run: RunId) -> Vec<Fold>;
-    mark_full(run: RunId, bucket: u32) -> u32;
-    put_summary(summary: &RunSummary) -> Creation<RunSummary>;
-    apply_alert(run: RunId, event: &AlertEvent) -> Change<AlertState, AlertRefusal>;
-    runs(query: &RunQuery) -> RunPage;
-    open_runs() -> Vec<Run>;
-    undelivered() -> Vec<StoredRun>;
-    records(run: RunId, query: &RecordQuery) -> Vec<JobRecord>;
-    portfolio_runs(portfolio: &PortfolioId, limit: usize) -> Vec<PortfolioRun>;
-    job_runs(job: &JobName, limit: usize) -> Vec<JobRun>;
-    last_success(job: &JobName, portfolio: Option<&PortfolioId>) -> Option<JobRecord>;
-    failures(since: Option<DateTime<Utc>>, fingerprint: Option<&Fingerprint>) -> Vec<FailureSighting>;
-    first_seen(causes: &[Fingerprint]) -> BTreeMap<Fingerprint, RunId>;
+    Runs {
+        create_run(run: &Run) -> Creation<Run>;
+        apply_run(id: RunId, event: &RunEvent) -> Change<Run, RunRefusal>;
+        run(id: RunId) -> Option<StoredRun>;
+        put_manifest(run: RunId, epoch: u32, bucket: u32, chunk: &[PlannedPortfolio]) -> ();
+        manifest(run: RunId, epoch: u32, bucket: u32) -> Vec<PlannedPortfolio>;
+        put_summary(summary: &RunSummary) -> Creation<RunSummary>;
+        apply_alert(run: RunId, event: &AlertEvent) -> Change<AlertState, AlertRefusal>;
+        runs(query: &RunQuery) -> RunPage;
+        open_runs() -> Vec<Run>;
+        undelivered() -> Vec<StoredRun>;
+    }
+    WorkItems {
+        apply_item(key: &ItemKey, name: &str, place: Place, event: &ItemEvent) -> Change<WorkItem, ItemRefusal>;
+        item(key: &ItemKey) -> Option<WorkItem>;
+        items(run: RunId, bucket: u32) -> Vec<WorkItem>;
+    }
+    Tallies {
+        fold(run: RunId, bucket: u32, entry: &FoldEntry) -> Fold;
+        folds(run: RunId) -> Vec<Fold>;
+        mark_full(run: RunId, bucket: u32) -> u32;
+    }
+    History {
+        records(run: RunId, query: &RecordQuery) -> Vec<JobRecord>;
+        records_page(run: RunId, query: &RecordQuery, after: Option<RecordCursor>, limit: usize) -> RecordPage;
+        portfolio_runs(portfolio: &PortfolioId, limit: usize) -> Vec<PortfolioRun>;
+        job_runs(job: &JobName, limit: usize) -> Vec<JobRun>;
+        last_success(job: &JobName, portfolio: Option<&PortfolioId>) -> Option<JobRecord>;
+        failures(since: Option<DateTime<Utc>>, fingerprint: Option<&Fingerprint>) -> Vec<FailureSighting>;
+        first_seen(causes: &[Fingerprint]) -> BTreeMap<Fingerprint, RunId>;
+    }
 }

@@ -8,8 +8,8 @@ use domain::close_run::{close_run, publish_bucket};
 use domain::ids::{ContentHash, JobName, PortfolioId, RunId};
 use domain::job_context::JobContext;
 use domain::ports::{
-    Change, Clock, JobRunner, PinnedInputs, PortfolioJobs, Ports, PublishError, Publisher, RunInputs, RunStore as _,
-    SiteFile, SiteStore, StoreError, WriteIf,
+    Change, Clock, JobRunner, PinnedInputs, PortfolioJobs, Ports, PublishError, Publisher, RunInputs, Runs as _,
+    SiteFile, SiteStore, StoreError, Tallies as _, WorkItems as _, WriteIf,
 };
 use domain::process_portfolio::{Handled, process_portfolio};
 use domain::record::{JobError, JobOutput, Quality};
@@ -89,6 +89,19 @@ impl Publisher for OnePage {
         let page = SiteFile { path: path.clone(), content_type: "text/html", body };
         let written = site.write(&page, &WriteIf::Always).await;
         written.map(|_| 1).map_err(|error| PublishError::Page { path, source: Box::new(error) })
+    }
+
+    /// There are no pages of portfolios, so the last step is the whole publication.
+    async fn begin(&self, _: RunId) -> Result<u64, PublishError> {
+        Ok(0)
+    }
+
+    async fn publish_bucket(&self, _: RunId, _: u32) -> Result<u64, PublishError> {
+        Ok(0)
+    }
+
+    async fn finish(&self, run: RunId) -> Result<u64, PublishError> {
+        self.publish(run).await
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use domain::alert::AlertAbout;
 use domain::fold::{Fold, FoldEntry, JobCounts};
 use domain::ids::{Owner, RunId};
-use domain::ports::{Change, Creation, RunStore as _, WorkMessage};
+use domain::ports::{Change, Creation, Runs as _, Tallies as _, WorkItems as _, WorkMessage};
 use domain::run::{AbandonReason, Publication, Run, RunEvent, RunPhase, RunRefusal, SealedPlan};
 use domain::summary::RunSummary;
 use domain::work_item::{ItemEvent, ItemKey, ItemRefusal, ItemState, WorkItem};
@@ -356,13 +357,16 @@ impl Handle {
     }
 
     /// An alert reached people: once, unless a fault met whoever delivered it before; and always the same.
-    pub(crate) fn saw_delivery(&self, alert: &domain::alert::RunAlert) {
+    pub(crate) fn saw_delivery(&self, summary: &RunSummary) {
+        let run = summary.batch_run_id;
+        let summary = RunSummary { publication: Publication::Pending, ..summary.clone() };
+        let id = format!("{run}/{}", AlertAbout::of(summary.status).as_str());
         let mut guard = self.world.state();
         let state = &mut *guard;
         state.coverage.hit(Row::AlertSent);
-        let earlier = state.deliveries.entry(alert.alert_id.clone()).or_default();
+        let earlier = state.deliveries.entry(id).or_default();
         let before = earlier.last().cloned();
-        earlier.push(Delivery { actor: self.actor, alert: alert.clone() });
+        earlier.push(Delivery { actor: self.actor, summary: summary.clone() });
         let Some(before) = before else { return };
         state.coverage.hit(Row::AlertRepeated);
         let (first, second) = (&state.actors[before.actor], &state.actors[self.actor]);
@@ -371,10 +375,10 @@ impl Handle {
         let excused = first.faulted || second.faulted || apart || before.actor == self.actor;
         drop(guard);
         if !excused {
-            self.broken(Promise::DoubleCounted, format!("the alert of run {} was delivered twice", alert.batch_run_id));
+            self.broken(Promise::DoubleCounted, format!("the alert of run {run} was delivered twice"));
         }
-        if before.alert != *alert {
-            self.broken(Promise::Other, format!("the alert of run {} came in two forms", alert.batch_run_id));
+        if before.summary != summary {
+            self.broken(Promise::Other, format!("the alert of run {run} came in two forms"));
         }
     }
 }

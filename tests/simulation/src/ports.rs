@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use domain::alert::{AlertEvent, AlertRefusal, AlertState, RunAlert};
+use domain::alert::{AlertEvent, AlertRefusal, AlertState};
 use domain::fold::{Fold, FoldEntry};
 use domain::ids::{ContentHash, Fingerprint, JobName, Owner, PortfolioId, RunId};
 use domain::ports::{
-    Change, Clock, Creation, Documents, FailureSighting, JobRun, Notifier, PortfolioRun, Ports, Randomness,
-    RecordQuery, RunPage, RunQuery, RunStore, SiteFile, SiteStore, Sleeper, StoreError, StoredRun, WorkMessage,
-    WorkQueue, WriteIf, Written,
+    Change, Clock, Creation, Documents, FailureSighting, History, JobRun, Notifier, PortfolioRun, Ports, Randomness,
+    RecordCursor, RecordPage, RecordQuery, RunPage, RunQuery, RunStore, Runs, SiteFile, SiteStore, Sleeper, StoreError,
+    StoredRun, Tallies, WorkItems, WorkMessage, WorkQueue, WriteIf, Written,
 };
 use domain::record::{JobError, JobRecord};
 use domain::run::{PlannedPortfolio, Run, RunEvent, RunRefusal};
 use domain::summary::RunSummary;
-use domain::words::ErrorCategory;
+use domain::words::{ErrorCategory, RunStatus};
 use domain::work_item::{ItemEvent, ItemKey, ItemRefusal, Place, WorkItem};
 use futures::FutureExt as _;
 
@@ -48,7 +48,7 @@ pub(crate) fn ports(handle: &Handle) -> Ports {
 pub(crate) struct Port(pub(crate) Handle);
 
 #[async_trait]
-impl RunStore for Port {
+impl Runs for Port {
     async fn create_run(&self, run: &Run) -> Result<Creation<Run>, StoreError> {
         let run = run.clone();
         self.0
@@ -97,58 +97,6 @@ impl RunStore for Port {
         self.0.call("read a manifest chunk", move |h| now(h.world.store.manifest(run, epoch, bucket))).await
     }
 
-    async fn apply_item(
-        &self,
-        key: &ItemKey,
-        name: &str,
-        place: Place,
-        event: &ItemEvent,
-    ) -> Result<Change<WorkItem, ItemRefusal>, StoreError> {
-        let (key, name, event) = (key.clone(), name.to_owned(), event.clone());
-        self.0
-            .call(name_of_item_event(&event), move |h| {
-                let before = now(h.world.store.item(&key))?;
-                let reply = now(h.world.store.apply_item(&key, &name, place, &event))?;
-                h.saw_item(before.as_ref(), &event, &reply);
-                Ok(reply)
-            })
-            .await
-    }
-
-    async fn item(&self, key: &ItemKey) -> Result<Option<WorkItem>, StoreError> {
-        let key = key.clone();
-        self.0.call("read an item", move |h| now(h.world.store.item(&key))).await
-    }
-
-    async fn items(&self, run: RunId, bucket: u32) -> Result<Vec<WorkItem>, StoreError> {
-        self.0.call("read the items of a bucket", move |h| now(h.world.store.items(run, bucket))).await
-    }
-
-    async fn fold(&self, run: RunId, bucket: u32, entry: &FoldEntry) -> Result<Fold, StoreError> {
-        let entry = *entry;
-        self.0
-            .call("fold", move |h| {
-                let fold = now(h.world.store.fold(run, bucket, &entry))?;
-                h.saw_fold(run, &fold);
-                Ok(fold)
-            })
-            .await
-    }
-
-    async fn folds(&self, run: RunId) -> Result<Vec<Fold>, StoreError> {
-        self.0.call("read the folds", move |h| now(h.world.store.folds(run))).await
-    }
-
-    async fn mark_full(&self, run: RunId, bucket: u32) -> Result<u32, StoreError> {
-        self.0
-            .call("mark a bucket full", move |h| {
-                let full = now(h.world.store.mark_full(run, bucket))?;
-                h.saw_full(run, bucket);
-                Ok(full)
-            })
-            .await
-    }
-
     async fn put_summary(&self, summary: &RunSummary) -> Result<Creation<RunSummary>, StoreError> {
         let summary = summary.clone();
         self.0
@@ -194,10 +142,77 @@ impl RunStore for Port {
     async fn undelivered(&self) -> Result<Vec<StoredRun>, StoreError> {
         self.0.call("read what is not delivered", move |h| now(h.world.store.undelivered())).await
     }
+}
 
-    async fn records(&self, run: RunId, query: &RecordQuery) -> Result<Vec<JobRecord>, StoreError> {
+#[async_trait]
+impl WorkItems for Port {
+    async fn apply_item(
+        &self,
+        key: &ItemKey,
+        name: &str,
+        place: Place,
+        event: &ItemEvent,
+    ) -> Result<Change<WorkItem, ItemRefusal>, StoreError> {
+        let (key, name, event) = (key.clone(), name.to_owned(), event.clone());
+        self.0
+            .call(name_of_item_event(&event), move |h| {
+                let before = now(h.world.store.item(&key))?;
+                let reply = now(h.world.store.apply_item(&key, &name, place, &event))?;
+                h.saw_item(before.as_ref(), &event, &reply);
+                Ok(reply)
+            })
+            .await
+    }
+
+    async fn item(&self, key: &ItemKey) -> Result<Option<WorkItem>, StoreError> {
+        let key = key.clone();
+        self.0.call("read an item", move |h| now(h.world.store.item(&key))).await
+    }
+
+    async fn items(&self, run: RunId, bucket: u32) -> Result<Vec<WorkItem>, StoreError> {
+        self.0.call("read the items of a bucket", move |h| now(h.world.store.items(run, bucket))).await
+    }
+}
+
+#[async_trait]
+impl Tallies for Port {
+    async fn fold(&self, run: RunId, bucket: u32, entry: &FoldEntry) -> Result<Fold, StoreError> {
+        let entry = *entry;
+        self.0
+            .call("fold", move |h| {
+                let fold = now(h.world.store.fold(run, bucket, &entry))?;
+                h.saw_fold(run, &fold);
+                Ok(fold)
+            })
+            .await
+    }
+
+    async fn folds(&self, run: RunId) -> Result<Vec<Fold>, StoreError> {
+        self.0.call("read the folds", move |h| now(h.world.store.folds(run))).await
+    }
+
+    async fn mark_full(&self, run: RunId, bucket: u32) -> Result<u32, StoreError> {
+        self.0
+            .call("mark a bucket full", move |h| {
+                let full = now(h.world.store.mark_full(run, bucket))?;
+                h.saw_full(run, bucket);
+                Ok(full)
+            })
+            .await
+    }
+}
+
+#[async_trait]
+impl History for Port {
+    async fn records_page(
+        &self,
+        run: RunId,
+        query: &RecordQuery,
+        after: Option<RecordCursor>,
+        limit: usize,
+    ) -> Result<RecordPage, StoreError> {
         let query = query.clone();
-        self.0.call("read records", move |h| now(h.world.store.records(run, &query))).await
+        self.0.call("read records", move |h| now(h.world.store.records_page(run, &query, after, limit))).await
     }
 
     async fn portfolio_runs(&self, portfolio: &PortfolioId, limit: usize) -> Result<Vec<PortfolioRun>, StoreError> {
@@ -359,17 +374,20 @@ impl SiteStore for Port {
 
 #[async_trait]
 impl Notifier for Port {
-    fn site_base(&self) -> String {
-        "https://nightbook.example".into()
-    }
-
-    async fn notify(&self, alert: &RunAlert) -> Result<(), JobError> {
-        let alert = alert.clone();
-        let told = self.0.call("deliver the alert", move |h| {
-            h.saw_delivery(&alert);
+    async fn tell(&self, summary: &RunSummary) -> Result<(), JobError> {
+        if matches!(summary.status, RunStatus::Success | RunStatus::Running) {
+            return Ok(());
+        }
+        let summary = summary.clone();
+        let delivered = self.0.call("deliver the alert", move |h| {
+            h.saw_delivery(&summary);
             Ok(())
         });
-        told.await.map_err(|error| JobError::from_error(ErrorCategory::Transient, &error))
+        delivered.await.map_err(|error| JobError::from_error(ErrorCategory::Transient, &error))
+    }
+
+    async fn catch_up(&self) -> Result<(), JobError> {
+        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use domain::alert::AlertAbout;
 use domain::ids::RunId;
-use domain::ports::{Documents as _, RunStore as _, StoredRun};
+use domain::ports::{Documents as _, Runs as _, StoredRun, WorkItems as _};
 use domain::run::{RunPhase, SealedPlan};
 use domain::words::RunStatus;
 use domain::work_item::ItemKey;

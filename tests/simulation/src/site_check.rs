@@ -9,7 +9,7 @@ use domain::ports::{SiteFile, Written};
 use crate::coverage::Row;
 use crate::ports::now;
 use crate::world::{Handle, Promise};
-use domain::ports::RunStore as _;
+use domain::ports::Runs as _;
 
 /// What is known of the site.
 #[derive(Debug, Default)]

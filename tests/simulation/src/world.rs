@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use backends::memory::{MemorySite, MemoryStore};
 use chrono::{DateTime, TimeDelta, TimeZone as _, Utc};
-use domain::alert::RunAlert;
 use domain::ids::Owner;
 use domain::ports::StoreError;
+use domain::summary::RunSummary;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use uuid::Uuid;
@@ -58,7 +58,8 @@ pub(crate) struct Actor {
 #[derive(Debug, Clone)]
 pub(crate) struct Delivery {
     pub(crate) actor: usize,
-    pub(crate) alert: RunAlert,
+    /// The run as it was reported, without its publication.
+    pub(crate) summary: RunSummary,
 }
 
 /// Everything that changes.

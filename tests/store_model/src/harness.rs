@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::marker::PhantomData;
 
 use domain::ids::RunId;
-use domain::ports::{Change, Creation, RecordQuery, RunQuery, RunStore as _, StoreError};
+use domain::ports::{
+    Change, Creation, History as _, RecordQuery, RunQuery, Runs as _, StoreError, Tallies as _, WorkItems as _,
+};
 use domain::words::RunStatus;
 use futures::executor::block_on;
 use proptest::prelude::*;

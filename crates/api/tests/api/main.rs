@@ -6,6 +6,7 @@ mod changes;
 mod description;
 mod names;
 mod night;
+mod pages;
 mod questions;
 mod refusals;
 mod store;

@@ -11,7 +11,7 @@ use chrono::{DateTime, Duration, NaiveDate, TimeZone as _, Utc};
 use domain::fold::FoldEntry;
 use domain::ids::{ContentHash, Fingerprint, JobName, Owner, PortfolioId, RunId, ScheduleName};
 use domain::job::JobSpec;
-use domain::ports::{Clock, RunStore as _};
+use domain::ports::{Clock, Runs as _, Tallies as _};
 use domain::record::{JobRecord, Quality, RecordedError};
 use domain::run::{PlannedPortfolio, Run, RunLevelWork, RunPhase, SealedPlan};
 use domain::summary::summarise;

@@ -22,14 +22,17 @@ async fn every_question_is_a_few_indexed_reads() {
         ("/api/v1/batch/runs/current".into(), &["open_runs"]),
         (format!("/api/v1/batch/runs/{run}"), &["run"]),
         // Whether there is such a run, then its records.
-        (format!("/api/v1/batch/runs/{run}/jobs"), &["run", "records"]),
-        (format!("/api/v1/batch/runs/{run}/jobs?job=factor_analysis&status=failed"), &["run", "records"]),
+        (format!("/api/v1/batch/runs/{run}/jobs"), &["run", "records_page"]),
+        (format!("/api/v1/batch/runs/{run}/jobs?job=factor_analysis&status=failed"), &["run", "records_page"]),
         (format!("/api/v1/batch/runs/{run}/jobs?portfolio=p1"), &["run", "item"]),
         // What is missing is found by bucket.
         (format!("/api/v1/batch/runs/{missing}/jobs?status=missing"), &["run", "items"]),
-        (format!("/api/v1/batch/runs/{missing}/jobs?status=failed"), &["run", "records"]),
+        (format!("/api/v1/batch/runs/{missing}/jobs?status=failed"), &["run", "records_page"]),
         // Which runs, then the records of each.
-        ("/api/v1/batch/jobs/status?status=failed&days_back=90".into(), &["runs", "records", "records", "records"]),
+        (
+            "/api/v1/batch/jobs/status?status=failed&days_back=90".into(),
+            &["runs", "records_page", "records_page", "records_page"],
+        ),
         ("/api/v1/batch/jobs/summary".into(), &["runs"]),
         ("/api/v1/batch/jobs/factor_analysis/last-success".into(), &["last_success"]),
         ("/api/v1/batch/jobs/factor_analysis/last-success?portfolio_id=p1".into(), &["last_success"]),

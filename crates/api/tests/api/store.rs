@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use backends::memory::MemoryStore;
@@ -10,8 +11,8 @@ use domain::alert::{AlertEvent, AlertRefusal, AlertState};
 use domain::fold::{Fold, FoldEntry};
 use domain::ids::{Fingerprint, JobName, PortfolioId, RunId};
 use domain::ports::{
-    Change, Creation, FailureSighting, JobRun, PortfolioRun, RecordQuery, RunPage, RunQuery, RunStore, StoreError,
-    StoredRun,
+    Change, Creation, FailureSighting, History, JobRun, PortfolioRun, RecordCursor, RecordPage, RecordQuery, RunPage,
+    RunQuery, Runs, StoreError, StoredRun, Tallies, WorkItems,
 };
 use domain::record::JobRecord;
 use domain::run::{PlannedPortfolio, Run, RunEvent, RunRefusal};
@@ -22,16 +23,22 @@ use domain::work_item::{ItemEvent, ItemKey, ItemRefusal, Place, WorkItem};
 pub(crate) struct Counting {
     inner: MemoryStore,
     asked: Mutex<Vec<&'static str>>,
+    records_read: AtomicUsize,
 }
 
 impl Counting {
     pub(crate) fn new(inner: MemoryStore) -> Self {
-        Self { inner, asked: Mutex::default() }
+        Self { inner, asked: Mutex::default(), records_read: AtomicUsize::new(0) }
     }
 
     /// What was asked since the last time.
     pub(crate) fn take(&self) -> Vec<&'static str> {
         std::mem::take(&mut *self.asked.lock().unwrap())
+    }
+
+    /// Records that pages of records held, so far.
+    pub(crate) fn records_read(&self) -> usize {
+        self.records_read.load(Ordering::Relaxed)
     }
 
     fn note(&self, what: &'static str) -> &MemoryStore {
@@ -45,7 +52,7 @@ fn never<T>() -> Result<T, StoreError> {
 }
 
 #[async_trait]
-impl RunStore for Counting {
+impl Runs for Counting {
     async fn create_run(&self, _: &Run) -> Result<Creation<Run>, StoreError> {
         never()
     }
@@ -60,30 +67,6 @@ impl RunStore for Counting {
     }
     async fn manifest(&self, run: RunId, epoch: u32, bucket: u32) -> Result<Vec<PlannedPortfolio>, StoreError> {
         self.note("manifest").manifest(run, epoch, bucket).await
-    }
-    async fn apply_item(
-        &self,
-        _: &ItemKey,
-        _: &str,
-        _: Place,
-        _: &ItemEvent,
-    ) -> Result<Change<WorkItem, ItemRefusal>, StoreError> {
-        never()
-    }
-    async fn item(&self, key: &ItemKey) -> Result<Option<WorkItem>, StoreError> {
-        self.note("item").item(key).await
-    }
-    async fn items(&self, run: RunId, bucket: u32) -> Result<Vec<WorkItem>, StoreError> {
-        self.note("items").items(run, bucket).await
-    }
-    async fn fold(&self, _: RunId, _: u32, _: &FoldEntry) -> Result<Fold, StoreError> {
-        never()
-    }
-    async fn folds(&self, run: RunId) -> Result<Vec<Fold>, StoreError> {
-        self.note("folds").folds(run).await
-    }
-    async fn mark_full(&self, _: RunId, _: u32) -> Result<u32, StoreError> {
-        never()
     }
     async fn put_summary(&self, _: &RunSummary) -> Result<Creation<RunSummary>, StoreError> {
         never()
@@ -101,8 +84,55 @@ impl RunStore for Counting {
     async fn undelivered(&self) -> Result<Vec<StoredRun>, StoreError> {
         self.note("undelivered").undelivered().await
     }
+}
+
+#[async_trait]
+impl WorkItems for Counting {
+    async fn apply_item(
+        &self,
+        _: &ItemKey,
+        _: &str,
+        _: Place,
+        _: &ItemEvent,
+    ) -> Result<Change<WorkItem, ItemRefusal>, StoreError> {
+        never()
+    }
+    async fn item(&self, key: &ItemKey) -> Result<Option<WorkItem>, StoreError> {
+        self.note("item").item(key).await
+    }
+    async fn items(&self, run: RunId, bucket: u32) -> Result<Vec<WorkItem>, StoreError> {
+        self.note("items").items(run, bucket).await
+    }
+}
+
+#[async_trait]
+impl Tallies for Counting {
+    async fn fold(&self, _: RunId, _: u32, _: &FoldEntry) -> Result<Fold, StoreError> {
+        never()
+    }
+    async fn folds(&self, run: RunId) -> Result<Vec<Fold>, StoreError> {
+        self.note("folds").folds(run).await
+    }
+    async fn mark_full(&self, _: RunId, _: u32) -> Result<u32, StoreError> {
+        never()
+    }
+}
+
+#[async_trait]
+impl History for Counting {
     async fn records(&self, run: RunId, query: &RecordQuery) -> Result<Vec<JobRecord>, StoreError> {
         self.note("records").records(run, query).await
+    }
+    async fn records_page(
+        &self,
+        run: RunId,
+        query: &RecordQuery,
+        after: Option<RecordCursor>,
+        limit: usize,
+    ) -> Result<RecordPage, StoreError> {
+        let page = self.note("records_page").records_page(run, query, after, limit).await?;
+        self.records_read.fetch_add(page.records.len(), Ordering::Relaxed);
+        Ok(page)
     }
     async fn portfolio_runs(&self, portfolio: &PortfolioId, limit: usize) -> Result<Vec<PortfolioRun>, StoreError> {
         self.note("portfolio_runs").portfolio_runs(portfolio, limit).await

@@ -12,7 +12,6 @@ mod dynamo;
 mod events;
 mod functions;
 mod kept;
-mod notifier;
 mod packed;
 mod queue;
 mod settings;
@@ -22,7 +21,7 @@ mod topic;
 use std::sync::Arc;
 
 use domain::note::RunNotes;
-use domain::ports::{AlertBooks, AlertChannel, Documents, Notifier, SiteStore, StoreError, WorkQueue};
+use domain::ports::{AlertBooks, AlertChannel, Documents, SiteStore, StoreError, WorkQueue};
 
 pub use book_source::BookBucket;
 pub use clients::Clients;
@@ -109,15 +108,6 @@ impl Aws {
     pub fn site(&self) -> Result<Arc<dyn SiteStore>, MissingSetting> {
         let bucket = self.settings.site_bucket()?.to_owned();
         Ok(Arc::new(site_files::S3Site { s3: self.clients.s3(), bucket }))
-    }
-
-    /// Alerts to the topic. `site_base` is the address of the site, for links.
-    ///
-    /// # Errors
-    /// [`MissingSetting`] if the topic is not set.
-    pub fn notifier(&self, site_base: &str) -> Result<Arc<dyn Notifier>, MissingSetting> {
-        let topic = self.settings.alert_topic_arn()?.to_owned();
-        Ok(Arc::new(notifier::SnsNotifier { sns: self.clients.sns(), topic, base: site_base.to_owned() }))
     }
 
     /// Messages of the alert rules to the topic.

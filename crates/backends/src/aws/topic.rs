@@ -8,10 +8,16 @@ use domain::alert_rules::Severity;
 use domain::ids::ChannelName;
 use domain::ports::{AlertChannel, ChannelError};
 
-use super::notifier::subject;
-
 /// Its name where channels are listed.
 const NAME: &str = "topic";
+
+/// Characters that a subject may have.
+const SUBJECT: usize = 100;
+
+/// A line that the service takes as a subject: printable ASCII, and not too long.
+fn subject(text: &str) -> String {
+    text.chars().map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }).take(SUBJECT).collect()
+}
 
 /// Publishes to a topic.
 #[derive(Debug)]
@@ -57,5 +63,16 @@ impl AlertChannel for Topic {
         reply
             .map(|_| ())
             .map_err(|error| failed(format!("the alert topic took no message: {}", DisplayErrorContext(&error))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_is_one_short_line_of_ascii() {
+        assert_eq!(subject("3 of 8 jobs — failed\nnow"), "3 of 8 jobs ? failed?now");
+        assert_eq!(subject(&"ä".repeat(500)).len(), SUBJECT);
     }
 }

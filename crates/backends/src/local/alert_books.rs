@@ -7,7 +7,7 @@ use domain::ports::{AlertBooks, StoreError};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::open::LocalStore;
-use super::runs::{damaged, parsed, verified, with_hash};
+use super::rows::{damaged, parsed, verified, with_hash};
 use super::writer::OpError;
 
 /// Whether there are any: a store of an older release that is only read has none.

@@ -5,15 +5,17 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use domain::ids::{ContentHash, Fingerprint, JobName, PortfolioId, RunId};
-use domain::ports::{RunStore as _, StoreError, StoredRun};
+use domain::ports::{History as _, Runs as _, StoreError, StoredRun, month_of};
 use domain::run::Run;
 use domain::summary::RunSummary;
 use domain::work_item::ItemKey;
 use rusqlite::{OptionalExtension as _, params};
 
 use super::open::LocalStore;
-use super::runs::{load_alert, record_of, time_text};
+use super::rows::time_text;
+use super::runs::load_alert;
 use super::upkeep::{RECORDS_RETIRED, RESULTS_RETIRED};
+use super::work_items::record_of;
 use crate::examine::{DoctorReport, Examination, Kept, LooksForResults};
 
 /// What the summaries say must be in the tables that are derived from them.
@@ -172,7 +174,7 @@ impl LocalStore {
         let columns = columns.await?;
         let told = [
             run.as_of.to_string(),
-            run.as_of.format("%Y-%m").to_string(),
+            month_of(run.as_of),
             time_text(run.scheduled_for),
             time_text(run.started_at),
             stored.status().to_string(),

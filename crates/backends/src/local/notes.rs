@@ -7,7 +7,8 @@ use domain::ports::StoreError;
 use rusqlite::{Connection, params};
 
 use super::open::LocalStore;
-use super::runs::{damaged, need_run, time_text, verified, with_hash};
+use super::rows::{damaged, time_text, verified, with_hash};
+use super::runs::need_run;
 use super::writer::OpError;
 
 /// Whether there can be any: a store of an older release that is only read has none.

@@ -93,7 +93,7 @@ impl LocalStore {
         connection
             .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF; PRAGMA cache_size = -65536;")
             .map_err(sql)?;
-        let now = super::runs::time_text(SystemClock.now());
+        let now = super::rows::time_text(SystemClock.now());
         if let Err(found) = schema::migrate(&mut connection, &now).map_err(sql)? {
             return Err(OpenError::TooNew { folder: folder.to_path_buf(), found });
         }

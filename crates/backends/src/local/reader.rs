@@ -137,7 +137,7 @@ mod tests {
     use std::sync::{Barrier, mpsc};
 
     use domain::ids::RunId;
-    use domain::ports::{RunQuery, RunStore as _};
+    use domain::ports::{RunQuery, Runs as _};
 
     use super::*;
 

@@ -5,12 +5,13 @@ use std::path::Path;
 
 use chrono::{DateTime, Duration, Utc};
 use domain::ids::ContentHash;
-use domain::ports::{RunQuery, RunStore as _, StoreError};
+use domain::ports::{RunQuery, Runs as _, StoreError};
 use rusqlite::params;
 
 use super::closes::LocalCloses;
+use super::leases::void_leases_in;
 use super::open::LocalStore;
-use super::runs::{time_text, void_leases_in};
+use super::rows::time_text;
 use super::writer::OpError;
 
 /// In `meta`: closed runs that began before have no records, manifests and work items any more.

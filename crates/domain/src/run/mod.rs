@@ -60,6 +60,26 @@ pub enum RunPhase {
     Missed,
 }
 
+impl RunPhase {
+    /// The word for the phase in the records.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Planning { .. } => "planning",
+            Self::Running => "running",
+            Self::Closing { .. } => "closing",
+            Self::Closed => "closed",
+            Self::Missed => "missed",
+        }
+    }
+
+    /// Whether nothing more happens to a run in this phase unless a missed slot is run late.
+    #[must_use]
+    pub const fn has_ended(&self) -> bool {
+        matches!(self, Self::Closed | Self::Missed)
+    }
+}
+
 /// One scheduled pass over all portfolios.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Run {
@@ -215,7 +235,7 @@ impl Run {
     /// Whether nothing more is to be done for it: it is closed, or its slot was missed.
     #[must_use]
     pub const fn has_ended(&self) -> bool {
-        matches!(self.phase, RunPhase::Closed | RunPhase::Missed)
+        self.phase.has_ended()
     }
 
     /// Whether it is closed for ever.

@@ -4,7 +4,6 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use backends::system::{SystemClock, SystemRandomness, TokioSleeper};
-use domain::alert::RunAlert;
 use domain::close_run::{Closed, close_run};
 use domain::ids::JobName;
 use domain::job_context::JobContext;
@@ -14,6 +13,7 @@ use domain::ports::{
 use domain::process_portfolio::{Handled, process_portfolio};
 use domain::record::{JobError, JobOutput};
 use domain::start_run::{StartRun, Started, start_run};
+use domain::summary::RunSummary;
 use futures::StreamExt as _;
 
 use super::*;
@@ -100,15 +100,31 @@ impl Publisher for Nobody {
     async fn publish(&self, _: RunId) -> Result<u64, PublishError> {
         Ok(0)
     }
+
+    fn spreads(&self, _: &Run) -> bool {
+        false
+    }
+
+    async fn begin(&self, _: RunId) -> Result<u64, PublishError> {
+        Ok(0)
+    }
+
+    async fn publish_bucket(&self, _: RunId, _: u32) -> Result<u64, PublishError> {
+        Ok(0)
+    }
+
+    async fn finish(&self, _: RunId) -> Result<u64, PublishError> {
+        Ok(0)
+    }
 }
 
 #[async_trait]
 impl Notifier for Nobody {
-    fn site_base(&self) -> String {
-        String::new()
+    async fn tell(&self, _: &RunSummary) -> Result<(), JobError> {
+        Ok(())
     }
 
-    async fn notify(&self, _: &RunAlert) -> Result<(), JobError> {
+    async fn catch_up(&self) -> Result<(), JobError> {
         Ok(())
     }
 }

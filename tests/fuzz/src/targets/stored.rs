@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use backends::memory::{MemorySite, MemoryStore};
 use chrono::{DateTime, Utc};
-use domain::alert::{AlertState, RunAlert};
+use domain::alert::AlertState;
 use domain::fold::{Fold, FoldEntry, portfolio_quality};
 use domain::ports::{Cell, Clock, PortfolioRun, SiteFile, SiteStore as _, WorkMessage, WriteIf};
 use domain::record::JobRecord;
@@ -64,7 +64,7 @@ fn is_an_item(data: &[u8]) -> bool {
     }
     if let Some(summary) = parsed::<RunSummary>(data) {
         is_one = true;
-        let _ = (summary.verdict(), RunAlert::of(&summary, "https://example.com/"), disagreement(&summary, &[]));
+        let _ = (summary.verdict(), disagreement(&summary, &[]));
     }
     if let Some(item) = parsed::<WorkItem>(data) {
         is_one = true;

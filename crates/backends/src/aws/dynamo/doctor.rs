@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use async_trait::async_trait;
 use chrono::{NaiveDate, TimeDelta};
 use domain::ids::{ContentHash, Fingerprint, JobName, RunId};
-use domain::ports::{Documents, JobRun, StoreError, StoredRun};
+use domain::ports::{Documents, JobRun, StoreError, StoredRun, month_of};
 use domain::run::Run;
 use domain::summary::RunSummary;
 use domain::work_item::ItemKey;
@@ -16,8 +16,8 @@ use super::DynamoStore;
 use super::dictionary;
 use super::document::{Item, open, text_of};
 use super::keys::{self, Key, SK};
+use super::meta::{Meta, meta_of};
 use super::run_list::Row;
-use super::runs::{Meta, meta_of};
 use super::summaries::{beside_summary, summary_of};
 use super::table::{Pages, Range};
 use crate::examine::{DoctorReport, Examination, Kept, LooksForResults};
@@ -70,7 +70,7 @@ impl Lists {
                 continue;
             };
             self.rows.insert(Key { pk: pk.to_owned(), sk: sk.to_owned() }, as_of);
-            self.months.extend(as_of.map(|as_of| as_of.format("%Y-%m").to_string()));
+            self.months.extend(as_of.map(month_of));
             if self.known.insert(id) {
                 self.ids.push(id);
             }
@@ -210,7 +210,7 @@ impl DynamoStore {
         for (summary, is_closed) in summaries(runs) {
             let (id, slot, start) = (summary.batch_run_id, summary.scheduled_for, summary.started_at);
             for line in &summary.job_summary {
-                let told = Self::line_of(summary, line);
+                let told = JobRun::of(summary, line);
                 expected.insert(keys::job_run(&line.job, slot, start, id), (told, is_closed));
             }
         }

@@ -2,35 +2,81 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::NaiveDate;
-use domain::ids::{JobName, PortfolioId, RunId};
-use domain::ports::{Cell, PortfolioRun, StoreError, StoredRun};
+use async_trait::async_trait;
+use chrono::{DateTime, NaiveDate, Utc};
+use domain::ids::{Fingerprint, JobName, PortfolioId, RunId};
+use domain::ports::{
+    FailureSighting, History, JobRun, PortfolioRun, RecordCursor, RecordPage, RecordQuery, StoreError, StoredRun,
+    WorkItems as _,
+};
 use domain::record::JobRecord;
+use domain::run::{BUCKET_SIZE, Run};
 use domain::words::JobStatus;
-use domain::work_item::WorkItem;
+use domain::work_item::{ItemKey, WorkItem};
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
-use super::document::{Item, text_of};
-use super::items::item_of;
-use super::keys::{self, SK};
+use super::document::{Item, open, text_of};
+use super::keys::{self, SK, time_text};
 use super::run_list::Row;
 use super::table::{Pages, Range};
+use super::work_items::item_of;
 use super::{DynamoStore, Facts};
+
+/// Buckets that are read, or causes that are looked up, at the same time.
+const AT_ONCE: usize = 8;
 
 /// The slot of a record, as its sort key has it.
 fn slot(item: &Item) -> &str {
     text_of(item, SK).and_then(|sk| sk.split('#').nth(1)).unwrap_or_default()
 }
 
-impl DynamoStore {
-    fn history(portfolio: &PortfolioId) -> Pages {
-        Pages::of(keys::portfolio_partition(portfolio), Range::Prefix(keys::RECORDS.to_owned()))
+/// Buckets to read at the same time for a page: no more than the page is likely to need.
+fn buckets_at_once(run: &Run, query: &RecordQuery, limit: usize) -> usize {
+    if limit == 0 {
+        return AT_ONCE;
+    }
+    let jobs = if query.job.is_some() { 1 } else { run.plan.as_ref().map_or(1, |plan| plan.jobs.len().max(1)) };
+    limit.div_ceil(jobs.saturating_mul(BUCKET_SIZE as usize)).clamp(1, AT_ONCE)
+}
+
+#[async_trait]
+impl History for DynamoStore {
+    async fn records_page(
+        &self,
+        run: RunId,
+        query: &RecordQuery,
+        after: Option<RecordCursor>,
+        limit: usize,
+    ) -> Result<RecordPage, StoreError> {
+        let mut found = Vec::new();
+        let mut take = |items: &[WorkItem]| {
+            let ended = items.iter().filter(|item| item.state.is_terminal());
+            let records = ended.flat_map(RecordCursor::each_of);
+            let following =
+                records.filter(|(cursor, record)| after.is_none_or(|after| *cursor > after) && query.selects(record));
+            found.extend(following.map(|(cursor, record)| (cursor, record.clone())));
+            limit > 0 && found.len() > limit
+        };
+        if let Some(portfolio) = &query.portfolio {
+            let item = self.item(&ItemKey { run, portfolio: portfolio.clone() }).await?;
+            take(item.as_slice());
+        } else if let Some(meta) = self.meta(run).await? {
+            let facts = Facts::of(&meta.run);
+            let not_all_good = query.status.is_some_and(|status| status != JobStatus::Success);
+            let first = after.map_or(0, |after| after.place.bucket);
+            let buckets = self.buckets(&meta.run).await?.split_off(&first);
+            let read = stream::iter(buckets).map(|bucket| self.bucket(run, facts, bucket, not_all_good));
+            let mut read = read.buffered(buckets_at_once(&meta.run, query, limit));
+            while let Some(items) = read.try_next().await? {
+                if take(&items) {
+                    break;
+                }
+            }
+        }
+        Ok(RecordPage::cut(found, limit))
     }
 
-    pub(super) async fn runs_of_portfolio(
-        &self,
-        portfolio: &PortfolioId,
-        limit: usize,
-    ) -> Result<Vec<PortfolioRun>, StoreError> {
+    async fn portfolio_runs(&self, portfolio: &PortfolioId, limit: usize) -> Result<Vec<PortfolioRun>, StoreError> {
         let doing = || format!("read the runs of portfolio {portfolio}");
         let mut pages = Self::history(portfolio).newest_first(limit.saturating_add(1));
         let mut items: Vec<Item> = Vec::new();
@@ -47,15 +93,7 @@ impl DynamoStore {
             .into_iter()
             .filter_map(|item| {
                 let run = &runs.get(&item.key.run)?.0.run;
-                Some(PortfolioRun {
-                    batch_run_id: item.key.run,
-                    as_of: run.as_of,
-                    scheduled_for: run.scheduled_for,
-                    started_at: run.started_at,
-                    cells: item.records.iter().map(Cell::of).collect(),
-                    portfolio_name: item.portfolio_name,
-                    place: item.place,
-                })
+                Some(PortfolioRun::of(run, &item))
             })
             .collect();
         found.sort_by_key(|run| std::cmp::Reverse((run.scheduled_for, run.started_at, run.batch_run_id)));
@@ -63,7 +101,20 @@ impl DynamoStore {
         Ok(found)
     }
 
-    pub(super) async fn newest_success(
+    async fn job_runs(&self, job: &JobName, limit: usize) -> Result<Vec<JobRun>, StoreError> {
+        let doing = || format!("read the runs of {job}");
+        let mut pages = Pages::of(keys::job_partition(job), Range::All).newest_first(limit);
+        let mut runs = Vec::new();
+        while runs.len() < limit && !pages.ended() {
+            for item in self.table.page(&mut pages, doing).await? {
+                runs.push(open(&item, || format!("the line of {job} at {}", text_of(&item, SK).unwrap_or("?")))?);
+            }
+        }
+        runs.truncate(limit);
+        Ok(runs)
+    }
+
+    async fn last_success(
         &self,
         job: &JobName,
         portfolio: Option<&PortfolioId>,
@@ -72,6 +123,49 @@ impl DynamoStore {
             Some(portfolio) => self.newest_success_of(job, portfolio).await,
             None => self.newest_success_of_all(job).await,
         }
+    }
+
+    async fn failures(
+        &self,
+        since: Option<DateTime<Utc>>,
+        cause: Option<&Fingerprint>,
+    ) -> Result<Vec<FailureSighting>, StoreError> {
+        let runs: Vec<StoredRun> = match cause {
+            None => self.runs_since(since).await?,
+            Some(cause) => {
+                let range = since.map_or(Range::All, |since| Range::From(time_text(since)));
+                let doing = || format!("read where the cause {cause} was seen");
+                let rows = self.table.all(Pages::of(keys::cause_partition(cause), range), doing).await?;
+                let ids: Vec<RunId> = rows.iter().filter_map(Row::of).map(|row| row.id).collect();
+                self.load_runs(ids).await?.into_values().map(|(stored, _)| stored).collect()
+            }
+        };
+        let summaries = runs.into_iter().filter_map(|stored| stored.summary);
+        let mut found: Vec<FailureSighting> =
+            summaries.flat_map(|summary| FailureSighting::all_of(&summary).collect::<Vec<_>>()).collect();
+        found.retain(|seen| {
+            since.is_none_or(|since| seen.started_at >= since) && cause.is_none_or(|cause| seen.fingerprint == *cause)
+        });
+        found.sort_by(FailureSighting::newest_first);
+        Ok(found)
+    }
+
+    async fn first_seen(&self, causes: &[Fingerprint]) -> Result<BTreeMap<Fingerprint, RunId>, StoreError> {
+        let first = async |cause: Fingerprint| -> Result<Option<(Fingerprint, RunId)>, StoreError> {
+            let mut pages = Pages::of(keys::cause_partition(&cause), Range::All).one();
+            let doing = || format!("read where the cause {cause} was first seen");
+            let row = self.table.page(&mut pages, doing).await?;
+            Ok(row.first().and_then(Row::of).map(|row| (cause, row.id)))
+        };
+        let asked = stream::iter(causes.iter().cloned()).map(first).buffered(AT_ONCE);
+        let found: Vec<Option<(Fingerprint, RunId)>> = asked.try_collect().await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+}
+
+impl DynamoStore {
+    fn history(portfolio: &PortfolioId) -> Pages {
+        Pages::of(keys::portfolio_partition(portfolio), Range::Prefix(keys::RECORDS.to_owned()))
     }
 
     async fn newest_success_of(&self, job: &JobName, portfolio: &PortfolioId) -> Result<Option<JobRecord>, StoreError> {

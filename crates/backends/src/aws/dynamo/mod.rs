@@ -8,25 +8,26 @@ mod books;
 mod dictionary;
 mod doctor;
 mod document;
-mod folds;
 mod history;
-mod items;
 mod keys;
+mod manifests;
+mod meta;
 mod notes;
 mod run_list;
 mod runs;
-mod store;
 mod summaries;
 mod table;
+mod tallies;
+mod work_items;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::ids::{PortfolioId, RunId};
-use domain::ports::{Clock, StoreError};
+use domain::ports::Clock;
 use domain::run::Run;
-use table::{Pages, Range, Table, Time};
+use table::{Table, Time};
 
 use crate::system::SystemClock;
 
@@ -79,17 +80,6 @@ impl DynamoStore {
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.table.time = Time(clock);
         self
-    }
-
-    /// When the first run began: no slot before it was ever missed. None while there is no run.
-    ///
-    /// # Errors
-    /// The store.
-    pub async fn first_run_at(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
-        let doing = || "read when the first run began".to_owned();
-        let mut pages = Pages::of(keys::STARTED, Range::All).one();
-        let first = self.table.page(&mut pages, doing).await?;
-        Ok(first.first().and_then(run_list::Row::of).map(|row| row.at))
     }
 
     /// When a record that is written now may be removed, in seconds since 1970.

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use domain::ids::RunId;
 use domain::note::{Note, RunNotes};
-use domain::ports::{RunStore as _, StoreError};
+use domain::ports::{Runs as _, StoreError};
 
 use super::DynamoStore;
 use super::document::{ITEM_LIMIT, Item, fill, open};

@@ -2,8 +2,7 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::ids::RunId;
-use domain::ports::{RunPage, RunQuery, StoreError, StoredRun};
-use domain::words::RunStatus;
+use domain::ports::{RunCursor, RunPage, RunQuery, StoreError, StoredRun};
 
 use super::DynamoStore;
 use super::document::{Item, text_of};
@@ -32,83 +31,11 @@ impl Row {
     }
 }
 
-/// Newest first: by slot, then start, then id.
-type Age = (DateTime<Utc>, DateTime<Utc>, RunId);
-
-const fn age(stored: &StoredRun) -> Age {
-    (stored.run.scheduled_for, stored.run.started_at, stored.run.batch_run_id)
-}
-
-fn page_after(stored: &StoredRun) -> String {
-    let (slot, start, id) = age(stored);
-    format!("{}_{}_{id}", time_text(slot), time_text(start))
-}
-
-fn place_of_page(after: &str) -> Result<Age, StoreError> {
-    let parts: Vec<&str> = after.split('_').collect();
-    let place = match parts.as_slice() {
-        [slot, start, id] => match (slot.parse(), start.parse(), id.parse()) {
-            (Ok(slot), Ok(start), Ok(id)) => Some((slot, start, id)),
-            _ => None,
-        },
-        _ => None,
-    };
-    place.ok_or_else(|| StoreError::NotFound { what: format!("page {after:?}") })
-}
-
-fn fits(stored: &StoredRun, query: &RunQuery, after: Option<Age>) -> bool {
-    let run = &stored.run;
-    after.is_none_or(|after| age(stored) < after)
-        && query.status.is_none_or(|status| stored.status() == status)
-        && query.month.as_ref().is_none_or(|month| run.as_of.format("%Y-%m").to_string() == *month)
-        && query.as_of.is_none_or(|as_of| run.as_of == as_of)
-        && query.rerun_of.is_none_or(|of| run.rerun_of == Some(of))
-        && query.started_since.is_none_or(|since| run.started_at >= since)
-}
-
-/// Cuts sorted runs into a page.
-fn paged(mut runs: Vec<StoredRun>, limit: usize) -> RunPage {
-    if limit == 0 || runs.len() <= limit {
-        return RunPage { runs, next: None };
-    }
-    runs.truncate(limit);
-    let next = runs.last().map(page_after);
-    RunPage { runs, next }
-}
-
 impl DynamoStore {
-    pub(super) async fn find_runs(&self, query: &RunQuery) -> Result<RunPage, StoreError> {
-        let after = query.after.as_deref().map(place_of_page).transpose()?;
-        let doing = || "read the list of runs".to_owned();
-        // The shortest list that holds whatever fits.
-        let pages = if let Some(origin) = query.rerun_of {
-            Pages::of(keys::run_partition(origin), Range::Prefix(keys::RERUNS.to_owned()))
-        } else if let Some(as_of) = query.as_of {
-            Pages::of(keys::month_partition(&as_of.format("%Y-%m").to_string()), Range::All)
-        } else if let Some(month) = &query.month {
-            Pages::of(keys::month_partition(month), Range::All)
-        } else if query.status == Some(RunStatus::Running) {
-            let mut runs: Vec<StoredRun> = self.active().await?.into_iter().map(|(stored, _)| stored).collect();
-            runs.retain(|stored| fits(stored, query, after));
-            runs.sort_by_key(|stored| std::cmp::Reverse(age(stored)));
-            return Ok(paged(runs, query.limit));
-        } else if let Some(since) = query.started_since {
-            Pages::of(keys::STARTED, Range::From(time_text(since)))
-        } else {
-            return self.walk_runs(query, after).await;
-        };
-        let rows = self.table.all(pages, doing).await?;
-        let ids: Vec<RunId> = rows.iter().filter_map(Row::of).map(|row| row.id).collect();
-        let mut runs: Vec<StoredRun> = self.load_runs(ids).await?.into_values().map(|(stored, _)| stored).collect();
-        runs.retain(|stored| fits(stored, query, after));
-        runs.sort_by_key(|stored| std::cmp::Reverse(age(stored)));
-        Ok(paged(runs, query.limit))
-    }
-
     /// Walks through all runs, newest first, until the page is full.
-    async fn walk_runs(&self, query: &RunQuery, after: Option<Age>) -> Result<RunPage, StoreError> {
+    pub(super) async fn walk_runs(&self, query: &RunQuery, after: Option<RunCursor>) -> Result<RunPage, StoreError> {
         // A sort key that is larger than all of the slot with which the page begins.
-        let range = after.map_or(Range::All, |(slot, ..)| Range::UpTo(format!("{}#~", time_text(slot))));
+        let range = after.map_or(Range::All, |after| Range::UpTo(format!("{}#~", time_text(after.scheduled_for))));
         let size = if query.limit == 0 { 0 } else { (query.limit + 1).max(PAGE) };
         let mut pages = Pages::of(keys::RUNS, range).newest_first(size);
         let mut waiting: Vec<Row> = Vec::new();
@@ -128,12 +55,13 @@ impl DynamoStore {
             loaded.retain(|stored| {
                 let slot = stored.run.scheduled_for;
                 let id = stored.run.batch_run_id;
-                fits(stored, query, after) && rows.iter().any(|row| row.id == id && row.at == slot)
+                query.selects(&stored.run, stored.status(), after)
+                    && rows.iter().any(|row| row.id == id && row.at == slot)
             });
-            loaded.sort_by_key(|stored| std::cmp::Reverse(age(stored)));
+            loaded.sort_by_key(|stored| std::cmp::Reverse(RunCursor::of(&stored.run)));
             runs.extend(loaded);
         }
-        Ok(paged(runs, query.limit))
+        Ok(RunPage::cut(runs, query.limit))
     }
 
     /// Every run that there is, as the list names it.

@@ -1,130 +1,24 @@
-//! Runs with their alerts, one item each, and the lists that name them.
+//! The runs on `DynamoDB`.
 
-use std::collections::BTreeMap;
-
-use aws_sdk_dynamodb::primitives::Blob;
-use chrono::{DateTime, Utc};
+use async_trait::async_trait;
 use domain::alert::{AlertEvent, AlertRefusal, AlertState, is_delivered};
-use domain::ids::{Owner, RunId};
-use domain::ports::{Change, Creation, StoreError, StoredRun};
-use domain::run::{Run, RunEvent, RunPhase, RunRefusal};
+use domain::ids::RunId;
+use domain::ports::{Change, Creation, RunCursor, RunPage, RunQuery, Runs, StoreError, StoredRun, month_of};
+use domain::run::{PlannedPortfolio, Run, RunEvent, RunPhase, RunRefusal};
 use domain::summary::RunSummary;
-use serde::{Deserialize, Serialize};
+use domain::words::RunStatus;
 
-use super::dictionary;
-use super::document::{ITEM_LIMIT, Item, belongs, fill, open, text, text_of};
-use super::keys::{self, Key, PK, SK, time_text};
-use super::table::{Pages, Range, Rounds, Written, is_by, new_writer, sign, version_of};
-use super::{DynamoStore, Facts};
+use super::DynamoStore;
+use super::document::{EXPIRES_AT, ITEM_LIMIT, Item, fill, number, text};
+use super::keys::{self, time_text};
+use super::manifests::manifest_of;
+use super::meta::{Meta, meta_of};
+use super::run_list::Row;
+use super::table::{Pages, Range, Written, is_by, new_writer};
 
-/// A run and its alert: one item, so that one condition guards both and whether anything is left to be delivered.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Meta {
-    pub(super) run: Run,
-    pub(super) alert: AlertState,
-}
-
-impl Meta {
-    /// Whether nothing is left to be done.
-    pub(super) fn is_through(&self) -> bool {
-        self.run.has_ended() && is_delivered(&self.run, self.alert)
-    }
-
-    /// What stands beside the document.
-    pub(super) fn attributes(&self) -> Item {
-        Item::from([
-            ("phase".to_owned(), text(phase_word(&self.run.phase))),
-            ("slot".to_owned(), text(time_text(self.run.scheduled_for))),
-            ("as_of".to_owned(), text(self.run.as_of.to_string())),
-            ("schedule".to_owned(), text(self.run.schedule.as_str())),
-        ])
-    }
-
-    /// The item, with the items for what does not fit into it.
-    fn items(&self, version: u64, writer: &Blob) -> Result<(Item, Vec<Item>), StoreError> {
-        let mut item = self.attributes();
-        sign(&mut item, version, writer);
-        let parts = fill(&mut item, &keys::meta(self.run.batch_run_id), self, ITEM_LIMIT)?;
-        Ok((item, parts))
-    }
-}
-
-const fn phase_word(phase: &RunPhase) -> &'static str {
-    match phase {
-        RunPhase::Planning { .. } => "planning",
-        RunPhase::Running => "running",
-        RunPhase::Closing { .. } => "closing",
-        RunPhase::Closed => "closed",
-        RunPhase::Missed => "missed",
-    }
-}
-
-/// The run of an item.
-pub(super) fn meta_of(item: &Item) -> Result<Meta, StoreError> {
-    let what = || format!("the item {}", text_of(item, PK).unwrap_or("of a run"));
-    let meta: Meta = open(item, what)?;
-    belongs(item, text_of(item, PK) == Some(&keys::run_partition(meta.run.batch_run_id)), what)?;
-    Ok(meta)
-}
-
-/// Whether a claim or close that this caller tried is what the run shows: its reply was lost, and others wrote since.
-fn shows(run: &Run, event: &RunEvent) -> bool {
-    let held =
-        |holder: &Owner, until: &DateTime<Utc>, owner: &Owner, lease: &DateTime<Utc>| (holder, until) == (owner, lease);
-    match (&run.phase, event) {
-        (
-            RunPhase::Planning { owner: holder, lease_until: until },
-            RunEvent::TakeOverPlan { owner, lease_until, .. },
-        )
-        | (RunPhase::Closing { owner: holder, lease_until: until }, RunEvent::ClaimClose { owner, lease_until, .. }) => {
-            held(holder, until, owner, lease_until)
-        }
-        (_, RunEvent::AbandonPlan { now, reason }) => {
-            run.abandoned.as_ref().is_some_and(|abandoned| (&abandoned.at, &abandoned.reason) == (now, reason))
-        }
-        (_, RunEvent::Seal { plan }) => run.plan.as_ref() == Some(plan),
-        (RunPhase::Closed, RunEvent::Close { epoch }) => run.close_epoch == *epoch,
-        _ => false,
-    }
-}
-
-fn alert_shows(alert: AlertState, event: &AlertEvent) -> bool {
-    match (alert, event) {
-        (
-            AlertState::Sending { owner: holder, lease_until: until, .. },
-            AlertEvent::Claim { owner, lease_until, .. },
-        ) => (holder, until) == (*owner, *lease_until),
-        (AlertState::Sent { at, .. }, AlertEvent::Sent { now, .. }) => at == *now,
-        (AlertState::Open, AlertEvent::GiveBack { .. }) => true,
-        _ => false,
-    }
-}
-
-impl DynamoStore {
-    pub(super) async fn meta(&self, id: RunId) -> Result<Option<Meta>, StoreError> {
-        let item = self.table.get(&keys::meta(id), || format!("read run {id}")).await?;
-        let Some(meta) = item.as_ref().map(meta_of).transpose()? else { return Ok(None) };
-        self.remember(&meta.run);
-        Ok(Some(meta))
-    }
-
-    pub(super) async fn need_meta(&self, id: RunId) -> Result<Meta, StoreError> {
-        self.meta(id).await?.ok_or_else(|| StoreError::NotFound { what: format!("run {id}") })
-    }
-
-    fn remember(&self, run: &Run) {
-        self.remembered(|memory| memory.know_run(run.batch_run_id, Facts::of(run)));
-    }
-
-    /// What is fixed of a run; none where there is no run.
-    pub(super) async fn facts(&self, id: RunId) -> Result<Option<Facts>, StoreError> {
-        if let Some(facts) = self.remembered(|memory| memory.runs.get(&id).copied()) {
-            return Ok(Some(facts));
-        }
-        Ok(self.meta(id).await?.map(|meta| Facts::of(&meta.run)))
-    }
-
-    pub(super) async fn create(&self, run: &Run) -> Result<Creation<Run>, StoreError> {
+#[async_trait]
+impl Runs for DynamoStore {
+    async fn create_run(&self, run: &Run) -> Result<Creation<Run>, StoreError> {
         let id = run.batch_run_id;
         let doing = || format!("record run {id}");
         if let Some(meta) = self.meta(id).await? {
@@ -154,200 +48,111 @@ impl DynamoStore {
         Ok(Creation::Created)
     }
 
-    /// The lists that name a run for ever.
-    pub(super) fn rows_of(run: &Run) -> Vec<Key> {
-        let id = run.batch_run_id;
-        let mut rows = vec![
-            keys::listed(run.scheduled_for, id),
-            keys::of_month(run.as_of, run.scheduled_for, id),
-            keys::started(run.started_at, id),
-        ];
-        rows.extend(run.rerun_of.map(|origin| keys::rerun(origin, run.scheduled_for, id)));
-        rows
-    }
-
-    /// Keeps the dictionary of the records beside them.
-    async fn keep_dictionary(&self) -> Result<(), StoreError> {
-        let key = keys::dictionary(dictionary::NUMBER);
-        if self.table.get(&key, || "read the dictionary of the records".to_owned()).await?.is_some() {
-            return Ok(());
-        }
-        let mut item = key.attributes();
-        item.insert(dictionary::ATTRIBUTE.to_owned(), text(dictionary::TEXT));
-        self.table.put(item, || "write the dictionary of the records".to_owned()).await
-    }
-
-    /// Changes a run: reads it, decides, and writes it on the condition that nobody else wrote in between; again where
-    /// somebody did.
-    async fn change<R: Send>(
-        &self,
-        id: RunId,
-        decide: impl Fn(&Meta) -> Result<Meta, R> + Send + Sync,
-        shows: impl Fn(&Meta) -> bool + Send + Sync,
-    ) -> Result<Change<Meta, R>, StoreError> {
-        let doing = || format!("write run {id}");
-        let mut read = self.table.get(&keys::meta(id), doing).await?;
-        let mut tried = false;
-        let mut rounds = Rounds::default();
-        loop {
-            let stored = read.ok_or_else(|| StoreError::NotFound { what: format!("run {id}") })?;
-            let meta = meta_of(&stored)?;
-            let version = version_of(&stored, || format!("run {id}"))?;
-            let next = match decide(&meta) {
-                Ok(next) => next,
-                Err(_) if tried && shows(&meta) => return Ok(Change::Applied(meta)),
-                Err(refusal) => return Ok(Change::Refused(meta, refusal)),
-            };
-            self.list_before(&meta, &next, version + 1).await?;
-            let writer = new_writer();
-            let (item, parts) = next.items(version + 1, &writer)?;
-            match self.table.put_if(item, parts, self.table.unchanged_since(version), doing).await? {
-                Written::Refused(there) if !is_by(there.as_ref(), &writer) => {
-                    tried = true;
-                    read = there;
-                    rounds.another(doing).await?;
-                }
-                Written::Done(_) | Written::Refused(_) => {
-                    self.remember(&next.run);
-                    self.unlist_after(&next, version + 1).await?;
-                    return Ok(Change::Applied(next));
-                }
-            }
-        }
-    }
-
-    pub(super) async fn change_run(&self, id: RunId, event: &RunEvent) -> Result<Change<Run, RunRefusal>, StoreError> {
+    async fn apply_run(&self, id: RunId, event: &RunEvent) -> Result<Change<Run, RunRefusal>, StoreError> {
         let decide = |meta: &Meta| Ok(Meta { run: meta.run.next(event)?, alert: meta.alert });
-        Ok(match self.change(id, decide, |meta| shows(&meta.run, event)).await? {
+        Ok(match self.change(id, decide, |meta| meta.run.is_result_of(event)).await? {
             Change::Applied(meta) => Change::Applied(meta.run),
             Change::Refused(meta, refusal) => Change::Refused(meta.run, refusal),
         })
     }
 
-    pub(super) async fn change_alert(
-        &self,
-        id: RunId,
-        event: &AlertEvent,
-    ) -> Result<Change<AlertState, AlertRefusal>, StoreError> {
-        let decide = |meta: &Meta| Ok(Meta { alert: meta.alert.next(event)?, run: meta.run.clone() });
-        Ok(match self.change(id, decide, |meta| alert_shows(meta.alert, event)).await? {
-            Change::Applied(meta) => Change::Applied(meta.alert),
-            Change::Refused(meta, refusal) => Change::Refused(meta.alert, refusal),
-        })
-    }
-
-    /// Puts a run into the list of what is left to be done, unless a later version of it did already.
-    async fn list_active(&self, id: RunId, version: u64) -> Result<(), StoreError> {
-        let mut item = keys::active(id).attributes();
-        sign(&mut item, version, &new_writer());
-        let mut condition = self.table.absent();
-        condition.text.push_str(" OR #ver < :written");
-        condition.names.push(("#ver", super::table::VERSION));
-        condition.values.push((":written", super::document::number(version)));
-        let doing = || format!("list run {id} as one that is not through");
-        self.table.put_if(item, Vec::new(), condition, doing).await.map(|_| ())
-    }
-
-    /// Lists a run where its next version has to be found, before it is written.
-    async fn list_before(&self, meta: &Meta, next: &Meta, version: u64) -> Result<(), StoreError> {
-        let run = &next.run;
-        if run.started_at != meta.run.started_at {
-            let mut item = keys::started(run.started_at, run.batch_run_id).attributes();
-            item.insert("as_of".to_owned(), text(run.as_of.to_string()));
-            self.table.put(item, || format!("list run {} by its start", run.batch_run_id)).await?;
-        }
-        if meta.is_through() && !next.is_through() {
-            self.list_active(run.batch_run_id, version).await?;
-        }
-        Ok(())
-    }
-
-    /// Takes a run from the list of what is left to be done, once nothing is; a later version that is listed again stays.
-    async fn unlist_after(&self, meta: &Meta, version: u64) -> Result<(), StoreError> {
-        let id = meta.run.batch_run_id;
-        if !meta.is_through() {
-            return Ok(());
-        }
-        if meta.run.phase != RunPhase::Missed && self.summary(id).await?.is_none() {
-            return Ok(());
-        }
-        let doing = || format!("take run {id} from the list of those that are not through");
-        self.table.delete_before(&keys::active(id), version, doing).await
-    }
-
-    /// These runs with their summaries, those that are there.
-    pub(super) async fn load_runs(
-        &self,
-        ids: impl IntoIterator<Item = RunId>,
-    ) -> Result<BTreeMap<RunId, (StoredRun, AlertState)>, StoreError> {
-        let keys: Vec<Key> = ids.into_iter().flat_map(|id| [keys::meta(id), keys::summary(id)]).collect();
-        let items = self.table.get_many(keys, || "read the runs".to_owned()).await?;
-        let mut runs = BTreeMap::new();
-        let mut summaries: BTreeMap<RunId, RunSummary> = BTreeMap::new();
-        for item in &items {
-            if text_of(item, SK) == Some(keys::META) {
-                let meta = meta_of(item)?;
-                runs.insert(meta.run.batch_run_id, (StoredRun { run: meta.run, summary: None }, meta.alert));
-            } else {
-                let summary: RunSummary = super::summaries::summary_of(item)?;
-                summaries.insert(summary.batch_run_id, summary);
-            }
-        }
-        for (id, summary) in summaries {
-            if let Some((stored, _)) = runs.get_mut(&id) {
-                let publication = stored.run.publication.clone();
-                stored.summary = Some(RunSummary { publication, ..summary });
-            }
-        }
-        Ok(runs)
-    }
-
-    pub(super) async fn stored_run(&self, id: RunId) -> Result<Option<StoredRun>, StoreError> {
+    async fn run(&self, id: RunId) -> Result<Option<StoredRun>, StoreError> {
         let Some(meta) = self.meta(id).await? else { return Ok(None) };
         let summary = match meta.run.phase {
             // No closer has been there.
             RunPhase::Planning { .. } | RunPhase::Running => None,
             RunPhase::Closing { .. } | RunPhase::Closed | RunPhase::Missed => self.summary(id).await?,
         };
-        let summary = summary.map(|summary| RunSummary { publication: meta.run.publication.clone(), ..summary });
-        Ok(Some(StoredRun { run: meta.run, summary }))
+        Ok(Some(StoredRun::new(meta.run, summary)))
     }
 
-    /// Runs of which something is left to be done.
-    pub(super) async fn active(&self) -> Result<Vec<(StoredRun, AlertState)>, StoreError> {
-        let doing = || "read the runs that are not through".to_owned();
-        let rows = self.table.all(Pages::of(keys::ACTIVE, Range::All), doing).await?;
-        let ids = rows.iter().filter_map(|row| text_of(row, SK)?.parse().ok());
-        let mut runs: Vec<_> = self.load_runs(ids.collect::<Vec<RunId>>()).await?.into_values().collect();
-        runs.sort_by_key(|(stored, _)| (stored.run.started_at, stored.run.batch_run_id));
-        Ok(runs)
+    async fn put_manifest(
+        &self,
+        run: RunId,
+        epoch: u32,
+        bucket: u32,
+        chunk: &[PlannedPortfolio],
+    ) -> Result<(), StoreError> {
+        let doing = || format!("write bucket {bucket} of the portfolios of run {run}");
+        let mut item = Item::from([(EXPIRES_AT.to_owned(), number(self.expires_at()))]);
+        let parts = fill(&mut item, &keys::manifest(run, epoch, bucket), &chunk, ITEM_LIMIT)?;
+        for item in parts.into_iter().chain([item]) {
+            self.table.put(item, doing).await?;
+        }
+        Ok(())
     }
 
-    pub(super) async fn open(&self) -> Result<Vec<Run>, StoreError> {
+    async fn manifest(&self, run: RunId, epoch: u32, bucket: u32) -> Result<Vec<PlannedPortfolio>, StoreError> {
+        let item = self.manifest_item(run, epoch, bucket).await?;
+        item.map_or_else(|| Ok(Vec::new()), |item| manifest_of(&item, run, bucket))
+    }
+
+    async fn put_summary(&self, summary: &RunSummary) -> Result<Creation<RunSummary>, StoreError> {
+        let id = summary.batch_run_id;
+        let run = self.need_meta(id).await?.run;
+        let there = match self.summary(id).await? {
+            Some(there) => Some(there),
+            None => self.create_summary(summary).await?,
+        };
+        match there {
+            Some(there) => {
+                // Whoever wrote it may have died before the rows.
+                if !run.is_closed() {
+                    self.write_rows(&there).await?;
+                }
+                Ok(Creation::Existing(RunSummary { publication: run.publication, ..there }))
+            }
+            None => {
+                self.write_rows(summary).await?;
+                Ok(Creation::Created)
+            }
+        }
+    }
+
+    async fn apply_alert(&self, id: RunId, event: &AlertEvent) -> Result<Change<AlertState, AlertRefusal>, StoreError> {
+        let decide = |meta: &Meta| Ok(Meta { alert: meta.alert.next(event)?, run: meta.run.clone() });
+        Ok(match self.change(id, decide, |meta| meta.alert.is_result_of(event)).await? {
+            Change::Applied(meta) => Change::Applied(meta.alert),
+            Change::Refused(meta, refusal) => Change::Refused(meta.alert, refusal),
+        })
+    }
+
+    async fn runs(&self, query: &RunQuery) -> Result<RunPage, StoreError> {
+        let after = query.cursor()?;
+        let doing = || "read the list of runs".to_owned();
+        // The shortest list that holds whatever fits.
+        let pages = if let Some(origin) = query.rerun_of {
+            Pages::of(keys::run_partition(origin), Range::Prefix(keys::RERUNS.to_owned()))
+        } else if let Some(as_of) = query.as_of {
+            Pages::of(keys::month_partition(&month_of(as_of)), Range::All)
+        } else if let Some(month) = &query.month {
+            Pages::of(keys::month_partition(month), Range::All)
+        } else if query.status == Some(RunStatus::Running) {
+            let mut runs: Vec<StoredRun> = self.active().await?.into_iter().map(|(stored, _)| stored).collect();
+            runs.retain(|stored| query.selects(&stored.run, stored.status(), after));
+            runs.sort_by_key(|stored| std::cmp::Reverse(RunCursor::of(&stored.run)));
+            return Ok(RunPage::cut(runs, query.limit));
+        } else if let Some(since) = query.started_since {
+            Pages::of(keys::STARTED, Range::From(time_text(since)))
+        } else {
+            return self.walk_runs(query, after).await;
+        };
+        let rows = self.table.all(pages, doing).await?;
+        let ids: Vec<RunId> = rows.iter().filter_map(Row::of).map(|row| row.id).collect();
+        let mut runs: Vec<StoredRun> = self.load_runs(ids).await?.into_values().map(|(stored, _)| stored).collect();
+        runs.retain(|stored| query.selects(&stored.run, stored.status(), after));
+        runs.sort_by_key(|stored| std::cmp::Reverse(RunCursor::of(&stored.run)));
+        Ok(RunPage::cut(runs, query.limit))
+    }
+
+    async fn open_runs(&self) -> Result<Vec<Run>, StoreError> {
         let active = self.active().await?.into_iter();
         Ok(active.map(|(stored, _)| stored.run).filter(|run| !run.has_ended()).collect())
     }
 
-    pub(super) async fn not_delivered(&self) -> Result<Vec<StoredRun>, StoreError> {
+    async fn undelivered(&self) -> Result<Vec<StoredRun>, StoreError> {
         let active = self.active().await?.into_iter();
         let waiting = active.filter(|(stored, alert)| stored.run.has_ended() && !is_delivered(&stored.run, *alert));
         Ok(waiting.map(|(stored, _)| stored).collect())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use domain::alert::AlertAbout;
-
-    #[test]
-    fn an_alert_is_recognised_as_ones_own_by_its_lease() {
-        let owner = Owner(uuid::Uuid::from_u128(1));
-        let at = |n| DateTime::from_timestamp(n, 0).unwrap();
-        let claim = |until| AlertEvent::Claim { owner, now: at(0), lease_until: at(until), about: AlertAbout::Run };
-        let sending = AlertState::Open.next(&claim(60)).unwrap();
-        assert!(alert_shows(sending, &claim(60)) && !alert_shows(sending, &claim(61)));
-        let sent = AlertEvent::Sent { owner, now: at(9) };
-        assert!(alert_shows(sending.next(&sent).unwrap(), &sent));
     }
 }

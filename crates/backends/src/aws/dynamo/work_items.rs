@@ -1,30 +1,22 @@
-//! Work items with the records of their jobs: one item each, keyed by portfolio; and the manifests that list them.
+//! The work items on `DynamoDB`, with the records of their jobs: one item each, keyed by portfolio.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
+use async_trait::async_trait;
 use domain::ids::{PortfolioId, RunId};
-use domain::ports::{Change, RecordQuery, StoreError};
-use domain::record::JobRecord;
-use domain::run::{PlannedPortfolio, Run};
-use domain::words::JobStatus;
+use domain::ports::{Change, StoreError, WorkItems};
+use domain::run::Run;
 use domain::work_item::{ItemEvent, ItemKey, ItemRefusal, Place, WorkItem};
-use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde_json::Value;
 
 use super::super::unavailable;
-use super::document::{
-    EXPIRES_AT, ITEM_LIMIT, Item, belongs, fill, fill_record, number, number_of, open, text, text_of,
-};
+use super::document::{EXPIRES_AT, Item, belongs, fill_record, number, open, text, text_of};
 use super::keys::{self, PK, SK};
 use super::table::{Pages, Range, Rounds, Written, is_by, new_writer, sign, version_of};
-use super::{DynamoStore, Facts, Listed};
+use super::{DynamoStore, Facts};
 
 /// Bytes of a work item with its records; what does not fit is in an item beside it.
 const RECORD_LIMIT: usize = 2_048;
-
-/// Buckets that are read at the same time.
-const AT_ONCE: usize = 8;
 
 /// What a record says as its work item does already, and what the work item calls it.
 const SAID_ONCE: [(&str, &str); 3] =
@@ -82,17 +74,9 @@ pub(super) fn item_of(item: &Item) -> Result<WorkItem, StoreError> {
     Ok(work)
 }
 
-fn manifest_name(run: RunId, bucket: u32) -> String {
-    format!("bucket {bucket} of the portfolios of run {run}")
-}
-
-/// The portfolios of an item of the table.
-fn manifest_of(item: &Item, run: RunId, bucket: u32) -> Result<Vec<PlannedPortfolio>, StoreError> {
-    open(item, || manifest_name(run, bucket))
-}
-
-impl DynamoStore {
-    pub(super) async fn change_item(
+#[async_trait]
+impl WorkItems for DynamoStore {
+    async fn apply_item(
         &self,
         key: &ItemKey,
         name: &str,
@@ -135,6 +119,26 @@ impl DynamoStore {
         }
     }
 
+    async fn item(&self, key: &ItemKey) -> Result<Option<WorkItem>, StoreError> {
+        let Some(facts) = self.facts(key.run).await? else { return Ok(None) };
+        let doing = || format!("read the work item of portfolio {} in run {}", key.portfolio, key.run);
+        self.table.get(&keys::record(key, facts.scheduled_for), doing).await?.as_ref().map(item_of).transpose()
+    }
+
+    async fn items(&self, run: RunId, bucket: u32) -> Result<Vec<WorkItem>, StoreError> {
+        let mut facts = self.facts(run).await?;
+        if facts.is_some_and(|facts| facts.sealed.is_none()) {
+            // It may have been sealed since.
+            facts = self.meta(run).await?.map(|meta| Facts::of(&meta.run));
+        }
+        match facts {
+            Some(facts) => self.bucket(run, facts, bucket, false).await,
+            None => Ok(Vec::new()),
+        }
+    }
+}
+
+impl DynamoStore {
     /// Lists an item that the sealed manifest does not, so that it is found with those of its bucket. It costs a write
     /// only for messages that nobody planned.
     async fn list_stray(&self, item: &WorkItem, facts: Facts) -> Result<(), StoreError> {
@@ -154,60 +158,6 @@ impl DynamoStore {
         self.table.put(row, || format!("list portfolio {} of run {run}", item.key.portfolio)).await
     }
 
-    /// The portfolios of a bucket of a sealed manifest, which never change.
-    async fn sealed_manifest(&self, run: RunId, epoch: u32, bucket: u32) -> Result<Arc<[PortfolioId]>, StoreError> {
-        let of = (run, epoch, bucket);
-        // What is remembered is not there for longer than what it was read from.
-        let known = self.remembered(|memory| memory.manifests.get(&of).cloned());
-        if let Some(known) = known.filter(|known| known.expires_at > self.table.now().timestamp()) {
-            return Ok(known.portfolios);
-        }
-        let Some(item) = self.manifest_item(run, epoch, bucket).await? else { return Ok(Arc::default()) };
-        let chunk = manifest_of(&item, run, bucket)?;
-        let portfolios: Arc<[PortfolioId]> = chunk.into_iter().map(|portfolio| portfolio.id).collect();
-        let expires_at = number_of(&item, EXPIRES_AT).unwrap_or(i64::MAX);
-        let listed = Listed { portfolios: Arc::clone(&portfolios), expires_at };
-        self.remembered(|memory| memory.know_manifest(of, listed));
-        Ok(portfolios)
-    }
-
-    pub(super) async fn write_manifest(
-        &self,
-        run: RunId,
-        epoch: u32,
-        bucket: u32,
-        chunk: &[PlannedPortfolio],
-    ) -> Result<(), StoreError> {
-        let doing = || format!("write bucket {bucket} of the portfolios of run {run}");
-        let mut item = Item::from([(EXPIRES_AT.to_owned(), number(self.expires_at()))]);
-        let parts = fill(&mut item, &keys::manifest(run, epoch, bucket), &chunk, ITEM_LIMIT)?;
-        for item in parts.into_iter().chain([item]) {
-            self.table.put(item, doing).await?;
-        }
-        Ok(())
-    }
-
-    pub(super) async fn read_manifest(
-        &self,
-        run: RunId,
-        epoch: u32,
-        bucket: u32,
-    ) -> Result<Vec<PlannedPortfolio>, StoreError> {
-        let item = self.manifest_item(run, epoch, bucket).await?;
-        item.map_or_else(|| Ok(Vec::new()), |item| manifest_of(&item, run, bucket))
-    }
-
-    async fn manifest_item(&self, run: RunId, epoch: u32, bucket: u32) -> Result<Option<Item>, StoreError> {
-        let doing = || format!("read {}", manifest_name(run, bucket));
-        self.table.get(&keys::manifest(run, epoch, bucket), doing).await
-    }
-
-    pub(super) async fn read_item(&self, key: &ItemKey) -> Result<Option<WorkItem>, StoreError> {
-        let Some(facts) = self.facts(key.run).await? else { return Ok(None) };
-        let doing = || format!("read the work item of portfolio {} in run {}", key.portfolio, key.run);
-        self.table.get(&keys::record(key, facts.scheduled_for), doing).await?.as_ref().map(item_of).transpose()
-    }
-
     /// Items of a run that no sealed manifest lists, as bucket and portfolio; of one bucket, or of all.
     async fn strays(&self, run: RunId, bucket: Option<u32>) -> Result<BTreeSet<(u32, PortfolioId)>, StoreError> {
         let pages = Pages::of(keys::run_partition(run), Range::Prefix(keys::strays(bucket)));
@@ -225,18 +175,6 @@ impl DynamoStore {
         let mut buckets: BTreeSet<u32> = (0..run.plan.as_ref().map_or(0, |plan| plan.buckets())).collect();
         buckets.extend(self.strays(run.batch_run_id, None).await?.into_iter().map(|(bucket, _)| bucket));
         Ok(buckets)
-    }
-
-    pub(super) async fn items_of_bucket(&self, run: RunId, bucket: u32) -> Result<Vec<WorkItem>, StoreError> {
-        let mut facts = self.facts(run).await?;
-        if facts.is_some_and(|facts| facts.sealed.is_none()) {
-            // It may have been sealed since.
-            facts = self.meta(run).await?.map(|meta| Facts::of(&meta.run));
-        }
-        match facts {
-            Some(facts) => self.bucket(run, facts, bucket, false).await,
-            None => Ok(Vec::new()),
-        }
     }
 
     /// The touched items of a bucket, by place; without those of which the fold says that every job succeeded, if so
@@ -262,25 +200,5 @@ impl DynamoStore {
         items.retain(|item| item.place.bucket == bucket);
         items.sort_by_key(|item| item.place);
         Ok(items)
-    }
-
-    pub(super) async fn find_records(&self, run: RunId, query: &RecordQuery) -> Result<Vec<JobRecord>, StoreError> {
-        let fits = |record: &JobRecord| {
-            query.job.as_ref().is_none_or(|job| record.job_name == *job)
-                && query.job_type.is_none_or(|family| record.job_type == family)
-                && query.status.is_none_or(|status| record.status == status)
-        };
-        let items = if let Some(portfolio) = &query.portfolio {
-            self.read_item(&ItemKey { run, portfolio: portfolio.clone() }).await?.into_iter().collect()
-        } else {
-            let Some(meta) = self.meta(run).await? else { return Ok(Vec::new()) };
-            let not_all_good = query.status.is_some_and(|status| status != JobStatus::Success);
-            let buckets = self.buckets(&meta.run).await?;
-            let facts = Facts::of(&meta.run);
-            let read = stream::iter(buckets).map(|bucket| self.bucket(run, facts, bucket, not_all_good));
-            read.buffered(AT_ONCE).try_collect::<Vec<_>>().await?.concat()
-        };
-        let ended = items.into_iter().filter(|item| item.state.is_terminal());
-        Ok(ended.flat_map(|item| item.records).filter(|record| fits(record)).collect())
     }
 }

@@ -1,12 +1,13 @@
-//! The folds, one item for each bucket, and the set of the full ones. An entry is counted by one conditional change
+//! The completion tallies on `DynamoDB`, one item for each bucket, and the set of the full ones. An entry is counted by one conditional change
 //! that adds its place to the set and its numbers to the sums.
 
 use std::collections::BTreeSet;
 
+use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::fold::{Fold, FoldEntry, JobCounts};
 use domain::ids::RunId;
-use domain::ports::StoreError;
+use domain::ports::{StoreError, Tallies};
 use domain::words::QualityFlag;
 
 use super::DynamoStore;
@@ -104,8 +105,9 @@ fn fold_of(item: &Item, run: RunId) -> Result<Fold, StoreError> {
     })
 }
 
-impl DynamoStore {
-    pub(super) async fn count_entry(&self, run: RunId, bucket: u32, entry: &FoldEntry) -> Result<Fold, StoreError> {
+#[async_trait]
+impl Tallies for DynamoStore {
+    async fn fold(&self, run: RunId, bucket: u32, entry: &FoldEntry) -> Result<Fold, StoreError> {
         let doing = || format!("count a portfolio in bucket {bucket} of run {run}");
         let key = keys::fold(run, bucket);
         let mut rounds = Rounds::default();
@@ -127,7 +129,7 @@ impl DynamoStore {
         }
     }
 
-    pub(super) async fn all_folds(&self, run: RunId) -> Result<Vec<Fold>, StoreError> {
+    async fn folds(&self, run: RunId) -> Result<Vec<Fold>, StoreError> {
         let Some(meta) = self.meta(run).await? else { return Ok(Vec::new()) };
         let keys = self.buckets(&meta.run).await?.into_iter().map(|bucket| keys::fold(run, bucket));
         let items = self.table.get_many(keys, || format!("read the counts of run {run}")).await?;
@@ -136,15 +138,7 @@ impl DynamoStore {
         Ok(folds)
     }
 
-    /// Places of a bucket that were counted and of which every job succeeded.
-    pub(super) async fn all_good(&self, run: RunId, bucket: u32) -> Result<BTreeSet<u32>, StoreError> {
-        let doing = || format!("read the count of bucket {bucket} of run {run}");
-        let Some(item) = self.table.get(&keys::fold(run, bucket), doing).await? else { return Ok(BTreeSet::new()) };
-        let bad = set_of(&item, NOT_ALL_GOOD);
-        Ok(set_of(&item, DONE).into_iter().filter(|place| !bad.contains(place)).collect())
-    }
-
-    pub(super) async fn mark_bucket(&self, run: RunId, bucket: u32) -> Result<u32, StoreError> {
+    async fn mark_full(&self, run: RunId, bucket: u32) -> Result<u32, StoreError> {
         let doing = || format!("mark bucket {bucket} of run {run} as full");
         let root = keys::root(run);
         let item = if self.table.get(&keys::fold(run, bucket), doing).await?.is_some() {
@@ -162,5 +156,15 @@ impl DynamoStore {
             self.table.get(&root, doing).await?.unwrap_or_default()
         };
         Ok(u32::try_from(set_of(&item, FULL).len()).unwrap_or(u32::MAX))
+    }
+}
+
+impl DynamoStore {
+    /// Places of a bucket that were counted and of which every job succeeded.
+    pub(super) async fn all_good(&self, run: RunId, bucket: u32) -> Result<BTreeSet<u32>, StoreError> {
+        let doing = || format!("read the count of bucket {bucket} of run {run}");
+        let Some(item) = self.table.get(&keys::fold(run, bucket), doing).await? else { return Ok(BTreeSet::new()) };
+        let bad = set_of(&item, NOT_ALL_GOOD);
+        Ok(set_of(&item, DONE).into_iter().filter(|place| !bad.contains(place)).collect())
     }
 }
