@@ -17,7 +17,7 @@ use domain::ids::{CauseId, ChannelName, Fingerprint, JobName, Owner, PortfolioId
 use domain::ports::{
     AlertBooks as _, AlertChannel, ChannelError, Clock, Notifier as _, Randomness, Runs as _, Sleeper,
 };
-use domain::run::{Publication, Run, RunPhase};
+use domain::run::{AbandonReason, Abandoned, Publication, Run, RunPhase};
 use domain::summary::{FailureCluster, JobSummary, QualitySummary, RunSummary};
 use domain::words::{ErrorCategory, RunStatus};
 use domain::zone::Zone;
@@ -298,6 +298,42 @@ fn assert_schema(message: &AlertMessage) {
             known(item, &schema["properties"][list]["items"]["properties"]);
         }
     }
+}
+
+#[test]
+fn a_run_that_has_not_started_opens_an_incident_and_ends_no_other() {
+    let mut world = World::new(AlertRules { digest: Some(false), ..AlertRules::default() }).with_desk();
+    world.run(night(2), vec![factors()]);
+    let inputs = FailureCluster { count: 1, skipped: 0, ..cause('c', "market_data_update", Vec::new()) };
+    let summary = world.summary(night(3), vec![inputs]);
+    let error = domain::record::RecordedError {
+        category: ErrorCategory::Permanent,
+        message: "market_data_update has no data".into(),
+        chain: Vec::new(),
+        fingerprint: summary.failures[0].fingerprint.clone(),
+    };
+    let reason = AbandonReason::Inputs { error };
+    let abandoned = RunSummary {
+        status: RunStatus::Failed,
+        abandoned: Some(Abandoned { at: night(3), reason }),
+        portfolios_expected: 0,
+        portfolios_processed: 0,
+        total_jobs: 0,
+        successful_jobs: 0,
+        failed_jobs: 0,
+        skipped_jobs: 0,
+        job_summary: Vec::new(),
+        ..summary
+    };
+    world.record(&abandoned, &[]);
+    world.tell(&abandoned);
+    let got = world.got(0);
+    assert_eq!(world.kinds(0), [AlertKind::Open, AlertKind::Update], "{got:#?}");
+    assert!(got[1].recovered.is_empty(), "nothing ran, so nothing is known to be well again");
+    assert_eq!(got[1].rerun.as_deref(), Some("nightbook run --book DIR --as-of 2026-11-03"));
+    assert_schema(&got[1]);
+    world.run(night(4), vec![]);
+    assert_eq!(world.got(0)[2].recovered.len(), 2, "a run of all portfolios ends both");
 }
 
 #[test]

@@ -774,6 +774,10 @@ fn take_out(book: &mut AlertBook, facts: &RunFacts<'_>, seen: &[Seen], now: Date
         if incident.last > age {
             return true;
         }
+        // A run that has not started says nothing of other causes than its own.
+        if facts.summary.abandoned.is_some() && incident.last_run != facts.summary.batch_run_id {
+            return true;
+        }
         if let Some(seen) = here {
             // Of a run of all portfolios, those it names are all there are.
             if facts.filter.is_empty() && !seen.portfolios.is_empty() {

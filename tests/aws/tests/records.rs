@@ -1,6 +1,11 @@
-//! The records in DynamoDB, against a server that answers as DynamoDB does, in this process.
+//! The records in the table, against the emulator that `tests/aws/run` starts.
 
-#![allow(clippy::disallowed_methods, reason = "each test needs a table of its own")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the script that starts the server names it in a variable, and each test needs a table of its own"
+)]
+#![allow(clippy::unwrap_used, reason = "a failed setup is a failed test")]
+#![allow(clippy::print_stdout, reason = "the costs that the tests measure")]
 
 mod doctor;
 mod night;

@@ -535,7 +535,7 @@ impl World {
             && matches!(told, Ok(Change::Refused(domain::alert::AlertState::Sent { .. }, _)))
     }
 
-    /// Whether somebody was told that this run cannot be started, and nothing of it was recorded.
+    /// Whether the start of this run was refused for good, with nothing recorded.
     pub(crate) fn was_refused(&self, id: RunId) -> bool {
         let refused = self.state().refused.clone();
         refused.iter().any(|slot| self.scenario.slots[*slot].start.id == id)

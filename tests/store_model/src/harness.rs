@@ -205,13 +205,13 @@ async fn ask<B: Backend>(backend: &B, model: &Model) {
         assert_eq!(found.as_ref().map(when), model.last_success(&job.name, None).as_ref().map(when));
         let lines = store.job_runs(&job.name, 10).await.expect("works");
         // A run that was abandoned has a summary without jobs.
-        let told = model.newest().into_iter().filter(|run| {
+        let expected = model.newest().into_iter().filter(|run| {
             let summary = model.summaries.get(&run.batch_run_id);
             summary.is_some_and(|summary| summary.job_summary.iter().any(|line| line.job == job.name))
         });
         assert_eq!(
             lines.iter().map(|line| line.batch_run_id).collect::<Vec<_>>(),
-            told.map(|run| run.batch_run_id).collect::<Vec<_>>()
+            expected.map(|run| run.batch_run_id).collect::<Vec<_>>()
         );
     }
     for portfolio in 0..PORTFOLIOS {

@@ -23,7 +23,7 @@ use domain::ports::Clock;
 use serde_json::Value;
 use uuid::Uuid;
 
-/// The address of the DynamoDB emulator that `tests/aws/run` started: one for all tests, each with a table of its own.
+/// The address of the emulator that `tests/aws/run` started: one for all tests, each with a table of its own.
 pub(crate) fn endpoint() -> String {
     std::env::var("NIGHTBOOK_TEST_DYNAMODB").expect("run these tests by tests/aws/run")
 }
