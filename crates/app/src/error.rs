@@ -18,7 +18,7 @@ pub enum ControlError {
 
 /// Why a request was refused. The text says what is in the way; [`Refusal::message`] adds what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
-#[serde(tag = "refused", rename_all = "snake_case")]
+#[serde(tag = "refused", content = "detail", rename_all = "snake_case")]
 pub enum Refusal {
     /// The date has no session.
     #[error("as_of: {date} is not a session: {why}")]
