@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use book::{Book, BookError, Reading};
+use domain::ports::StoreError;
 
 use crate::error::{ControlError, Refusal};
 
@@ -24,6 +25,9 @@ pub trait BookReader: Send + Sync {
 
 impl From<BookError> for ControlError {
     fn from(error: BookError) -> Self {
+        if error.is_of_the_machine() {
+            return StoreError::Unavailable { doing: "read the book".to_owned(), source: Box::new(error) }.into();
+        }
         Refusal::BookUnusable(error.to_string()).into()
     }
 }
@@ -67,4 +71,20 @@ pub fn usable_book(reading: Reading, name: &str, check: &str) -> Result<Book, Re
 /// As [`BookReader::read`] and [`usable_book`].
 pub async fn read_usable(reader: &dyn BookReader) -> Result<Book, ControlError> {
     Ok(usable_book(reader.read().await?, &reader.name(), &reader.check_command())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, ErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn a_machine_that_cannot_read_the_book_is_no_fault_of_the_book() {
+        let unreadable = |error: Error| ControlError::from(BookError::unreadable("prices.csv", error));
+        let too_many_open_files = Error::from_raw_os_error(24);
+        assert!(matches!(unreadable(too_many_open_files), ControlError::Store(StoreError::Unavailable { .. })));
+        let missing = unreadable(ErrorKind::NotFound.into());
+        assert!(matches!(missing, ControlError::Refused(Refusal::BookUnusable(_))));
+    }
 }
