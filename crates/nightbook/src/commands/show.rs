@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use app::all_records;
 use backends::system::SystemClock;
 use chrono::{DateTime, Utc};
 use domain::ids::{JobName, PortfolioId};
@@ -14,7 +15,6 @@ use domain::summary::{RunSummary, complete_records};
 use domain::words::{JobStatus, JobType};
 use domain::work_item::{ItemState, WorkItem};
 use serde_json::json;
-use wiring::all_records;
 
 use crate::output::{Output, job_word, paint, run_style, safe};
 use crate::reading::{self, Records};
@@ -43,7 +43,7 @@ impl Filter {
 pub(crate) async fn run(data: &Path, run: &str, filter: &Filter, output: &Output) -> anyhow::Result<ExitCode> {
     let Records { store, documents, notes } = reading::open(data).await?;
     let store = store.as_ref();
-    let stored = reading::find(store, run).await?;
+    let stored = reading::find(store, data, run).await?;
     let summary = reading::summary(store, &stored).await?;
     if let Some(job) = &filter.job {
         require_job_of(&stored.run, job)?;
