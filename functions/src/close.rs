@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use app::{SettingsFile, StoredSettings, stored_settings};
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use backends::aws::{Event, EventBus};
 use domain::alerting::Alerting;
@@ -17,12 +18,10 @@ use domain::run::{Publication, RunPhase};
 use domain::summary::RunSummary;
 use domain::watch::{Delivered, deliver_run};
 use serde_json::json;
-use site::{AlertsShown, SitePublisher};
-use wiring::KeptSettings;
+use site::{AlertsShown, SiteParts, SitePublisher, Spread};
 
 use crate::message::{CloseMessage, Messages, Received, answer, read};
 use crate::metrics::Metrics;
-use crate::settings::{Keeper, kept};
 
 /// What became of a close message.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,7 +50,7 @@ pub struct Closer {
     /// The site.
     pub site: Arc<dyn SiteStore>,
     /// The settings of the book.
-    pub keeper: Arc<dyn Keeper>,
+    pub keeper: Arc<dyn SettingsFile>,
     /// The ways to people.
     pub channels: Vec<Arc<dyn AlertChannel>>,
     /// Where others hear of runs; none outside of the cloud.
@@ -143,20 +142,20 @@ impl Closer {
         Ok(stands.map_or(Outcome::Nothing, Outcome::Bucket))
     }
 
-    async fn settings(&self) -> anyhow::Result<KeptSettings> {
-        Ok(kept(self.keeper.as_ref()).await?.unwrap_or_default().at_most(self.redacted))
+    async fn settings(&self) -> anyhow::Result<StoredSettings> {
+        Ok(stored_settings(self.keeper.as_ref()).await?.unwrap_or_default().at_most(self.redacted))
     }
 
-    fn publisher(&self, settings: &KeptSettings) -> SitePublisher {
-        SitePublisher::new(
-            Arc::clone(&self.ports.store),
-            Arc::clone(&self.site),
-            Arc::clone(&self.ports.clock),
-            settings.options(self.ports.clock.now()),
-        )
-        .with_alerts(Arc::clone(&self.books))
-        .with_notes(Arc::clone(&self.notes))
-        .spreading(self.spread_from)
+    fn publisher(&self, settings: &StoredSettings) -> SitePublisher {
+        let parts = SiteParts {
+            store: Arc::clone(&self.ports.store),
+            alerts: Arc::clone(&self.books),
+            notes: Arc::clone(&self.notes),
+            site: Arc::clone(&self.site),
+            clock: Arc::clone(&self.ports.clock),
+            spread: Spread::From(self.spread_from),
+        };
+        SitePublisher::new(parts, settings.options(self.ports.clock.now()))
     }
 
     async fn shown(&self) -> Result<AlertsShown, StoreError> {

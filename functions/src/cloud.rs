@@ -6,14 +6,15 @@ use std::time::Duration;
 use api::{Access, Api};
 use backends::aws::{Aws, DynamoStore, Settings, connect_function};
 use backends::system::{SystemClock, SystemRandomness, TokioSleeper};
-use domain::ports::{AlertBooks, Clock as _, Ports, RunStore};
+use domain::ports::{AlertBooks, Clock, Ports, RunStore};
 use jobs::Runner;
 use lambda_runtime::Context;
 
 use crate::close::Closer;
-use crate::desk::Desk;
 use crate::environment::variable;
 use crate::metrics::Metrics;
+use crate::run_control::{self, HistoryParts};
+use crate::settings::SettingsObject;
 use crate::start::Starter;
 use crate::watch::Watcher;
 use crate::work::Worker;
@@ -57,7 +58,11 @@ impl Cloud {
     /// A variable that is missing; it is named.
     pub fn starter(&self) -> anyhow::Result<Starter> {
         self.aws.settings().work_queue_url()?;
-        Ok(Starter { ports: self.ports()?, source: Arc::new(self.aws.book()?), keeper: Arc::new(self.aws.kept()?) })
+        Ok(Starter {
+            ports: self.ports()?,
+            source: Arc::new(self.aws.book()?),
+            keeper: Arc::new(SettingsObject(self.aws.kept()?)),
+        })
     }
 
     /// What `process-portfolio` needs.
@@ -80,7 +85,7 @@ impl Cloud {
             ports: self.ports()?,
             books: Arc::clone(&self.store) as Arc<dyn AlertBooks>,
             site: self.aws.site()?,
-            keeper: Arc::new(self.aws.kept()?),
+            keeper: Arc::new(SettingsObject(self.aws.kept()?)),
             channels: vec![self.aws.topic()?],
             events: Some(self.aws.events()?),
             redacted: variable("NIGHTBOOK_SITE_DETAIL").is_some_and(|text| text.eq_ignore_ascii_case("redacted")),
@@ -100,7 +105,7 @@ impl Cloud {
         Ok(Watcher {
             ports: self.ports()?,
             books: Arc::clone(&self.store) as Arc<dyn AlertBooks>,
-            keeper: Arc::new(self.aws.kept()?),
+            keeper: Arc::new(SettingsObject(self.aws.kept()?)),
             channels: vec![self.aws.topic()?],
             start: Arc::new(self.aws.start_function()?),
             metrics: metrics(),
@@ -113,14 +118,18 @@ impl Cloud {
     /// A variable that is missing; it is named.
     pub fn api(&self) -> anyhow::Result<Api> {
         let store = Arc::clone(&self.store) as Arc<dyn RunStore>;
-        let desk = Desk {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let start = Arc::new(self.aws.start_function()?);
+        let control = run_control::control(HistoryParts {
             store: Arc::clone(&store),
-            clock: Arc::new(SystemClock),
+            notes: self.aws.notes()?,
+            alerts: Arc::clone(&self.store) as Arc<dyn AlertBooks>,
+            clock: Arc::clone(&clock),
             randomness: Arc::new(SystemRandomness),
-            start: Arc::new(self.aws.start_function()?),
-        };
-        let api = Api::new(store, Arc::new(SystemClock), Access::Checked);
-        Ok(api.with_notes(self.aws.notes()?).with_commands(Arc::new(desk)))
+            start,
+        });
+        let api = Api::new(store, clock, Access::Checked);
+        Ok(api.with_notes(self.aws.notes()?).with_control(Arc::new(control)))
     }
 }
 

@@ -6,11 +6,11 @@
 
 pub mod close;
 pub mod cloud;
-pub mod desk;
 pub mod environment;
 pub mod logs;
 pub mod message;
 pub mod metrics;
+pub mod run_control;
 pub mod settings;
 pub mod shelf;
 pub mod source;

@@ -1,63 +1,20 @@
-//! The settings of the book that was run last, for the functions that may not read the book.
+//! The stored settings in the bucket of the records.
 
-use anyhow::Context as _;
+use app::SettingsFile;
 use async_trait::async_trait;
-use book::Book;
-use domain::ports::{Ports, StoreError};
-use wiring::KeptSettings;
+use domain::ports::StoreError;
 
-/// Where they are kept.
-#[async_trait]
-pub trait Keeper: Send + Sync {
-    /// The file; none where it was never written.
-    ///
-    /// # Errors
-    /// It cannot be read.
-    async fn read(&self) -> Result<Option<Vec<u8>>, StoreError>;
-    /// Replaces the file.
-    ///
-    /// # Errors
-    /// It cannot be written.
-    async fn write(&self, json: Vec<u8>) -> Result<(), StoreError>;
-}
+/// The file in the bucket.
+#[derive(Debug)]
+pub struct SettingsObject(pub backends::aws::KeptFile);
 
 #[async_trait]
-impl Keeper for backends::aws::KeptFile {
+impl SettingsFile for SettingsObject {
     async fn read(&self) -> Result<Option<Vec<u8>>, StoreError> {
-        Self::read(self).await
+        self.0.read().await
     }
 
     async fn write(&self, json: Vec<u8>) -> Result<(), StoreError> {
-        Self::write(self, json).await
+        self.0.write(json).await
     }
-}
-
-/// What is kept; none before the first run.
-///
-/// # Errors
-/// It cannot be read, or is no settings.
-pub async fn kept(keeper: &dyn Keeper) -> anyhow::Result<Option<KeptSettings>> {
-    let Some(json) = keeper.read().await? else { return Ok(None) };
-    serde_json::from_slice(&json)
-        .map(Some)
-        .context("the kept settings are damaged; the next run from the book mends them")
-}
-
-/// Keeps the settings of a book. The key of a redacted site and the beginning of the records are made once and stay.
-///
-/// # Errors
-/// They cannot be read or written.
-pub async fn keep(keeper: &dyn Keeper, book: &Book, ports: &Ports) -> anyhow::Result<()> {
-    let before = match keeper.read().await? {
-        None => None,
-        Some(json) => serde_json::from_slice::<KeptSettings>(&json).map_err(|error| {
-            tracing::warn!(error = %error, event = "settings.replaced", "the kept settings are damaged and are replaced");
-        })
-        .ok(),
-    };
-    let kept = KeptSettings::of(book).after(before.clone(), ports.randomness.as_ref(), ports.clock.now());
-    if before.as_ref() != Some(&kept) {
-        keeper.write(serde_json::to_vec_pretty(&kept)?).await?;
-    }
-    Ok(())
 }

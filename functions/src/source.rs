@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Context as _;
+use app::{BookReader, ControlError, read_usable};
 use async_trait::async_trait;
 use book::{Book, MemorySource, Reading};
 use domain::ports::StoreError;
@@ -24,37 +24,34 @@ impl BookFiles for backends::aws::BookBucket {
     }
 }
 
-/// Errors of a book that are told in full.
-const TOLD: usize = 20;
+struct BucketBook<'a>(&'a dyn BookFiles);
+
+#[async_trait]
+impl BookReader for BucketBook<'_> {
+    async fn read(&self) -> Result<Reading, ControlError> {
+        let mut memory = MemorySource::default();
+        for (name, content) in self.0.files().await? {
+            memory.insert(name, content);
+        }
+        let reading = tokio::task::spawn_blocking(move || book::read(&memory)).await;
+        let reading = reading
+            .map_err(|error| StoreError::Unavailable { doing: "read the book".to_owned(), source: error.into() })?;
+        Ok(reading?)
+    }
+
+    fn name(&self) -> String {
+        "the book".to_owned()
+    }
+
+    fn check_command(&self) -> String {
+        "nightbook check --book COPY".to_owned()
+    }
+}
 
 /// The book as it is now.
 ///
 /// # Errors
-/// It cannot be read, or cannot be run; the errors in it are the message.
-pub async fn read_book(source: &dyn BookFiles) -> anyhow::Result<Book> {
-    let mut memory = MemorySource::default();
-    for (name, content) in source.files().await? {
-        memory.insert(name, content);
-    }
-    let reading = tokio::task::spawn_blocking(move || book::read(&memory)).await.context("the book was not read")?;
-    let Reading { book, errors, warnings } = reading.context("the book cannot be read")?;
-    let Some(book) = book else {
-        let lines: Vec<String> = errors.iter().take(TOLD).map(ToString::to_string).collect();
-        let more = errors.len().saturating_sub(TOLD);
-        let more = if more > 0 { format!("; and {more} more") } else { String::new() };
-        anyhow::bail!(
-            "the book cannot be run (`nightbook check --book` on a copy lists all errors): {}{more}",
-            lines.join("; ")
-        );
-    };
-    if let Some(first) = errors.first() {
-        tracing::warn!(
-            errors = errors.len(), first = %first, event = "book.errors",
-            "the book has errors: they fail the portfolios they belong to, or leave prices out"
-        );
-    }
-    if let Some(first) = warnings.first() {
-        tracing::info!(warnings = warnings.len(), first = %first, event = "book.warnings", "the book has warnings");
-    }
-    Ok(book)
+/// The bucket, or a book that cannot be run; the errors in it are the message.
+pub async fn read_book(source: &dyn BookFiles) -> Result<Book, ControlError> {
+    read_usable(&BucketBook(source)).await
 }

@@ -3,24 +3,30 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use app::{
+    ActiveRuns, BookOf, CancelRequest, ControlError, ControlParts, Dates, Decided, Door, NoWorker, Refusal,
+    RerunRequest, RunControl, SettingsFile, StartRequest, Starts, allowed_dates, store_settings,
+};
 use book::{Book, is_due, next_slot};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use domain::ids::{PortfolioId, RunId, ScheduleName};
-use domain::ports::{Change, Ports, RunInputs, StoreError};
-use domain::redact::redact;
-use domain::run::{Run, RunEvent, RunPhase};
+use domain::ports::{Ports, RunInputs};
+use domain::run::{Run, RunPhase};
 use domain::start_run::{StartRun, Started, start_run};
 use domain::watch::mend;
 use jobs::{BookInputs, NoGate, PriceGate, SnapshotInputs};
 use prices::HttpPrices;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use site::{NoAlerts, NoNotes};
 
-use crate::desk::{Recorded, record};
 use crate::environment;
-use crate::settings::{Keeper, keep};
+use crate::run_control::Recorded;
 use crate::shelf::MemoryShelf;
 use crate::source::{BookFiles, read_book};
+
+/// How far the clock of the scheduler may be ahead of this one.
+const CLOCK_DIFFERENCE: TimeDelta = TimeDelta::minutes(5);
 
 /// What a payload may hold.
 #[derive(Debug, Default, Deserialize)]
@@ -68,6 +74,8 @@ pub enum Asked {
         of: RunId,
         /// Only the portfolios with failed, skipped or missing jobs.
         failed: bool,
+        /// Whether only to record it, for the history API.
+        record_only: bool,
     },
     /// A run whose planner died.
     Resume(RunId),
@@ -91,8 +99,10 @@ impl Asked {
             }
             Payload { resume: Some(run), .. } if payload.is_only(1) => Ok(Self::Resume(run)),
             Payload { cancel: Some(run), .. } if payload.is_only(1) => Ok(Self::Cancel(run)),
-            Payload { rerun_of: Some(of), failed, .. } if payload.is_only(1 + usize::from(failed.is_some())) => {
-                Ok(Self::Rerun { of, failed: failed.unwrap_or(false) })
+            Payload { rerun_of: Some(of), failed, record_only, .. }
+                if payload.is_only(1 + usize::from(failed.is_some()) + usize::from(record_only.is_some())) =>
+            {
+                Ok(Self::Rerun { of, failed: failed.unwrap_or(false), record_only: record_only.unwrap_or(false) })
             }
             Payload {
                 schedule: None,
@@ -164,7 +174,7 @@ pub struct Starter {
     /// The book.
     pub source: Arc<dyn BookFiles>,
     /// Where its settings are kept for the others.
-    pub keeper: Arc<dyn Keeper>,
+    pub keeper: Arc<dyn SettingsFile>,
 }
 
 impl std::fmt::Debug for Starter {
@@ -182,64 +192,76 @@ impl Starter {
     pub async fn start(&self, payload: Value) -> anyhow::Result<Value> {
         match Asked::read(payload)? {
             Asked::Slot { schedule, slot } => self.slot(&schedule, slot).await,
-            Asked::ByHand { as_of, portfolios, trigger, again, record_only: true } => {
-                Ok(json!(self.record(as_of, &portfolios, &trigger, again).await?))
+            Asked::ByHand { as_of, portfolios, trigger, again, record_only } => {
+                self.by_hand(&StartRequest { as_of, portfolios, trigger, again }, record_only).await
             }
-            Asked::ByHand { as_of, portfolios, trigger, again, record_only: false } => {
-                let book = self.book().await?;
-                let schedule = &book.settings.schedule;
-                let now = self.ports.clock.now();
-                let date = as_of.unwrap_or_else(|| schedule.calendar.last_completed_session(now, schedule.timezone));
-                if !schedule.calendar.is_session(date) {
-                    return Ok(no_session(&book, date));
-                }
-                let start =
-                    wiring::by_hand(self.ports.store.as_ref(), &book, date, &portfolios, &trigger, again).await?;
-                self.on_book(book, &start).await
+            Asked::Rerun { of, failed, record_only } => {
+                self.rerun(&RerunRequest { run: of, failed_only: failed }, record_only).await
             }
-            Asked::Rerun { of, failed } => self.rerun(of, failed).await,
             Asked::Resume(id) => self.resume(id).await,
             Asked::Cancel(id) => self.cancel(id).await,
         }
     }
 
-    /// Records a run by hand: the history API answers with it while it is not planned yet.
-    async fn record(
-        &self,
-        as_of: Option<NaiveDate>,
-        portfolios: &[PortfolioId],
-        trigger: &str,
-        again: bool,
-    ) -> anyhow::Result<Recorded> {
-        let (ports, store) = (&self.ports, self.ports.store.as_ref());
-        let book = match self.book().await {
-            Ok(book) => book,
-            Err(error) if error.is::<StoreError>() => return Err(error),
-            Err(error) => return Ok(Recorded::Refused(redact(&format!("{error:#}")))),
-        };
-        let schedule = &book.settings.schedule;
-        let last = || schedule.calendar.last_completed_session(ports.clock.now(), schedule.timezone);
-        let as_of = as_of.unwrap_or_else(last);
-        if !schedule.calendar.is_session(as_of) {
-            let next = schedule.calendar.next_session(as_of);
-            return Ok(Recorded::Refused(format!("as_of: {as_of} is not a session; the next is {next}")));
-        }
-        if let Some(id) = portfolios.iter().find(|id| book.portfolios.iter().all(|known| known.id != **id)) {
-            return Ok(Recorded::Refused(format!("portfolio_ids: the book has no portfolio {id}")));
-        }
-        let start = wiring::by_hand(store, &book, as_of, portfolios, trigger, again).await?;
-        Ok(record(store, ports.clock.as_ref(), ports.randomness.as_ref(), &start).await?)
+    /// The control of a door: one that records only has one run at a time.
+    fn control(&self, book: BookOf, record_only: bool) -> RunControl {
+        let ports = &self.ports;
+        RunControl::new(ControlParts {
+            store: Arc::clone(&ports.store),
+            notes: Arc::new(NoNotes),
+            alerts: Arc::new(NoAlerts),
+            clock: Arc::clone(&ports.clock),
+            randomness: Arc::clone(&ports.randomness),
+            starts: Starts::Here { book, documents: Arc::clone(&ports.documents) },
+            active_runs: if record_only { ActiveRuns::Refuse } else { ActiveRuns::Allow },
+            worker: Arc::new(NoWorker),
+        })
     }
 
-    /// The book, its settings kept for those who do not read it.
-    async fn book(&self) -> anyhow::Result<Arc<Book>> {
+    async fn by_hand(&self, request: &StartRequest, record_only: bool) -> anyhow::Result<Value> {
+        let book = match self.book().await {
+            Ok(book) => book,
+            Err(error) if record_only => return Ok(json!(Recorded::of(Err(error))?)),
+            Err(error) => return Err(failed(error)),
+        };
+        let control = self.control(BookOf::Loaded(Arc::clone(&book)), record_only);
+        if record_only {
+            return Ok(json!(Recorded::of(control.start(request).await)?));
+        }
+        match control.decide_start(request).await {
+            Ok(work) => self.on_book(book, &work.start).await,
+            Err(ControlError::Refused(Refusal::NoSession { date, .. })) => Ok(no_session(&book, date)),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    async fn rerun(&self, request: &RerunRequest, record_only: bool) -> anyhow::Result<Value> {
+        let control = self.control(BookOf::Nowhere, record_only);
+        if record_only {
+            return Ok(json!(Recorded::of(control.rerun(request).await)?));
+        }
+        match control.decide_rerun(request).await.map_err(failed)? {
+            Decided::Run(work) => {
+                let inputs =
+                    work.pinned_inputs(Arc::clone(&self.ports.documents)).context("a rerun has pinned inputs")?;
+                self.plan(&work.start, inputs.as_ref()).await
+            }
+            Decided::NothingToRepeat(of) => {
+                Ok(json!({ "run": null, "reason": format!("every job of run {of} succeeded") }))
+            }
+        }
+    }
+
+    /// The book, with its settings stored for components without access to it.
+    async fn book(&self) -> Result<Arc<Book>, ControlError> {
         let book = read_book(self.source.as_ref()).await?;
-        keep(self.keeper.as_ref(), &book, &self.ports).await?;
+        let (randomness, now) = (self.ports.randomness.as_ref(), self.ports.clock.now());
+        store_settings(self.keeper.as_ref(), &book, randomness, now).await?;
         Ok(Arc::new(book))
     }
 
     async fn slot(&self, name: &ScheduleName, slot: DateTime<Utc>) -> anyhow::Result<Value> {
-        let book = self.book().await?;
+        let book = self.book().await.map_err(failed)?;
         let schedule = &book.settings.schedule;
         if schedule.name != *name {
             anyhow::bail!(
@@ -260,7 +282,9 @@ impl Starter {
             let local = slot.with_timezone(&schedule.timezone).date_naive();
             return Ok(no_session(&book, local));
         }
-        let start = wiring::scheduled(schedule, slot);
+        let start = app::scheduled(schedule, slot);
+        allowed_dates(schedule, Dates::One(Some(start.as_of)), self.ports.clock.now() + CLOCK_DIFFERENCE)
+            .map_err(|refusal| failed(refusal.into()))?;
         self.on_book(book, &start).await
     }
 
@@ -302,36 +326,16 @@ impl Starter {
         self.ports.store.run(id).await?.with_context(|| format!("there is no run {id}"))
     }
 
-    async fn rerun(&self, of: RunId, failed: bool) -> anyhow::Result<Value> {
-        let stored = self.stored(of).await?;
-        if !stored.run.is_closed() {
-            anyhow::bail!("run {of} is not closed: only a run that has ended can be run again");
-        }
-        let store = self.ports.store.as_ref();
-        let portfolios = if failed { wiring::not_successful(store, &stored).await? } else { stored.run.filter.clone() };
-        if failed && portfolios.is_empty() {
-            return Ok(json!({ "run": null, "reason": format!("every job of run {of} succeeded") }));
-        }
-        let start = wiring::rerun(store, &stored.run, failed, portfolios).await?;
-        self.again(stored.run, &start).await
-    }
-
     async fn again(&self, original: Run, start: &StartRun) -> anyhow::Result<Value> {
         let inputs = SnapshotInputs::new(Arc::clone(&self.ports.documents), original, start.filter.clone());
         self.plan(start, &inputs).await
     }
 
-    /// Ends an open run early: what has not ended is given up, and the close is asked for.
+    /// Ends an open run early: the parts that are not done are given up, and the close is requested.
     async fn cancel(&self, id: RunId) -> anyhow::Result<Value> {
-        self.stored(id).await?;
-        match self.ports.store.apply_run(id, &RunEvent::Cancel { now: self.ports.clock.now() }).await? {
-            Change::Applied(run) => {
-                tracing::info!(batch_run_id = %id, event = "run.cancelled", "somebody asked to end the run early");
-                mend(&self.ports, &run).await?;
-                Ok(json!({ "batch_run_id": id, "outcome": "cancelled" }))
-            }
-            Change::Refused(_, refusal) => anyhow::bail!("run {id} cannot be cancelled: {refusal}"),
-        }
+        self.control(BookOf::Nowhere, false).cancel(&CancelRequest { run: id }).await.map_err(failed)?;
+        mend(&self.ports, &self.stored(id).await?.run).await?;
+        Ok(json!({ "batch_run_id": id, "outcome": "cancelled" }))
     }
 
     async fn resume(&self, id: RunId) -> anyhow::Result<Value> {
@@ -339,11 +343,19 @@ impl Starter {
         if !matches!(run.phase, RunPhase::Planning { .. }) {
             return Ok(json!({ "batch_run_id": id, "outcome": "existing" }));
         }
-        let start = wiring::started_as(&run);
+        let start = app::started_as(&run);
         match run.rerun_of {
             Some(of) => self.again(self.stored(of).await?.run, &start).await,
-            None => self.on_book(self.book().await?, &start).await,
+            None => self.on_book(self.book().await.map_err(failed)?, &start).await,
         }
+    }
+}
+
+/// A refusal as an error of the function, with what to do.
+fn failed(error: ControlError) -> anyhow::Error {
+    match error {
+        ControlError::Refused(refusal) => anyhow::Error::msg(refusal.message(&Door::Function)),
+        ControlError::Store(error) => error.into(),
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use app::{DueSlot, SettingsFile, due_slot, grace, stored_settings};
 use async_trait::async_trait;
 use book::{ScheduleSettings, next_due_slot};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -21,7 +22,6 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::metrics::Metrics;
-use crate::settings::{Keeper, kept};
 
 /// How much longer than the grace a slot that is to be run late is waited for, before it is recorded as missed.
 const LATE_START: TimeDelta = TimeDelta::minutes(15);
@@ -81,7 +81,7 @@ pub struct Watcher {
     /// The alert books.
     pub books: Arc<dyn AlertBooks>,
     /// The settings of the book.
-    pub keeper: Arc<dyn Keeper>,
+    pub keeper: Arc<dyn SettingsFile>,
     /// The ways to people.
     pub channels: Vec<Arc<dyn AlertChannel>>,
     /// Whoever starts runs.
@@ -121,7 +121,7 @@ impl Watcher {
     pub async fn sweep(&self) -> anyhow::Result<Swept> {
         let (ports, store) = (&self.ports, self.ports.store.as_ref());
         let (mut swept, mut errors) = (Swept::default(), Errors::default());
-        let settings = errors.keep(kept(self.keeper.as_ref()).await).flatten();
+        let settings = errors.keep(stored_settings(self.keeper.as_ref()).await.map_err(Into::into)).flatten();
         let (mut late, mut passed) = (Vec::new(), Vec::new());
         if let Some(settings) = &settings {
             let unserved = self.unserved(&settings.settings.schedule, settings.since).await;
@@ -198,15 +198,15 @@ impl Watcher {
         let newest = newest(self.ports.store.as_ref(), schedule).await?;
         let Some(mut seen) = newest.max(since) else { return Ok((late, passed)) };
         let now = self.ports.clock.now();
-        let grace = TimeDelta::minutes(i64::from(schedule.grace_minutes));
         for _ in 0..MOST_SLOTS {
-            let Some(slot) = next_due_slot(schedule, seen).filter(|slot| *slot + grace < now) else { break };
+            let Some(slot) = next_due_slot(schedule, seen).filter(|slot| *slot + grace(schedule) < now) else { break };
             seen = slot;
-            let start = wiring::scheduled(schedule, slot);
-            if schedule.catch_up {
+            let start = app::scheduled(schedule, slot);
+            if due_slot(schedule, slot, now, None, true) == DueSlot::Start {
                 late.push(start.clone());
             }
-            if !schedule.catch_up || slot + grace + LATE_START < now {
+            let in_time = now <= slot + grace(schedule) + LATE_START;
+            if due_slot(schedule, slot, now, None, in_time) == DueSlot::Missed {
                 passed.push(start);
             }
         }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use api::{Access, Api};
+use app::SettingsFile;
 use async_trait::async_trait;
 use aws_lambda_events::event::sqs::SqsEvent;
 use backends::memory::{MemorySite, MemoryStore};
@@ -26,9 +27,8 @@ use domain::run::{Publication, Run, RunPhase};
 use domain::words::RunStatus;
 use domain::work_item::{ItemKey, ItemState, Place};
 use functions::close::{Closer, Outcome};
-use functions::desk::{AskStart, Desk};
 use functions::metrics::Metrics;
-use functions::settings::Keeper;
+use functions::run_control::{self, AskStart, HistoryParts};
 use functions::source::BookFiles;
 use functions::start::Starter;
 use functions::watch::{CallStart, Watcher};
@@ -91,7 +91,7 @@ impl BookFiles for Shared {
 }
 
 #[async_trait]
-impl Keeper for Shared {
+impl SettingsFile for Shared {
     async fn read(&self) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.kept.lock().unwrap().clone())
     }
@@ -235,15 +235,18 @@ impl Cloud {
 
     /// What `history` says to a request as the gateway hands it on: a status, and what it answers.
     async fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
-        let desk = Desk {
+        let start = Arc::new(Function(self.starter(), self.shared.clone()));
+        let control = run_control::control(HistoryParts {
             store: Arc::new(self.store.clone()),
+            notes: Arc::new(self.store.clone()),
+            alerts: Arc::new(self.store.clone()),
             clock: Arc::new(self.clock.clone()),
             randomness: Arc::new(SystemRandomness),
-            start: Arc::new(Function(self.starter(), self.shared.clone())),
-        };
+            start,
+        });
         let api = Api::new(Arc::new(self.store.clone()), Arc::new(self.clock.clone()), Access::Checked)
             .with_notes(Arc::new(self.store.clone()))
-            .with_commands(Arc::new(desk));
+            .with_control(Arc::new(control));
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let event = json!({
             "version": "2.0", "routeKey": format!("{method} /api/v1/{{proxy+}}"), "rawPath": path,
@@ -492,7 +495,8 @@ async fn a_run_whose_start_was_called_for_in_vain_is_started_by_the_watch() {
 async fn what_cannot_be_started_is_told_to_whoever_asks_and_leaves_no_record() {
     let place = Cloud::new();
     for (body, part) in [
-        (json!({ "as_of": "2026-07-04" }), "not a session"),
+        (json!({ "as_of": "2026-06-28" }), "not a session"),
+        (json!({ "as_of": "2026-07-01" }), "the last allowed date is 2026-06-30"),
         (json!({ "portfolio_ids": ["nobody"] }), "no portfolio nobody"),
     ] {
         let (status, problem) = place.ask("POST", "/api/v1/batch/runs", &body.to_string()).await;
@@ -517,7 +521,9 @@ async fn a_run_is_repeated_through_the_api_and_ended_early() {
     let (status, said) = place.ask("POST", &path, "{}").await;
     assert_eq!((status, &said["triggered_by"]), (202, &json!("rerun")), "{said}");
     let again: RunId = said["batch_run_id"].as_str().unwrap().parse().unwrap();
-    assert_eq!(place.ask("POST", &path, "{}").await.0, 409, "one at a time");
+    let (status, said) = place.ask("POST", &path, "{}").await;
+    assert_eq!((status, &said["batch_run_id"]), (202, &json!(again)), "it continues");
+    assert_eq!(place.ask("POST", "/api/v1/batch/runs", "{}").await.0, 409, "one at a time");
     let call = place.take_calls().remove(0);
     assert_eq!(place.start(call).await.unwrap()["outcome"], "sealed");
     assert_eq!(place.run(again).await.rerun_of, Some(id));
@@ -573,6 +579,7 @@ async fn every_metric_is_written() {
 #[tokio::test]
 async fn a_slot_on_a_holiday_has_no_run() {
     let place = Cloud::new();
+    place.after(TimeDelta::days(7));
     // The third of July 2026 is a holiday of the exchange: its slot stands for the day before.
     let said = place.start(json!({ "schedule": "nightly", "scheduled_time": "2026-07-03T22:30:00Z" })).await.unwrap();
     assert_eq!((&said["run"], &said["next_session"]), (&Value::Null, &json!("2026-07-06")));
@@ -603,6 +610,43 @@ async fn a_run_by_hand_is_found_again_and_repeated_only_where_asked() {
     assert_ne!(place.start(again).await.unwrap()["batch_run_id"], first["batch_run_id"]);
     let error = place.start(json!({ "portfolios": ["nobody"] })).await.unwrap_err();
     assert!(error.contains("nobody"), "{error}");
+}
+
+#[tokio::test]
+async fn a_date_that_is_not_over_is_refused_at_every_door_of_the_cloud() {
+    let place = Cloud::new();
+    for payload in
+        [json!({ "as_of": "2026-07-01" }), json!({ "schedule": "nightly", "scheduled_time": "2026-07-01T22:30:00Z" })]
+    {
+        let error = place.start(payload).await.unwrap_err();
+        assert!(error.contains("the last allowed date is 2026-06-30"), "{error}");
+    }
+    assert_eq!(place.ask("POST", "/api/v1/batch/runs", r#"{"as_of": "2026-07-01"}"#).await.0, 422);
+    assert!(place.store.open_runs().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_rerun_without_its_pinned_inputs_is_refused_at_every_door_of_the_cloud() {
+    let place = Cloud::new();
+    let id = place.closed_run().await;
+    let mut run = place.run(id).await;
+    run.plan.as_mut().unwrap().snapshot = domain::ids::ContentHash::of(b"retired");
+    place.store.put(run, vec![], None);
+    let (status, problem) = place.ask("POST", &format!("/api/v1/batch/runs/{id}/rerun"), "{}").await;
+    assert_eq!((status, &problem["type"]), (409, &json!("urn:nightbook:problem:no-inputs")), "{problem}");
+    let error = place.start(json!({ "rerun_of": id })).await.unwrap_err();
+    assert!(error.contains("no longer stored"), "{error}");
+    assert!(place.store.open_runs().await.unwrap().is_empty() && place.take_calls().is_empty());
+}
+
+#[tokio::test]
+async fn a_mute_through_the_api_has_the_index_written_again() {
+    let place = Cloud::new();
+    let id = place.closed_run().await;
+    let mute = json!({ "portfolio_id": "growth", "until": "2026-07-10", "reason": "known" }).to_string();
+    let (status, said) = place.ask("POST", "/api/v1/alerts/mutes", &mute).await;
+    assert_eq!((status, &said["until"]), (201, &json!("2026-07-11T00:00:00Z")), "{said}");
+    assert_eq!(place.run(id).await.publication, Publication::Pending);
 }
 
 #[tokio::test]

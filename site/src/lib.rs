@@ -13,6 +13,7 @@ mod chart;
 mod days;
 mod gather;
 mod mask;
+mod nothing;
 mod options;
 mod pages;
 mod publisher;
@@ -21,6 +22,7 @@ mod tests;
 mod text;
 mod views;
 
+pub use nothing::{NoAlerts, NoNotes};
 pub use options::{Card, ScheduleView, SiteOptions};
-pub use publisher::SitePublisher;
+pub use publisher::{SiteParts, SitePublisher, Spread};
 pub use views::alerts::{AlertsShown, alerts_shown};

@@ -34,6 +34,9 @@ pub struct SiteOptions {
     /// Whether each portfolio has badges too: two more files for each, at each run.
     #[serde(default)]
     pub portfolio_badges: bool,
+    /// Why newer settings were refused, and these are still in force; `None`: these are the newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings_warning: Option<String>,
 }
 
 /// What the book says of a portfolio.

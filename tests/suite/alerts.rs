@@ -23,7 +23,7 @@ fn book(dir: &Path, alerts: &str) -> PathBuf {
 }
 
 /// Breaks a portfolio; gives what its file was before.
-fn break_one(book: &Path) -> String {
+pub(crate) fn break_one(book: &Path) -> String {
     let file = book.join("positions.csv");
     let before = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, format!("{before}p001,S1,many,50,2025-01-02\n")).unwrap();
@@ -31,12 +31,12 @@ fn break_one(book: &Path) -> String {
 }
 
 /// The setting of a command that appends what it is told to a file, and then goes on like this.
-fn to_file(file: &Path, then: &str) -> String {
+pub(crate) fn to_file(file: &Path, then: &str) -> String {
     let script = format!("cat >> '{0}'; echo >> '{0}'; {then}", text(file));
     format!("command = {}\n", Value::from(vec!["sh", "-c", &script]))
 }
 
-fn told(file: &Path) -> Vec<Value> {
+pub(crate) fn told(file: &Path) -> Vec<Value> {
     let lines = std::fs::read_to_string(file).unwrap_or_default();
     lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }

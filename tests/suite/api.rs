@@ -18,6 +18,14 @@ pub(crate) struct Serving {
     _said: BufReader<std::process::ChildStdout>,
 }
 
+impl Serving {
+    /// Sends a signal, for example `HUP`.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success(), "the process is gone");
+    }
+}
+
 impl Drop for Serving {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -103,12 +111,12 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> Answer {
     ask(address, "GET", path, "", "")
 }
 
-fn post(address: SocketAddr, path: &str, body: &Value) -> Answer {
+pub(crate) fn post(address: SocketAddr, path: &str, body: &Value) -> Answer {
     ask(address, "POST", path, "content-type: application/json\r\n", &body.to_string())
 }
 
 /// Asks until it is so, for a minute.
-fn until(what: &str, mut so: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(60);
     while !so() {
         assert!(Instant::now() < end, "after a minute still not: {what}");
@@ -116,7 +124,7 @@ fn until(what: &str, mut so: impl FnMut() -> bool) {
 }
 
 /// Waits until the run at this place is closed and its pages are out.
-fn until_closed(address: SocketAddr, place: &str) -> Value {
+pub(crate) fn until_closed(address: SocketAddr, place: &str) -> Value {
     until("closed", || get(address, place).json()["closed_at"].is_string());
     until("idle", || get(address, "/api/v1/batch/runs/current").json()["status"] == "idle");
     get(address, place).json()

@@ -105,3 +105,64 @@ fn what_cannot_be_run_says_so_with_its_own_exit_code() {
     assert_eq!(bad.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&bad.stderr).contains("retrys"));
 }
+
+#[test]
+fn a_date_that_is_not_over_is_refused_and_leaves_no_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let (book, data) = (dir.path().join("book"), dir.path().join("data"));
+    write_book(&book, 1).unwrap();
+    let (book, data) = (text(&book), text(&data));
+    for dates in [vec!["--as-of", "2999-12-31"], vec!["--from", "2026-11-20", "--to", "2999-12-31"]] {
+        let refused = nightbook(&[vec!["run", "--book", book, "--data", data], dates.clone()].concat()).unwrap();
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(2), "{dates:?}: {said}");
+        assert!(said.contains("the last allowed date is ") && said.contains(&format!("--data {data}")), "{said}");
+    }
+    assert!(!dir.path().join("data").exists(), "a refused date makes no folder");
+}
+
+#[test]
+fn a_publication_that_failed_is_an_error_and_the_same_run_publishes_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (book, data) = (dir.path().join("book"), dir.path().join("data"));
+    write_book(&book, 1).unwrap();
+    let (book, data) = (text(&book), text(&data));
+    let run = ["run", "--book", book, "--data", data, "--as-of", "2026-11-24"];
+    // A file stands where the folder of the pages of runs belongs.
+    let runs = dir.path().join("data/site/runs");
+    std::fs::create_dir_all(dir.path().join("data/site")).unwrap();
+    std::fs::write(&runs, "").unwrap();
+    let failed = nightbook(&run).unwrap();
+    let (out, said) = (String::from_utf8_lossy(&failed.stdout), String::from_utf8_lossy(&failed.stderr));
+    assert_eq!(failed.status.code(), Some(3), "{out}{said}");
+    assert!(!out.contains("Site:"), "{out}");
+    assert!(said.contains("the site was not published") && said.contains(&format!("--data {data}")), "{said}");
+    let publish = ["publish", "--data", data];
+    for command in [&run[..], &publish[..], &["publish", "--rebuild", "--data", data]] {
+        assert_eq!(nightbook(command).unwrap().status.code(), Some(3), "{command:?}");
+    }
+    std::fs::remove_file(&runs).unwrap();
+    let again = nightbook(&run).unwrap();
+    assert_eq!(again.status.code(), Some(0), "{}", String::from_utf8_lossy(&again.stderr));
+    assert!(dir.path().join("data/site/index.html").is_file() && runs.is_dir());
+    assert_eq!(nightbook(&publish).unwrap().status.code(), Some(0));
+}
+
+#[test]
+fn a_rerun_without_its_pinned_inputs_is_refused_and_leaves_no_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let (book, data) = (dir.path().join("book"), dir.path().join("data"));
+    write_book(&book, 1).unwrap();
+    let (book, data) = (text(&book), text(&data));
+    let (first, _) = json(&["run", "--book", book, "--data", data, "--as-of", "2026-11-24", "--json"]).unwrap();
+    let id = first["batch_run_id"].as_str().unwrap();
+    std::fs::remove_dir_all(dir.path().join("data/snapshots")).unwrap();
+    for command in [vec!["rerun", id, "--data", data], vec!["rerun", id, "--failed", "--data", data]] {
+        let refused = nightbook(&command).unwrap();
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(2), "{said}");
+        assert!(said.contains(&format!("nightbook run --book {book} --as-of 2026-11-24 --data {data}")), "{said}");
+    }
+    let (history, _) = json(&["history", "--data", data, "--json"]).unwrap();
+    assert_eq!(history["runs"].as_array().unwrap().len(), 1, "{history}");
+}

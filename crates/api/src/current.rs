@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use crate::Api;
 use crate::answer::json;
-use crate::commands::Hand;
+use crate::live::Hand;
 use crate::problem::Problem;
 
 /// Jobs in hand that are listed, at most.

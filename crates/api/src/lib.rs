@@ -1,19 +1,19 @@
 //! The history API: answers over HTTP from the records, and three commands.
 //!
 //! [`router`] needs a [`RunStore`] and a clock, so it serves every backend: `nightbook serve` puts it beside the site,
-//! the function behind a gateway. What it can change (start, repeat, cancel, annotate) comes through the ports
-//! [`Commands`] and [`RunNotes`]; without them it only reads. Every question is one indexed read of the store; where it
+//! the function behind a gateway. Commands (start, repeat, cancel, annotate, mute) are decided by [`RunControl`]; without it
+//! the router only reads. Every question is one indexed read of the store; where it
 //! takes another, `docs/api.md` says so, and the tests count.
 
 mod access;
 mod answer;
-mod commands;
 mod current;
 mod cursor;
 mod extract;
 mod history;
 mod jobs;
 mod limits;
+mod live;
 mod openapi;
 mod problem;
 mod runs;
@@ -21,6 +21,7 @@ mod writes;
 
 use std::sync::Arc;
 
+use app::RunControl;
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -33,15 +34,12 @@ use serde::Serialize;
 use tower_http::compression::CompressionLayer;
 
 pub use crate::access::{Access, Tokens};
-pub use crate::commands::{Accepted, CommandError, Commands, Hand, Live, StartAsked};
+pub use crate::live::{Hand, Live};
 pub use crate::openapi::document;
 
 use crate::answer::{LargeAnswers, json};
 use crate::limits::Turns;
 use crate::problem::Problem;
-
-/// Where everything of this version begins.
-pub const BASE: &str = "/api/v1";
 
 /// What the router answers from. Cheap to clone.
 #[derive(Clone)]
@@ -49,7 +47,7 @@ pub struct Api {
     store: Arc<dyn RunStore>,
     clock: Arc<dyn Clock>,
     notes: Option<Arc<dyn RunNotes>>,
-    commands: Option<Arc<dyn Commands>>,
+    control: Option<Arc<RunControl>>,
     live: Option<Arc<dyn Live>>,
     access: Access,
     /// Permits of answers with many records.
@@ -67,7 +65,7 @@ impl Api {
     #[must_use]
     pub fn new(store: Arc<dyn RunStore>, clock: Arc<dyn Clock>, access: Access) -> Self {
         let large = LargeAnswers::default();
-        Self { store, clock, notes: None, commands: None, live: None, access, large }
+        Self { store, clock, notes: None, control: None, live: None, access, large }
     }
 
     /// As this, with the notes of runs.
@@ -76,10 +74,10 @@ impl Api {
         Self { notes: Some(notes), ..self }
     }
 
-    /// As this, with who starts, repeats and cancels runs.
+    /// As this, with the control that decides commands.
     #[must_use]
-    pub fn with_commands(self, commands: Arc<dyn Commands>) -> Self {
-        Self { commands: Some(commands), ..self }
+    pub fn with_control(self, control: Arc<RunControl>) -> Self {
+        Self { control: Some(control), ..self }
     }
 
     /// As this, with who knows what is in hand at this moment; else it is as the last heartbeats say.
@@ -89,7 +87,7 @@ impl Api {
     }
 }
 
-/// The router: everything under [`BASE`], and `/healthz`, which needs no token. It has no fallback outside of `/api`, so
+/// The router: everything under `/api/v1`, and `/healthz`, which needs no token. It has no fallback outside of `/api`, so
 /// that a site can stand beside it.
 pub fn router(api: Api) -> Router {
     let access = api.access.clone();
@@ -109,6 +107,7 @@ pub fn router(api: Api) -> Router {
         .route("/api/v1/batch/failures", get(history::failures))
         .route("/api/v1/batch/portfolios/{id}/history", get(history::of_portfolio))
         .route("/api/v1/batch/data-quality", get(history::data_quality))
+        .route("/api/v1/alerts/mutes", post(writes::mute))
         .route("/api", get(unknown))
         .route("/api/", get(unknown))
         .route("/api/{*rest}", axum::routing::any(unknown))

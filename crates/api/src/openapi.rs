@@ -31,6 +31,7 @@ use crate::{current, history, jobs, runs, writes};
         writes::cancel,
         writes::notes,
         writes::annotate,
+        writes::mute,
         jobs::status,
         jobs::summary,
         jobs::last_success,
@@ -44,7 +45,7 @@ use crate::{current, history, jobs, runs, writes};
         (name = "runs", description = "Runs and their jobs"),
         (name = "jobs", description = "Jobs over the runs"),
         (name = "history", description = "Causes, portfolios, data quality"),
-        (name = "commands", description = "Start, repeat, cancel: need a token that may write, or loopback"),
+        (name = "commands", description = "Start, repeat, cancel, mute: need a token that may write, or loopback"),
         (name = "notes", description = "What people have to say of a run"),
         (name = "service", description = "The server itself")
     ),

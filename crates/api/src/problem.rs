@@ -103,13 +103,6 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, name, detail)
     }
 
-    /// A run is active, so no other can be started.
-    pub(crate) fn run_active(run: RunId) -> Self {
-        let detail =
-            format!("run {run} is active: wait for its end, or cancel it (POST /api/v1/batch/runs/{run}/cancel)");
-        Self::conflict("run-active", detail).about(run)
-    }
-
     /// The server has too much to do, or its store does not answer.
     pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail).with(header::RETRY_AFTER, "2")

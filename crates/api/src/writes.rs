@@ -1,20 +1,22 @@
 //! Commands and notes.
 
+use app::{
+    Accepted, AnnotateRequest, CancelRequest, ControlError, Door, MuteRequest, Refusal, RerunRequest, RunControl,
+    StartRequest,
+};
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, NaiveDate, Utc};
-use domain::ids::{PortfolioId, RunId};
-use domain::note::{AUTHOR_CHARS, MOST_NOTES, Note, NoteKind, RunNotes, TEXT_CHARS};
-use domain::redact::{misleads, redact};
-use domain::run::RunPhase;
+use domain::alert_rules::Mute;
+use domain::ids::{CauseId, PortfolioId, RunId};
+use domain::note::{Note, NoteKind, RunNotes};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::Api;
 use crate::answer::json;
-use crate::commands::{Accepted, CommandError, Commands, StartAsked};
 use crate::extract::{Named, Sent};
 use crate::problem::Problem;
 use crate::runs::existing;
@@ -22,16 +24,33 @@ use crate::runs::existing;
 /// Portfolios that a run by hand may be asked for.
 const MOST_PORTFOLIOS: usize = 1_000;
 
-/// The longest name of what started a run, in characters.
-const TRIGGER_CHARS: usize = 64;
-
-impl From<CommandError> for Problem {
-    fn from(error: CommandError) -> Self {
-        match error {
-            CommandError::Active(run) => Self::run_active(run),
-            CommandError::Conflict(detail) => Self::conflict("conflict", detail),
-            CommandError::Unusable(detail) => Self::unprocessable(detail),
-            CommandError::Store(error) => error.into(),
+impl From<ControlError> for Problem {
+    fn from(error: ControlError) -> Self {
+        let refusal = match error {
+            ControlError::Refused(refusal) => refusal,
+            ControlError::Store(error) => return error.into(),
+        };
+        let message = refusal.message(&Door::Http);
+        match refusal {
+            Refusal::Active { run } => Self::conflict("run-active", message).about(run),
+            Refusal::StillOpen { run } => Self::conflict("run-open", message).about(run),
+            Refusal::Missed { run, .. } => Self::conflict("missed-slot", message).about(run),
+            Refusal::InputsRetired { run, .. } | Refusal::NeverPinned { run, .. } => {
+                Self::conflict("no-inputs", message).about(run)
+            }
+            Refusal::AlreadyEnded { run } => Self::conflict("run-ended", message).about(run),
+            Refusal::NotFound { .. } | Refusal::Ambiguous { .. } => Self::not_found(message),
+            Refusal::NoSession { .. }
+            | Refusal::DateNotAllowed { .. }
+            | Refusal::SpanReversed { .. }
+            | Refusal::UnknownPortfolio { .. }
+            | Refusal::BookUnusable(_)
+            | Refusal::Mute { .. } => Self::unprocessable(message),
+            // The trigger is `triggered_by` in the words of this API.
+            Refusal::Text { name, why } if name == "trigger" => Self::unprocessable(format!("triggered_by: {why}")),
+            Refusal::Text { .. } => Self::unprocessable(message),
+            Refusal::TooManyNotes { run, .. } => Self::conflict("too-many-notes", message).about(run),
+            Refusal::NothingToMute => Self::conflict("conflict", message),
         }
     }
 }
@@ -53,8 +72,14 @@ pub(crate) struct Begun {
 
 fn begun(api: &Api, accepted: Accepted, status: &'static str, trigger: Option<&str>) -> Result<Response, Problem> {
     let (code, status, run) = match accepted {
-        Accepted::Begun(run) => (StatusCode::ACCEPTED, status, run),
+        Accepted::Begun(run) | Accepted::Continued(run) | Accepted::Canceling(run) => {
+            (StatusCode::ACCEPTED, status, run)
+        }
         Accepted::Finished(run) => (StatusCode::OK, "finished", run),
+        Accepted::NothingToRepeat(run) => {
+            let detail = format!("every job of run {run} succeeded: there is nothing to repeat");
+            return Err(Problem::conflict("conflict", detail).about(run));
+        }
     };
     let poll_url = format!("/api/v1/batch/runs/{run}");
     let triggered_by = trigger.filter(|_| code == StatusCode::ACCEPTED).map(str::to_owned);
@@ -63,29 +88,11 @@ fn begun(api: &Api, accepted: Accepted, status: &'static str, trigger: Option<&s
     Ok((code, [(header::LOCATION, poll_url)], json(&answer)?).into_response())
 }
 
-fn commands(api: &Api) -> Result<&dyn Commands, Problem> {
-    api.commands.as_deref().ok_or_else(|| {
+fn control(api: &Api) -> Result<&RunControl, Problem> {
+    api.control.as_deref().ok_or_else(|| {
         let detail = "this server only reads: `nightbook serve` with a book starts and cancels runs";
         Problem::new(StatusCode::FORBIDDEN, "reads-only", detail)
     })
-}
-
-/// No other run may be active.
-async fn none_active(api: &Api) -> Result<(), Problem> {
-    match api.store.open_runs().await?.first() {
-        Some(run) => Err(Problem::run_active(run.batch_run_id)),
-        None => Ok(()),
-    }
-}
-
-/// A text of one line: its length in characters, and none of them such that it is not shown as it is.
-fn line(name: &str, text: &str, most: usize) -> Result<String, Problem> {
-    let text = text.trim();
-    if (1..=most).contains(&text.chars().count()) && !text.chars().any(|c| c.is_control() || misleads(c)) {
-        Ok(redact(text))
-    } else {
-        Err(Problem::unprocessable(format!("{name}: write 1 to {most} characters on one line")))
-    }
 }
 
 /// Which run to start.
@@ -113,14 +120,13 @@ pub(crate) struct StartBody {
     responses((status = 202, description = "It is recorded and will be run", body = Begun),
               (status = 200, description = "The same run is finished", body = Begun)))]
 pub(crate) async fn start(State(api): State<Api>, Sent(body): Sent<StartBody>) -> Result<Response, Problem> {
-    let commands = commands(&api)?;
+    let control = control(&api)?;
     if body.portfolio_ids.len() > MOST_PORTFOLIOS {
         return Err(Problem::unprocessable(format!("portfolio_ids: give at most {MOST_PORTFOLIOS}, or none for all")));
     }
-    let trigger = line("triggered_by", body.triggered_by.as_deref().unwrap_or("api"), TRIGGER_CHARS)?;
-    none_active(&api).await?;
-    let asked = StartAsked { as_of: body.as_of, portfolios: body.portfolio_ids, trigger, again: body.again };
-    begun(&api, commands.start(&asked).await?, "started", Some(&asked.trigger))
+    let trigger = body.triggered_by.unwrap_or_else(|| "api".to_owned());
+    let request = StartRequest { as_of: body.as_of, portfolios: body.portfolio_ids, trigger, again: body.again };
+    begun(&api, control.start(&request).await?, "started", Some(&request.trigger))
 }
 
 /// What of a run to repeat.
@@ -141,15 +147,8 @@ pub(crate) async fn rerun(
     Named(id): Named<RunId>,
     Sent(body): Sent<RerunBody>,
 ) -> Result<Response, Problem> {
-    let commands = commands(&api)?;
-    let stored = existing(&api, id).await?;
-    none_active(&api).await?;
-    if stored.run.phase == RunPhase::Missed {
-        let detail =
-            format!("{id} is a slot that passed without a run: POST /api/v1/batch/runs with its as_of makes up for it");
-        return Err(Problem::conflict("missed-slot", detail).about(id));
-    }
-    begun(&api, commands.rerun(id, body.failed).await?, "started", Some("rerun"))
+    let request = RerunRequest { run: id, failed_only: body.failed };
+    begun(&api, control(&api)?.rerun(&request).await?, "started", Some("rerun"))
 }
 
 /// Nothing more to say.
@@ -166,12 +165,7 @@ pub(crate) async fn cancel(
     Named(id): Named<RunId>,
     Sent(CancelBody {}): Sent<CancelBody>,
 ) -> Result<Response, Problem> {
-    let commands = commands(&api)?;
-    let stored = existing(&api, id).await?;
-    if stored.run.has_ended() {
-        return Err(Problem::conflict("run-ended", format!("run {id} has ended: there is nothing to cancel")).about(id));
-    }
-    begun(&api, commands.cancel(id).await?, "cancelling", None)
+    begun(&api, control(&api)?.cancel(&CancelRequest { run: id }).await?, "cancelling", None)
 }
 
 fn notes_port(api: &Api) -> Result<&dyn RunNotes, Problem> {
@@ -229,36 +223,50 @@ pub(crate) async fn annotate(
     Named(id): Named<RunId>,
     Sent(body): Sent<NoteBody>,
 ) -> Result<Response, Problem> {
-    let port = notes_port(&api)?;
-    let author = line("author", &body.author, AUTHOR_CHARS)?;
-    let text = body.text.trim();
-    let shown = |c: char| c == '\n' || (!c.is_control() && !misleads(c));
-    if text.chars().count() > TEXT_CHARS || !text.chars().all(shown) {
-        let detail = format!("text: write at most {TEXT_CHARS} characters, none of them a control character");
-        return Err(Problem::unprocessable(detail));
-    }
-    if text.is_empty() && body.kind == NoteKind::Annotate {
-        return Err(Problem::unprocessable("text: an annotation says something"));
-    }
-    existing(&api, id).await?;
-    let there = port.notes(id).await?;
-    if there.len() >= MOST_NOTES {
-        return Err(Problem::conflict("too-many-notes", format!("run {id} has {MOST_NOTES} notes already")).about(id));
-    }
-    let at = api.clock.now();
-    let own = || {
-        let text = format!("{author}\n{at}\n{}\n{text}", body.kind.as_str());
-        Uuid::new_v5(&id.0, text.as_bytes())
-    };
-    let note =
-        Note { id: body.id.unwrap_or_else(own), batch_run_id: id, kind: body.kind, author, at, text: redact(text) };
-    port.add_note(&note).await?;
-    // The same note sent again is answered with the one that is there.
-    let kept = there.into_iter().find(|known| known.id == note.id).unwrap_or(note);
-    tracing::info!(batch_run_id = %id, author = kept.author, event = "note.added", "a note was added to a run");
-    if let Some(commands) = &api.commands {
-        commands.annotated(id).await;
-    }
-    let place = format!("/api/v1/batch/runs/{id}/notes");
-    Ok((StatusCode::CREATED, [(header::LOCATION, place)], json(&kept)?).into_response())
+    notes_port(&api)?;
+    let NoteBody { kind, author, text, id: note_id } = body;
+    let request = AnnotateRequest { run: id, kind, author, text, id: note_id };
+    let note = control(&api)?.annotate(&request).await?;
+    let location = format!("/api/v1/batch/runs/{id}/notes");
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], json(&note)?).into_response())
+}
+
+/// What to mute: a cause or a portfolio.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MuteBody {
+    /// The cause, as `failures` lists it.
+    #[serde(default)]
+    fingerprint: Option<CauseId>,
+    /// All causes of this portfolio instead.
+    #[serde(default)]
+    portfolio_id: Option<PortfolioId>,
+    /// The last day of the mute, in UTC.
+    until: NaiveDate,
+    /// Why, as the site shows it.
+    #[schema(min_length = 1, max_length = 200)]
+    reason: String,
+}
+
+/// A mute that is stored.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Muted {
+    /// The cause; null where a portfolio is muted.
+    fingerprint: Option<CauseId>,
+    /// The portfolio; null where a cause is muted.
+    portfolio_id: Option<PortfolioId>,
+    /// The end of the mute.
+    until: DateTime<Utc>,
+    /// Why.
+    reason: String,
+}
+
+/// Mutes alerts of a cause or a portfolio, in place of an earlier mute of the same.
+#[utoipa::path(post, path = "/api/v1/alerts/mutes", tag = "commands", request_body = MuteBody,
+    responses((status = 201, description = "The mute, as it is stored", body = Muted)))]
+pub(crate) async fn mute(State(api): State<Api>, Sent(body): Sent<MuteBody>) -> Result<Response, Problem> {
+    let MuteBody { fingerprint, portfolio_id, until, reason } = body;
+    let request = MuteRequest { fingerprint, portfolio: portfolio_id, until, reason, schedule: None };
+    let Mute { fingerprint, portfolio, until, reason } = control(&api)?.mute(&request).await?;
+    Ok((StatusCode::CREATED, json(&Muted { fingerprint, portfolio_id: portfolio, until, reason })?).into_response())
 }

@@ -156,16 +156,34 @@ impl Calendar {
     /// The last session that has ended by now.
     #[must_use]
     pub fn last_completed_session(self, now: DateTime<Utc>, zone: Zone) -> NaiveDate {
-        let home = if self == Self::Nyse { Zone::new_york() } else { zone };
-        let today = now.naive_utc().date();
-        // chrono panics when an offset leads out of its range; the UTC day is near enough there.
-        let far = now.checked_add_signed(chrono::TimeDelta::days(2)).is_none()
-            || now.checked_sub_signed(chrono::TimeDelta::days(2)).is_none();
-        let today = if far { today } else { now.with_timezone(&home).date_naive() };
+        let today = self.today(now, zone);
         if self.is_session(today) && self.close_time(today, zone) <= now {
             return today;
         }
         self.previous_session(today)
+    }
+
+    /// The date of now, in New York for the exchange and in the zone given for the other calendars.
+    #[must_use]
+    pub fn today(self, now: DateTime<Utc>, zone: Zone) -> NaiveDate {
+        let home = if self == Self::Nyse { Zone::new_york() } else { zone };
+        // chrono panics when an offset leads out of its range; the UTC day is near enough there.
+        let far = now.checked_add_signed(chrono::TimeDelta::days(2)).is_none()
+            || now.checked_sub_signed(chrono::TimeDelta::days(2)).is_none();
+        if far { now.naive_utc().date() } else { now.with_timezone(&home).date_naive() }
+    }
+
+    /// The newest date that may be run now: the last completed session where sessions have a closing hour, else the
+    /// last session up to today.
+    #[must_use]
+    pub fn last_allowed(self, now: DateTime<Utc>, zone: Zone) -> NaiveDate {
+        match self {
+            Self::Nyse => self.last_completed_session(now, zone),
+            Self::Weekdays | Self::EveryDay => {
+                let today = self.today(now, zone);
+                if self.is_session(today) { today } else { self.previous_session(today) }
+            }
+        }
     }
 }
 
@@ -313,6 +331,24 @@ mod tests {
 
     fn days_of(year: i32) -> impl Iterator<Item = NaiveDate> {
         NaiveDate::from_ymd_opt(year, 1, 1).unwrap().iter_days().take_while(move |date| date.year() == year)
+    }
+
+    #[test]
+    fn dates_may_be_run_up_to_the_last_completed_session_or_today() {
+        let day = |text: &str| text.parse::<NaiveDate>().unwrap();
+        let now = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+        let new_york = Zone::new_york();
+        for (calendar, at, last) in [
+            (Calendar::Nyse, "2026-11-24T20:59:59Z", "2026-11-23"),
+            (Calendar::Nyse, "2026-11-24T21:00:00Z", "2026-11-24"),
+            (Calendar::Nyse, "2026-11-28T21:00:00Z", "2026-11-27"),
+            (Calendar::Weekdays, "2026-11-24T20:59:59Z", "2026-11-24"),
+            (Calendar::Weekdays, "2026-11-24T04:59:59Z", "2026-11-23"),
+            (Calendar::Weekdays, "2026-11-28T21:00:00Z", "2026-11-27"),
+            (Calendar::EveryDay, "2026-11-28T21:00:00Z", "2026-11-28"),
+        ] {
+            assert_eq!(calendar.last_allowed(now(at), new_york), day(last), "{calendar} at {at}");
+        }
     }
 
     #[test]

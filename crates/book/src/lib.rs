@@ -25,11 +25,11 @@ pub use issue::{Issue, Scope};
 pub use model::{Book, Class, Lot, OptionTerms, Portfolio, Right};
 pub use occ::{OccSymbol, parse_occ};
 pub use prices::{PricePoint, Prices};
-pub use read::{Reading, read, read_folder};
+pub use read::{Reading, SettingsReading, read, read_folder, read_settings};
 pub use schedule::{as_of_of_slot, is_due, next_due_slot, next_slot, slot_of};
 pub use settings::{
     AddedJob, AlertSettings, AnswerForm, CorrelationSettings, Detail, Factor, FactorSettings, GreekSettings,
     HttpPriceSettings, LineageSettings, MarketRiskSettings, RateSettings, RetentionSettings, RunSettings, Scenario,
     ScheduleSettings, Settings, Shock, SiteSettings, SnapshotSettings,
 };
-pub use source::{BookError, BookSource, FolderSource, FolderStamp, MemorySource};
+pub use source::{BookError, BookSource, FolderSource, FolderStamp, MemorySource, SettingsStamp};

@@ -31,6 +31,31 @@ pub struct Reading {
     pub warnings: Vec<Issue>,
 }
 
+/// What came of reading `nightbook.toml` alone.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SettingsReading {
+    /// The settings, the defaults where there is no file; `None` exactly if an error has [`Scope::Book`].
+    #[serde(skip)]
+    pub settings: Option<Settings>,
+    /// What is wrong, by line.
+    pub errors: Vec<Issue>,
+    /// What is allowed but worth knowing.
+    pub warnings: Vec<Issue>,
+}
+
+/// Reads the settings of a book without the rest of it, by the same rules.
+///
+/// # Errors
+/// [`BookError`] if the source cannot be listed or the file cannot be read at all.
+pub fn read_settings(source: &dyn BookSource) -> Result<SettingsReading, BookError> {
+    let names = source.names()?;
+    let mut reader = Reader { source, names, stamps: Vec::new(), errors: Vec::new(), warnings: Vec::new() };
+    let settings = reader.settings()?;
+    let Reader { errors, warnings, .. } = reader;
+    let usable = !errors.iter().any(|issue| issue.scope == Scope::Book);
+    Ok(SettingsReading { settings: usable.then_some(settings), errors, warnings })
+}
+
 /// Reads the book in a folder.
 ///
 /// # Errors

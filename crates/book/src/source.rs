@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Cursor, Read};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -15,7 +16,7 @@ pub enum BookError {
     #[error("{} is not a folder: give the folder that holds portfolios.csv, not a file in it", .0.display())]
     NotAFolder(PathBuf),
     /// Reading failed for a reason that has nothing to do with the content.
-    #[error("cannot read {name}: {source}; check that the file exists and may be read by this user")]
+    #[error("cannot read {name}: {source}; {}", advice(source))]
     Unreadable {
         /// The file or folder.
         name: String,
@@ -29,6 +30,31 @@ impl BookError {
     /// Reading `name` failed.
     pub fn unreadable(name: impl Into<String>, source: io::Error) -> Self {
         Self::Unreadable { name: name.into(), source }
+    }
+
+    /// Whether the machine has failed or has too little of something (open files, memory), so that nothing is wrong
+    /// with the book.
+    #[must_use]
+    pub fn is_of_the_machine(&self) -> bool {
+        match self {
+            Self::NoFolder(_) | Self::NotAFolder(_) => false,
+            Self::Unreadable { source, .. } => !is_of_the_path(source),
+        }
+    }
+}
+
+/// Whether a path is the reason: it leads nowhere, to something else, or to what this user may not read.
+fn is_of_the_path(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidFilename, InvalidInput, IsADirectory, NotADirectory, NotFound, PermissionDenied};
+    let kinds = [InvalidFilename, InvalidInput, IsADirectory, NotADirectory, NotFound, PermissionDenied];
+    kinds.contains(&error.kind())
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    if is_of_the_path(error) {
+        "check that the file exists and may be read by this user"
+    } else {
+        "the book is not the reason: check the disk and the limits of this process (`ulimit -a`), then try again"
     }
 }
 
@@ -73,6 +99,21 @@ impl FolderSource {
         }
         files.sort();
         Ok(FolderStamp(files))
+    }
+
+    /// What tells one state of `nightbook.toml` from another without reading it. Two equal stamps mean that it was
+    /// neither written nor replaced in between.
+    ///
+    /// # Errors
+    /// [`BookError`] if the folder or the file cannot be looked at.
+    pub fn settings_stamp(&self) -> Result<SettingsStamp, BookError> {
+        let path = self.0.join(crate::settings_file::FILE);
+        let unreadable = |source| BookError::unreadable(path.display().to_string(), source);
+        match std::fs::metadata(&path) {
+            Ok(meta) => Ok(SettingsStamp(Some((meta.ino(), meta.len(), meta.modified().map_err(unreadable)?)))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.0.is_dir() => Ok(SettingsStamp(None)),
+            Err(error) => Err(unreadable(error)),
+        }
     }
 
     fn list(&self, below: &str, names: &mut Vec<String>) -> Result<(), BookError> {
@@ -125,6 +166,13 @@ impl BookSource for FolderSource {
 /// A state of a folder, from [`FolderSource::stamp`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FolderStamp(Vec<(String, u64, SystemTime)>);
+
+/// A state of `nightbook.toml`, from [`FolderSource::settings_stamp`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SettingsStamp(
+    /// Number, length in bytes and time of the last change of the file; `None`: there is no file.
+    Option<(u64, u64, SystemTime)>,
+);
 
 /// A book in memory, for tests and the demo.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

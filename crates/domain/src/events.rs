@@ -37,6 +37,7 @@ pub const EVENTS: &[EventSpec] = &[
         &["batch_run_id", "alert_id", "channel", "attempt", "error", "given_up"],
         "an alert could not be delivered; it is tried again unless it is given up",
     ),
+    event("alert.muted", &["info"], &["until", "reason"], "alerts of a cause or a portfolio were muted"),
     event("api.failed", &["error"], &["error"], "a question to the history API could not be answered"),
     event(
         "book.errors",
@@ -47,6 +48,12 @@ pub const EVENTS: &[EventSpec] = &[
     event("book.unusable", &["error"], &["error"], "the book cannot be read, so no run can start"),
     event("book.usable", &["info"], &[], "the book can be read again"),
     event("book.warnings", &["info"], &["warnings", "first"], "the book has warnings"),
+    event(
+        "control.unavailable",
+        &["warn"],
+        &["error"],
+        "`serve` could not bind its control socket; commands on the data folder are refused while it runs",
+    ),
     event("event.lost", &["error"], &["batch_run_id", "error"], "the event bus was not told of a closed run"),
     event("function.failed", &["error"], &["error"], "a function of the cloud cannot begin"),
     event(
@@ -160,8 +167,8 @@ pub const EVENTS: &[EventSpec] = &[
         &["batch_run_id", "alert_id", "as_of", "status", "kind", "verdict", "top_causes", "page", "rerun"],
         "there is something to tell of a run",
     ),
-    event("run.asked_for", &["info"], &["batch_run_id", "as_of", "trigger"], "a run was asked for through the API"),
-    event("run.cancelled", &["info"], &["batch_run_id"], "somebody asked to end a run early"),
+    event("run.asked_for", &["info"], &["batch_run_id", "as_of", "trigger"], "a run was requested and recorded"),
+    event("run.cancelled", &["info"], &["batch_run_id"], "a run was canceled"),
     event(
         "run.closed",
         &["info"],
@@ -190,6 +197,18 @@ pub const EVENTS: &[EventSpec] = &[
     event("run.started", &["info"], &["batch_run_id", "as_of", "outcome"], "start-run has started or found a run"),
     event("serve.failed", &["error"], &["error"], "a round of the scheduler failed; the next one tries again"),
     event("serve.refused", &["warn"], &["error"], "a connection could not be taken"),
+    event(
+        "settings.applied",
+        &["info"],
+        &["changed"],
+        "`serve` puts changed settings in force as a whole; `changed` names their sections",
+    ),
+    event(
+        "settings.refused",
+        &["warn"],
+        &["error"],
+        "changed settings are invalid; the earlier settings stay in force. One line a cause",
+    ),
     event("settings.replaced", &["warn"], &["error"], "the kept settings were damaged and are replaced"),
     event("slot.late", &["info"], &["batch_run_id", "scheduled_for"], "a slot that had passed is run late"),
     event(

@@ -101,8 +101,10 @@ pub enum NameError {
     Store(#[from] StoreError),
 }
 
-/// The candidates that someone who wrote `word` most likely meant, the most similar first, at most three: those with no
-/// more than one typing error in every three letters. A swap of neighbors is one error; case and signs do not count.
+/// The candidates that someone who wrote `word` most likely meant, the most similar first, at most three.
+///
+/// They have at most one typing error in every three letters. A swap of neighbors is one error; case and signs do not
+/// count.
 pub fn near<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     if word.is_empty() || word.len() > LONGEST_WORD {
         return Vec::new();

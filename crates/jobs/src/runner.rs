@@ -90,13 +90,14 @@ type Prepared = Arc<OnceCell<Arc<Shared>>>;
 pub struct Runner {
     documents: Arc<dyn Documents>,
     programs: Option<Arc<dyn JobPrograms>>,
-    permits: Arc<Semaphore>,
+    /// How many jobs may work at once, and their permits.
+    permits: Mutex<(usize, Arc<Semaphore>)>,
     recent: Mutex<VecDeque<(ContentHash, Prepared)>>,
 }
 
 impl std::fmt::Debug for Runner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Runner").field("permits", &self.permits.available_permits()).finish_non_exhaustive()
+        f.debug_struct("Runner").field("permits", &self.permits().available_permits()).finish_non_exhaustive()
     }
 }
 
@@ -104,8 +105,20 @@ impl Runner {
     /// A runner that reads pinned inputs from here and works on at most `cpu` jobs at once. It needs a tokio runtime.
     #[must_use]
     pub fn new(documents: Arc<dyn Documents>, cpu: usize) -> Self {
-        let permits = Arc::new(Semaphore::new(cpu.max(1)));
+        let permits = Mutex::new((cpu.max(1), Arc::new(Semaphore::new(cpu.max(1)))));
         Self { documents, programs: None, permits, recent: Mutex::default() }
+    }
+
+    /// Changes how many jobs may work at once (at least 1), for portfolios that are opened from now on.
+    pub fn limit(&self, cpu: usize) {
+        let mut permits = self.permits.lock().unwrap_or_else(PoisonError::into_inner);
+        if permits.0 != cpu.max(1) {
+            *permits = (cpu.max(1), Arc::new(Semaphore::new(cpu.max(1))));
+        }
+    }
+
+    fn permits(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.permits.lock().unwrap_or_else(PoisonError::into_inner).1)
     }
 
     /// As this, and it calls programs of the user's own so.
@@ -131,7 +144,7 @@ impl Runner {
         let cell = self.prepared(hash);
         let prepare = || async {
             let bytes = self.documents.snapshot(hash).await.map_err(|error| store_error(&error))?;
-            let shared = blocking(&self.permits, move || Snapshot::decode(&bytes).map(Shared::new)).await?;
+            let shared = blocking(&self.permits(), move || Snapshot::decode(&bytes).map(Shared::new)).await?;
             Ok::<_, JobError>(Arc::new(shared.map_err(RunnerError::Snapshot)?))
         };
         cell.get_or_try_init(prepare).await.map(Arc::clone)
@@ -164,7 +177,7 @@ impl JobRunner for Runner {
         let found = shared.snapshot.portfolios.binary_search_by(|known| known.id.cmp(portfolio));
         let place = found.map_err(|_| RunnerError::NoPortfolio(portfolio.clone()))?;
         let first = plan.jobs.first().map(|job| job.name.clone());
-        let (permits, programs) = (Arc::clone(&self.permits), self.programs.clone());
+        let (permits, programs) = (self.permits(), self.programs.clone());
         let run = run.batch_run_id;
         Ok(Arc::new(Session { run, shared, place, first, permits, programs, outputs: Mutex::default() }))
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use chrono::NaiveDate;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use domain::ids::{CauseId, ChannelName, JobName, Month, PortfolioId, RunId};
+use domain::ids::{CauseId, ChannelName, JobName, Month, PortfolioId};
 use domain::words::{JobType, RunStatus};
 
 /// Nightbook runs the nightly risk batch of many portfolios, keeps every job of every run on record, and publishes a
@@ -14,7 +14,7 @@ use domain::words::{JobType, RunStatus};
     name = "nightbook",
     version,
     arg_required_else_help = true,
-    after_help = "Three questions, one command each:\n  nightbook last factor_analysis     when did it last succeed?\n  nightbook show RUN                 which portfolios were processed, and how?\n  nightbook failures                 which causes lie behind the failures?\n\nExit codes: 0 all well, 1 the run is partial or failed, 2 bad input or settings, 3 a store could not be reached or written, 130 interrupted.\nLogs go to stderr; LOG_LEVEL=debug says more, ENVIRONMENT=production gives JSON lines."
+    after_help = "Three questions, one command each:\n  nightbook last factor_analysis     when did it last succeed?\n  nightbook show RUN                 which portfolios were processed, and how?\n  nightbook failures                 which causes lie behind the failures?\n\nExit codes: 0 all well, 1 the run is partial or failed, 2 bad input or settings, 3 a store, the output or the machine failed, 130 interrupted.\nLogs go to stderr; LOG_LEVEL=debug says more, ENVIRONMENT=production gives JSON lines."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -323,26 +323,6 @@ fn parse_span(text: &str) -> Result<chrono::Duration, String> {
         .filter(|seconds| (0..=100 * 366 * 86_400).contains(seconds))
         .map(chrono::Duration::seconds)
         .ok_or_else(wrong)
-}
-
-/// The run that a person means: an id, or "latest", or the beginning of an id.
-pub(crate) fn parse_run(text: &str) -> RunText {
-    match text.parse::<RunId>() {
-        Ok(id) => RunText::Id(id),
-        Err(_) if text == "latest" => RunText::Latest,
-        Err(_) => RunText::Beginning(text.to_ascii_lowercase()),
-    }
-}
-
-/// See [`parse_run`].
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum RunText {
-    /// A whole id.
-    Id(RunId),
-    /// The newest.
-    Latest,
-    /// The beginning of an id.
-    Beginning(String),
 }
 
 #[cfg(test)]

@@ -2,10 +2,12 @@
 //!
 //! The same use cases, over the ports of AWS. What a command starts is worked on by the functions of the stack.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use app::{BookOf, Decided, RerunRequest, RunControl, SettingsFile, StoredSettings, store_settings, stored_settings};
 use backends::DoctorReport;
 use backends::aws::{Aws, DynamoStore, KeptFile, MissingSetting, QueueKind, Settings, connect};
 use backends::system::{SystemClock, SystemRandomness, TokioSleeper};
@@ -20,16 +22,15 @@ use domain::start_run::{StartError, StartRun, Started, start_run};
 use domain::summary::RunSummary;
 use domain::watch::mend;
 use domain::work_item::ItemKey;
-use jobs::{BookInputs, NoGate, SnapshotInputs};
+use jobs::{BookInputs, NoGate};
 use serde_json::json;
-use site::SitePublisher;
-use wiring::KeptSettings;
+use site::{SiteParts, SitePublisher, Spread};
 
-use crate::commands::rerun::refuse_unfinished;
+use crate::commands::rerun::nothing_to_repeat;
 use crate::commands::run::{Asked, exit_code, report};
 use crate::commands::{cancel, publish};
 use crate::environment;
-use crate::exit::{BadInput, Interrupted};
+use crate::exit::{BadInput, Interrupted, door, refused};
 use crate::output::{Output, safe};
 use crate::progress::Bars;
 use crate::reading;
@@ -43,7 +44,6 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(crate) struct Cloud {
     aws: Aws,
     store: Arc<DynamoStore>,
-    table: String,
 }
 
 /// A name that is missing is a matter of settings.
@@ -57,7 +57,7 @@ impl Cloud {
         let settings = Settings::from_variables(environment::named).with_table(table);
         let aws = connect(settings).await;
         let store = named(aws.store())?;
-        Ok(Self { aws, store, table: table.to_owned() })
+        Ok(Self { aws, store })
     }
 
     /// The ports. A bucket or a queue whose name is missing is told when it is needed.
@@ -79,22 +79,23 @@ impl Cloud {
         Arc::clone(&self.store) as Arc<dyn RunNotes>
     }
 
-    fn kept_file(&self) -> anyhow::Result<KeptFile> {
-        named(self.aws.kept())
+    /// The control of a command: what it starts is worked on by the functions.
+    fn control(&self, ports: &Ports, book: BookOf) -> RunControl {
+        RunControl::of_caller(ports, self.notes(), Arc::clone(&self.store) as Arc<dyn AlertBooks>, book)
+    }
+
+    fn settings_file(&self) -> anyhow::Result<SettingsObject> {
+        Ok(SettingsObject(named(self.aws.kept())?))
     }
 
     /// The settings of the book that was run last.
-    pub(crate) async fn kept(&self) -> anyhow::Result<KeptSettings> {
-        match self.kept_file()?.read().await? {
-            None => Ok(KeptSettings::default()),
-            Some(json) => serde_json::from_slice(&json).context("the kept settings are damaged"),
-        }
+    pub(crate) async fn kept(&self) -> anyhow::Result<StoredSettings> {
+        Ok(stored_settings(&self.settings_file()?).await?.unwrap_or_default())
     }
 
-    /// Keeps the settings of a book, as `start-run` does.
+    /// Stores the settings of a book, as `start-run` does.
     async fn keep(&self, book: &Book) -> anyhow::Result<()> {
-        let kept = KeptSettings::of(book).after(Some(self.kept().await?), &SystemRandomness, SystemClock.now());
-        Ok(self.kept_file()?.write(serde_json::to_vec_pretty(&kept)?).await?)
+        Ok(store_settings(&self.settings_file()?, book, &SystemRandomness, SystemClock.now()).await?)
     }
 
     /// `nightbook run`.
@@ -115,22 +116,24 @@ impl Cloud {
         let ports = self.ports()?;
         named(self.aws.settings().work_queue_url())?;
         self.keep(book).await?;
+        let control = self.control(&ports, BookOf::Loaded(Arc::clone(book)));
         let mut summaries = Vec::with_capacity(dates.len());
         for date in dates {
-            let store = self.store.as_ref();
-            let start = wiring::by_hand(store, book, *date, &asked.portfolios, &asked.trigger, asked.again).await?;
+            let work = control.decide_start(&asked.request(*date)).await;
+            let work = work.map_err(|error| refused(error, &asked.door()))?;
             let (clock, sleeper) = (Arc::clone(&ports.clock), Arc::clone(&ports.sleeper));
             let inputs =
                 BookInputs::new(Arc::clone(book), clock, Arc::new(NoGate), sleeper, Arc::clone(&ports.randomness));
-            summaries.push(self.start(&ports, &start, &inputs, asked.wait, output, bars, &mut stop).await?);
+            summaries.push(self.start(&ports, &work.start, &inputs, asked.wait, output, bars, &mut stop).await?);
         }
         report(&summaries, asked.span.is_some(), &asked.data, output)?;
-        Ok(self.code(&summaries, asked.wait))
+        self.code(&summaries, &asked.data, asked.wait)
     }
 
     /// `nightbook rerun`.
     pub(crate) async fn rerun(
         &self,
+        data: &Path,
         run: &str,
         failed_only: bool,
         wait: bool,
@@ -139,30 +142,23 @@ impl Cloud {
         mut stop: Stop,
     ) -> anyhow::Result<std::process::ExitCode> {
         let ports = self.ports()?;
-        let store = self.store.as_ref();
-        let original = reading::find(store, run).await?;
-        refuse_unfinished(&original.run)?;
-        let portfolios =
-            if failed_only { wiring::not_successful(store, &original).await? } else { original.run.filter.clone() };
-        if failed_only && portfolios.is_empty() {
-            let id = original.run.batch_run_id;
-            output.line(&format!("Every job of run {id} succeeded: there is nothing to run again."));
+        let original = reading::find(self.store.as_ref(), data, run).await?;
+        let control = self.control(&ports, BookOf::Nowhere);
+        let request = RerunRequest { run: original.run.batch_run_id, failed_only };
+        let decided = control.decide_rerun(&request).await.map_err(|error| refused(error, &door(data, None)))?;
+        let Decided::Run(work) = decided else {
+            output.line(&nothing_to_repeat(request.run));
             return Ok(std::process::ExitCode::SUCCESS);
-        }
-        let start = wiring::rerun(store, &original.run, failed_only, portfolios.clone()).await?;
-        let inputs = SnapshotInputs::new(Arc::clone(&ports.documents), original.run, portfolios);
-        let summaries = [self.start(&ports, &start, &inputs, wait, output, bars, &mut stop).await?];
-        report(&summaries, false, self.place().as_ref(), output)?;
-        Ok(self.code(&summaries, wait))
-    }
-
-    fn place(&self) -> String {
-        format!("dynamodb://{}", self.table)
+        };
+        let inputs = work.pinned_inputs(Arc::clone(&ports.documents)).context("a rerun has pinned inputs")?;
+        let summaries = [self.start(&ports, &work.start, inputs.as_ref(), wait, output, bars, &mut stop).await?];
+        report(&summaries, false, data, output)?;
+        self.code(&summaries, data, wait)
     }
 
     /// A run that is not waited for says nothing about how it ended.
-    fn code(&self, summaries: &[RunSummary], wait: bool) -> std::process::ExitCode {
-        if wait { exit_code(summaries) } else { std::process::ExitCode::SUCCESS }
+    fn code(&self, summaries: &[RunSummary], data: &Path, wait: bool) -> anyhow::Result<std::process::ExitCode> {
+        if wait { exit_code(summaries, data) } else { Ok(std::process::ExitCode::SUCCESS) }
     }
 
     #[allow(clippy::too_many_arguments, reason = "each is a thing of its own, and there are two callers")]
@@ -177,7 +173,7 @@ impl Cloud {
         stop: &mut Stop,
     ) -> anyhow::Result<RunSummary> {
         let started = start_run(ports, start, inputs).await.map_err(|error| match error {
-            StartError::Inputs(inputs) => anyhow::Error::new(BadInput(inputs.message)),
+            StartError::Inputs(inputs) => crate::exit::unusable_inputs(inputs),
             other => anyhow::Error::new(other),
         })?;
         if let Started::Existing(run) = &started
@@ -227,11 +223,14 @@ impl Cloud {
     /// `nightbook cancel`.
     pub(crate) async fn cancel(
         &self,
+        data: &Path,
         run: &str,
         output: &Output,
         mut stop: Stop,
     ) -> anyhow::Result<std::process::ExitCode> {
-        let run = cancel::cancel(&self.ports()?, run).await?;
+        let ports = self.ports()?;
+        let control = self.control(&ports, BookOf::Nowhere);
+        let run = cancel::cancel(&control, &ports, data, run, &door(data, None)).await?;
         let summary = self.wait(run.batch_run_id, &Bars::new(false), &mut stop).await?;
         if output.is_json() {
             output.json(&summary)?;
@@ -256,8 +255,15 @@ impl Cloud {
         let (ports, kept) = (self.ports()?, self.kept().await?.at_most(redacted));
         let site = named(self.aws.site())?;
         let options = kept.options(ports.clock.now());
-        let publisher = SitePublisher::new(Arc::clone(&ports.store), site, Arc::clone(&ports.clock), options)
-            .with_alerts(Arc::clone(&self.store) as Arc<dyn AlertBooks>);
+        let parts = SiteParts {
+            store: Arc::clone(&ports.store),
+            alerts: Arc::clone(&self.store) as Arc<dyn AlertBooks>,
+            notes: self.notes(),
+            site,
+            clock: Arc::clone(&ports.clock),
+            spread: Spread::Never,
+        };
+        let publisher = SitePublisher::new(parts, options);
         let index = format!("s3://{}/index.html", named(self.aws.settings().site_bucket())?);
         publish::write(&ports, &publisher, rebuild, &index, output).await
     }
@@ -300,6 +306,20 @@ impl Cloud {
             output.line(&format!("{} sent again.", crate::commands::run::count(sent, "message")));
         }
         Ok(std::process::ExitCode::SUCCESS)
+    }
+}
+
+/// The stored settings in the bucket of the records.
+struct SettingsObject(KeptFile);
+
+#[async_trait::async_trait]
+impl SettingsFile for SettingsObject {
+    async fn read(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        self.0.read().await
+    }
+
+    async fn write(&self, json: Vec<u8>) -> Result<(), StoreError> {
+        self.0.write(json).await
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use app::all_records;
 use backends::local::LocalStore;
 use backends::system::TokioSleeper;
 use book::LineageSettings;
@@ -15,7 +16,6 @@ use domain::ids::RunId;
 use domain::ports::{Runs as _, Sleeper as _};
 use domain::redact::redact_line;
 use lineage::RunEvent;
-use wiring::all_records;
 
 use crate::environment;
 

@@ -51,8 +51,15 @@ impl Bars {
     }
 }
 
-#[cfg(feature = "aws")]
 impl Bars {
+    /// A counter that is moved by hand, for a run of which only the number of portfolios that ended is known.
+    pub(crate) fn spinner(&self) -> ProgressBar {
+        let bar = self.multi.add(ProgressBar::new_spinner());
+        let style = ProgressStyle::with_template("{spinner} {pos} portfolios {elapsed}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        bar
+    }
+
     /// A bar that is moved by hand, for a run that others work on.
     pub(crate) fn counted(&self, as_of: NaiveDate, total: u64) -> ProgressBar {
         let bar = self.multi.add(ProgressBar::new(total));

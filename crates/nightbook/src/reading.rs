@@ -6,12 +6,11 @@ use std::sync::Arc;
 
 use backends::local::LocalStore;
 use domain::note::RunNotes;
-use domain::ports::{Documents, RunQuery, RunStore, StoredRun};
+use domain::ports::{Documents, RunStore, StoredRun};
 use domain::summary::{RunSummary, summarise};
 use domain::work_item::WorkItem;
 
-use crate::cli::{RunText, parse_run};
-use crate::exit::BadInput;
+use crate::exit::{door, refused};
 use crate::place;
 
 /// The records of a folder or of the cloud, for reading, beside whoever writes them.
@@ -43,29 +42,8 @@ pub(crate) fn open_folder(data: &Path) -> anyhow::Result<LocalStore> {
 }
 
 /// The run that a person means: an id, the beginning of one, or "latest".
-pub(crate) async fn find(store: &dyn RunStore, text: &str) -> anyhow::Result<StoredRun> {
-    let missing = || BadInput(format!("there is no run {text}: `nightbook history` lists the runs"));
-    match parse_run(text) {
-        RunText::Id(id) => Ok(store.run(id).await?.ok_or_else(missing)?),
-        RunText::Latest => {
-            let page = store.runs(&RunQuery { limit: 1, ..RunQuery::default() }).await?;
-            Ok(page.runs.into_iter().next().ok_or_else(missing)?)
-        }
-        RunText::Beginning(beginning) => {
-            let page = store.runs(&RunQuery::default()).await?;
-            let mut fitting = page.runs.into_iter().filter(|stored| {
-                let id = stored.run.batch_run_id.to_string();
-                id.starts_with(&beginning) || id.replace('-', "").starts_with(&beginning)
-            });
-            match (fitting.next(), fitting.next()) {
-                (Some(run), None) => Ok(run),
-                (None, _) => Err(missing().into()),
-                (Some(_), Some(_)) => {
-                    Err(BadInput(format!("more than one run begins with {text}: give more of its id")).into())
-                }
-            }
-        }
-    }
+pub(crate) async fn find(store: &dyn RunStore, data: &Path, text: &str) -> anyhow::Result<StoredRun> {
+    app::find_run(store, text).await.map_err(|error| refused(error, &door(data, None)))
 }
 
 /// All touched items of a run.

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use book::{Book, FolderSource, FolderStamp, next_due_slot};
-use chrono::{DateTime, TimeDelta, Utc};
+use app::{DueSlot, due_slot, scheduled, started_as};
+use book::{Book, FolderSource, FolderStamp, ScheduleSettings, next_due_slot};
+use chrono::{DateTime, Utc};
 use domain::identity;
 use domain::ids::RunId;
 use domain::ports::{RunQuery, Runs as _};
@@ -17,35 +18,30 @@ use domain::run::{Run, RunPhase};
 use domain::start_run::StartRun;
 use domain::watch::{mend, watch};
 use jobs::SnapshotInputs;
-use wiring::{scheduled, started_as};
 
-use crate::commands::run::{one, read_usable};
+use crate::book_folder::read_usable;
+use crate::commands::run::one;
 use crate::engine::Engine;
 use crate::exit::Interrupted;
+use crate::settings_reload::{Read, SettingsReload};
 
 /// What the scheduler remembers between two rounds.
 pub(crate) struct Scheduler {
     book_dir: PathBuf,
-    /// The book as it last could be read: its schedule holds while it cannot be.
+    /// The book as it last could be read.
     book: Arc<Book>,
+    /// Puts changed settings in force.
+    reload: Arc<SettingsReload>,
+    /// The schedule in force at the last round: its slots up to `seen` have been looked at.
+    schedule: ScheduleSettings,
     /// The folder as it was when `book` was read; none where it is to be read in any case.
     stamp: Option<FolderStamp>,
     /// Slots up to here have been looked at.
     seen: DateTime<Utc>,
-    /// Due, and not yet run or given up; oldest first.
-    waiting: Vec<DateTime<Utc>>,
+    /// Due, and not yet run or given up; oldest first. A slot stays what the schedule that it came from made it.
+    waiting: Vec<StartRun>,
     /// Why the book cannot be read, as it was last told.
     book_error: Option<String>,
-}
-
-/// What is to be done about a slot that is due.
-enum Due {
-    /// It has its run, or is recorded as missed and stays so.
-    Settled,
-    /// It is run now.
-    Run(StartRun),
-    /// It is looked at again in the next round; one that is past is recorded as missed until then.
-    Waits(Option<StartRun>),
 }
 
 impl Scheduler {
@@ -55,12 +51,18 @@ impl Scheduler {
     ///
     /// # Errors
     /// The store.
-    pub(crate) async fn new(engine: &Engine, book_dir: &Path, book: Book) -> anyhow::Result<Self> {
-        let (newest, missed) = newest_slots(engine, &book).await?;
+    pub(crate) async fn new(
+        engine: &Engine,
+        book_dir: &Path,
+        book: Book,
+        reload: Arc<SettingsReload>,
+    ) -> anyhow::Result<Self> {
+        let schedule = in_force(engine);
+        let (newest, missed) = newest_slots(engine, &schedule).await?;
         let seen = engine.store.created_at().await?.max(newest.unwrap_or_default());
-        let waiting = if book.settings.schedule.catch_up { missed } else { Vec::new() };
+        let waiting = if schedule.catch_up { missed } else { Vec::new() };
         let book_dir = book_dir.to_owned();
-        Ok(Self { book_dir, book: Arc::new(book), stamp: None, seen, waiting, book_error: None })
+        Ok(Self { book_dir, book: Arc::new(book), reload, schedule, stamp: None, seen, waiting, book_error: None })
     }
 
     /// One round: go on with what is open, run what is due, mend or report what was left lying, retire what is old.
@@ -72,19 +74,20 @@ impl Scheduler {
     pub(crate) async fn round(&mut self, engine: &Engine) -> anyhow::Result<()> {
         let mut first_error = None;
         self.read_book();
+        self.take_schedule(engine);
         for open in engine.ports.store.open_runs().await? {
             keep(&mut first_error, self.go_on(engine, &open).await)?;
         }
         let passed = keep(&mut first_error, self.run_due(engine).await)?.unwrap_or_default();
         let swept = watch(&engine.ports, &engine.publisher(), &engine.notifier(), &passed).await;
-        engine.show_alerts().await;
+        engine.show_changes().await;
         let unplanned = keep(&mut first_error, swept.map_err(Into::into))?.unwrap_or_default().unplanned;
         for run in unplanned {
             if let Some(stored) = engine.store.run(run).await? {
                 keep(&mut first_error, self.go_on(engine, &stored.run).await)?;
             }
         }
-        keep(&mut first_error, engine.retire(&self.book.settings).await)?;
+        keep(&mut first_error, engine.retire().await)?;
         first_error.map_or(Ok(()), Err)
     }
 
@@ -95,14 +98,18 @@ impl Scheduler {
         let mut waiting = std::mem::take(&mut self.waiting).into_iter();
         let mut outcome = Ok(());
         for slot in waiting.by_ref() {
-            outcome = match self.due(engine, slot).await {
-                Ok(Due::Settled) => Ok(()),
-                Ok(Due::Waits(missed)) => {
-                    later.push(slot);
-                    passed.extend(missed);
+            outcome = match self.due(engine, &slot).await {
+                Ok(DueSlot::Settled) => Ok(()),
+                Ok(DueSlot::Waits) => {
+                    later.push(slot.clone());
                     Ok(())
                 }
-                Ok(Due::Run(start)) => one(engine, &self.book, &start, engine.prices(&self.book)).await.map(|_| ()),
+                Ok(DueSlot::Missed) => {
+                    later.push(slot.clone());
+                    passed.push(slot.clone());
+                    Ok(())
+                }
+                Ok(DueSlot::Start) => one(engine, &self.book, &slot, engine.prices(&self.book)).await.map(|_| ()),
                 Err(error) => Err(error),
             };
             if outcome.is_err() {
@@ -116,21 +123,23 @@ impl Scheduler {
         outcome.map(|()| passed)
     }
 
-    async fn due(&self, engine: &Engine, slot: DateTime<Utc>) -> anyhow::Result<Due> {
-        let start = scheduled(&self.book.settings.schedule, slot);
-        let there = engine.store.run(start.id).await?;
-        if there.as_ref().is_some_and(|stored| stored.run.phase != RunPhase::Missed) {
-            return Ok(Due::Settled);
+    async fn due(&self, engine: &Engine, slot: &StartRun) -> anyhow::Result<DueSlot> {
+        let there = engine.store.run(slot.id).await?;
+        let recorded = there.as_ref().map(|stored| &stored.run.phase);
+        let now = engine.ports.clock.now();
+        Ok(due_slot(&self.schedule, slot.scheduled_for, now, recorded, self.book_error.is_none()))
+    }
+
+    /// Takes over the schedule in force. The slots of the schedule before it are noted up to now, those of the new one
+    /// count from now on: no slot before a schedule was in force is ever missed.
+    fn take_schedule(&mut self, engine: &Engine) {
+        let schedule = in_force(engine);
+        if schedule != self.schedule {
+            let now = engine.ports.clock.now();
+            self.note_due(now);
+            self.seen = self.seen.max(now);
+            self.schedule = schedule;
         }
-        let schedule = &self.book.settings.schedule;
-        let past = engine.ports.clock.now() > slot + TimeDelta::minutes(i64::from(schedule.grace_minutes));
-        let wanted = !past || schedule.catch_up;
-        Ok(match (wanted, self.book_error.is_none()) {
-            (true, true) => Due::Run(start),
-            _ if past && there.is_none() => Due::Waits(Some(start)),
-            (true, false) => Due::Waits(None),
-            (false, _) => Due::Settled,
-        })
     }
 
     /// Reads the book as it is now, if it changed since it was last read, and tells once for each cause if it cannot
@@ -146,6 +155,9 @@ impl Scheduler {
                 if self.book_error.take().is_some() {
                     tracing::info!(event = "book.usable", "the book can be read again");
                 }
+                // The settings of the file first, so that a run begins with those in force.
+                self.reload.look(Read::Changed);
+                self.reload.take_portfolios(&book);
                 self.book = Arc::new(book);
                 self.stamp = stamp;
             }
@@ -167,8 +179,8 @@ impl Scheduler {
     /// Notes the slots that have come since the last round: more than one where the machine slept. A clock that was
     /// set back finds nothing new, and the id of a run makes a slot that comes again harmless.
     fn note_due(&mut self, now: DateTime<Utc>) {
-        while let Some(slot) = next_due_slot(&self.book.settings.schedule, self.seen).filter(|slot| *slot <= now) {
-            self.waiting.push(slot);
+        while let Some(slot) = next_due_slot(&self.schedule, self.seen).filter(|slot| *slot <= now) {
+            self.waiting.push(scheduled(&self.schedule, slot));
             self.seen = slot;
         }
     }
@@ -216,20 +228,27 @@ pub(crate) fn is_interruption(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.is::<Interrupted>())
 }
 
+/// The schedule of the settings in force.
+fn in_force(engine: &Engine) -> ScheduleSettings {
+    engine.settings.current().settings.settings().schedule.clone()
+}
+
 async fn original(engine: &Engine, of: RunId) -> anyhow::Result<Run> {
     Ok(engine.store.run(of).await?.with_context(|| format!("run {of}, which is to be repeated, is not on record"))?.run)
 }
 
 /// The newest slot of this schedule that has a record, and the slots since the last one that was run that are recorded
 /// as missed, oldest first.
-async fn newest_slots(engine: &Engine, book: &Book) -> anyhow::Result<(Option<DateTime<Utc>>, Vec<DateTime<Utc>>)> {
+async fn newest_slots(
+    engine: &Engine,
+    schedule: &ScheduleSettings,
+) -> anyhow::Result<(Option<DateTime<Utc>>, Vec<StartRun>)> {
     let mut query = RunQuery { limit: 100, ..RunQuery::default() };
     let (mut newest, mut missed) = (None, Vec::new());
     loop {
         let page = engine.store.runs(&query).await?;
         let of_schedule = page.runs.iter().map(|stored| &stored.run).filter(|run| {
-            run.schedule == book.settings.schedule.name
-                && run.batch_run_id == identity::scheduled(&run.schedule, run.scheduled_for)
+            run.schedule == schedule.name && run.batch_run_id == identity::scheduled(&run.schedule, run.scheduled_for)
         });
         for run in of_schedule {
             newest = newest.max(Some(run.scheduled_for));
@@ -237,7 +256,7 @@ async fn newest_slots(engine: &Engine, book: &Book) -> anyhow::Result<(Option<Da
                 missed.reverse();
                 return Ok((newest, missed));
             }
-            missed.push(run.scheduled_for);
+            missed.push(scheduled(schedule, run.scheduled_for));
         }
         query.after = page.next;
         if query.after.is_none() {
@@ -250,6 +269,7 @@ async fn newest_slots(engine: &Engine, book: &Book) -> anyhow::Result<(Option<Da
 #[cfg(test)]
 mod tests {
 
+    use chrono::TimeDelta;
     use domain::ids::Owner;
     use domain::ports::Creation;
 
@@ -281,7 +301,10 @@ mod tests {
         }
 
         async fn scheduler(&self) -> Scheduler {
-            Scheduler::new(&self.engine, &self.book(), read_usable(&self.book()).unwrap()).await.unwrap()
+            let reload =
+                SettingsReload::new(&self.book(), self.engine.store.folder(), Arc::clone(&self.engine.settings));
+            let book = read_usable(&self.book()).unwrap();
+            Scheduler::new(&self.engine, &self.book(), book, Arc::new(reload)).await.unwrap()
         }
 
         /// The phases of all runs, oldest first.
@@ -298,7 +321,7 @@ mod tests {
         scheduler.seen = engine.ports.clock.now() - TimeDelta::days(5);
         let mut probe = scheduler.seen;
         let mut slots = 0;
-        let schedule = &scheduler.book.settings.schedule;
+        let schedule = &scheduler.schedule;
         let grace = TimeDelta::minutes(i64::from(schedule.grace_minutes));
         while let Some(slot) = next_due_slot(schedule, probe).filter(|slot| *slot + grace < engine.ports.clock.now()) {
             probe = slot;
@@ -335,7 +358,7 @@ mod tests {
         let mut scheduler = place.scheduler().await;
         let slots = asleep(&mut scheduler, &place.engine);
         let now = place.engine.ports.clock.now();
-        let mut bad = scheduled(&scheduler.book.settings.schedule, now);
+        let mut bad = scheduled(&scheduler.schedule, now);
         bad.rerun_of = Some(identity::scheduled(&bad.schedule, now + TimeDelta::days(1)));
         bad.repeat = 1;
         let open = bad.planning(Owner(uuid::Uuid::nil()), now, now - TimeDelta::hours(1));
@@ -359,5 +382,26 @@ mod tests {
         std::fs::write(&positions, text + "\n").unwrap();
         scheduler.read_book();
         assert!(!Arc::ptr_eq(&first, &scheduler.book));
+    }
+
+    #[tokio::test]
+    async fn a_changed_schedule_holds_from_now_on_and_slots_that_were_due_before_keep_theirs() {
+        let place = Place::new().await;
+        let mut scheduler = place.scheduler().await;
+        scheduler.round(&place.engine).await.unwrap();
+        let slots = asleep(&mut scheduler, &place.engine);
+        let old = scheduler.schedule.clone();
+        let settings = place.book().join("nightbook.toml");
+        let text = "[schedule]\nname = \"early\"\ncron = \"5 0 * * *\"\ncalendar = \"every-day\"\n";
+        std::fs::write(&settings, text).unwrap();
+        scheduler.round(&place.engine).await.unwrap();
+        assert_eq!(scheduler.schedule.name.as_str(), "early");
+        let now = place.engine.ports.clock.now();
+        assert!(
+            next_due_slot(&scheduler.schedule, scheduler.seen).is_some_and(|slot| slot > now - TimeDelta::minutes(1))
+        );
+        let runs = place.runs().await;
+        assert!(runs.len() >= slots, "{runs:?}");
+        assert!(runs.iter().all(|(run, _)| run.schedule == old.name), "no slot of the new one has come: {runs:?}");
     }
 }

@@ -4,16 +4,16 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use app::StoredSettings;
 use backends::local::LocalPrograms;
 use backends::system::SystemRandomness;
-use book::{Book, LineageSettings};
+use book::{Book, LineageSettings, RetentionSettings, Settings};
 use chrono::{DateTime, Utc};
 use domain::alert_rules::AlertRules;
 use domain::ids::ScheduleName;
 use domain::ports::{AlertChannel, Clock, Randomness as _};
 use serde::{Deserialize, Serialize};
 use site::SiteOptions;
-use wiring::KeptSettings;
 
 use crate::environment;
 
@@ -41,10 +41,10 @@ fn redaction_key(data: &Path) -> std::io::Result<String> {
 }
 
 /// The settings of the book that was last run here.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SiteSettings {
     #[serde(flatten)]
-    kept: KeptSettings,
+    kept: StoredSettings,
     /// The folder of the book, in which the programs of its jobs are called.
     #[serde(default)]
     book_dir: Option<PathBuf>,
@@ -56,12 +56,42 @@ pub(crate) struct SiteSettings {
 impl SiteSettings {
     /// Those of a book in this folder.
     pub(crate) fn of(book: &Book, folder: &Path) -> Self {
-        Self { kept: KeptSettings::of(book), book_dir: std::path::absolute(folder).ok(), served_at: None }
+        Self { kept: StoredSettings::of(book), book_dir: std::path::absolute(folder).ok(), served_at: None }
+    }
+
+    /// As these, with other settings of the book: its portfolios, the folder and the address stay.
+    pub(crate) fn with_settings(&self, settings: Settings) -> Self {
+        Self { kept: StoredSettings { settings, ..self.kept.clone() }, ..self.clone() }
+    }
+
+    /// As these, with what this book says of its portfolios.
+    pub(crate) fn with_portfolios_of(&self, book: &Book) -> Self {
+        Self { kept: StoredSettings { cards: StoredSettings::of(book).cards, ..self.kept.clone() }, ..self.clone() }
+    }
+
+    /// The settings of the book.
+    pub(crate) const fn settings(&self) -> &Settings {
+        &self.kept.settings
+    }
+
+    /// Whether names, money and messages are withheld from the site.
+    pub(crate) fn is_redacted(&self) -> bool {
+        self.kept.is_redacted()
+    }
+
+    /// How long records and results are kept.
+    pub(crate) const fn retention(&self) -> &RetentionSettings {
+        &self.kept.settings.retention
     }
 
     /// Who is told of runs in the form of OpenLineage.
     pub(crate) const fn lineage(&self) -> &LineageSettings {
         &self.kept.settings.lineage
+    }
+
+    /// The folder of the book that was run last, where it is known.
+    pub(crate) fn book_dir(&self) -> Option<&Path> {
+        self.book_dir.as_deref()
     }
 
     /// Calls the programs of jobs.
@@ -88,6 +118,11 @@ impl SiteSettings {
         let mut file = tempfile::NamedTempFile::new_in(data)?;
         std::io::Write::write_all(&mut file, &json)?;
         file.persist(data.join(FILE)).map(drop).map_err(|error| error.error)
+    }
+
+    /// As these, without the key of a redacted site: what is stored beside the key's own file.
+    pub(crate) fn without_key(&self) -> Self {
+        Self { kept: StoredSettings { redaction_key: String::new(), ..self.kept.clone() }, ..self.clone() }
     }
 
     /// As these, with the key of a redacted site: made once, and kept in the data folder beside the site, not in it.

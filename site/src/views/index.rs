@@ -47,6 +47,8 @@ pub(crate) struct IndexInput<'a> {
     pub(crate) cards: &'a BTreeMap<PortfolioId, Card>,
     /// What could not be told, and what is not to be.
     pub(crate) alerts: AlertsView,
+    /// Why newer settings were refused.
+    pub(crate) settings_warning: Option<String>,
 }
 
 /// A number with its name.
@@ -125,6 +127,8 @@ pub(crate) struct IndexView {
     pub(crate) pace_rule: &'static str,
     #[serde(skip_serializing_if = "AlertsView::is_empty")]
     pub(crate) alerts: AlertsView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) settings_warning: Option<String>,
 }
 
 /// A portfolio's name, and for each job its record and whether the page of the record's run is there.
@@ -378,5 +382,6 @@ pub(crate) fn build(input: &IndexInput<'_>) -> IndexView {
         newest: head.map(|head| head.run.batch_run_id),
         pace_rule: PACE_RULE,
         alerts: input.alerts.clone(),
+        settings_warning: input.settings_warning.clone(),
     }
 }

@@ -47,6 +47,9 @@ pub(crate) struct StatusFile {
     /// When the next run is due, and how many seconds later it may be.
     pub(crate) due_at: Option<String>,
     pub(crate) grace_seconds: u64,
+    /// Why newer settings were refused; left out if the settings in force are the newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) settings_warning: Option<String>,
 }
 
 impl StatusFile {
@@ -72,6 +75,7 @@ impl StatusFile {
             data_through: view.data_through.as_ref().map(|stamp| stamp.machine.clone()),
             due_at: view.due.as_ref().map(|stamp| stamp.machine.clone()),
             grace_seconds: view.grace_seconds,
+            settings_warning: view.settings_warning.clone(),
         }
     }
 }

@@ -1,11 +1,13 @@
-//! The ports on S3, SQS, SNS and EventBridge, against a server that speaks their protocols (`tests/aws/run`).
+//! The ports on S3, SQS, SNS and the event bus, against a server that speaks their protocols (`tests/aws/run`).
 
 #![allow(
     clippy::disallowed_methods,
     reason = "the script that starts the server names it in a variable, and each test needs a name of its own"
 )]
+#![allow(clippy::unwrap_used, reason = "a failed setup is a failed test")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::primitives::ByteStream;
@@ -135,7 +137,7 @@ async fn one_of_many_writers_of_the_index_wins() {
         let before = site.read("index.json").await.unwrap().map(|body| ContentHash::of(&body));
         let writers: Vec<_> = (0..8)
             .map(|writer| {
-                let (site, before) = (site.clone(), before.clone());
+                let (site, before) = (Arc::clone(&site), before.clone());
                 let file = page("index.json", &format!("{round} {writer}"));
                 tokio::spawn(async move { site.write(&file, &WriteIf::Unchanged(before)).await.unwrap() })
             })

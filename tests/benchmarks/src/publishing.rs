@@ -34,7 +34,7 @@ use domain::words::{ErrorCategory, QualityFlag};
 use domain::work_item::{ItemEvent, ItemKey, ItemRefusal, Place, WorkItem};
 use futures::future::try_join_all;
 use serde_json::{Map, Value, json};
-use site::{ScheduleView, SiteOptions, SitePublisher};
+use site::{NoAlerts, NoNotes, ScheduleView, SiteOptions, SiteParts, SitePublisher, Spread};
 
 use crate::figure::{Figure, median};
 
@@ -148,10 +148,16 @@ impl Desk {
     }
 
     fn publisher(&self, night: u32) -> SitePublisher {
+        let parts = SiteParts {
+            store: Arc::clone(&self.store) as Arc<dyn RunStore>,
+            alerts: Arc::new(NoAlerts),
+            notes: Arc::new(NoNotes),
+            site: Arc::clone(&self.site) as Arc<dyn SiteStore>,
+            clock: Arc::new(At(slot(night))),
+            spread: Spread::Never,
+        };
         SitePublisher::new(
-            Arc::clone(&self.store) as Arc<dyn RunStore>,
-            Arc::clone(&self.site) as Arc<dyn SiteStore>,
-            Arc::new(At(slot(night))),
+            parts,
             SiteOptions {
                 title: "Benchmark".into(),
                 base_url: None,
@@ -168,6 +174,7 @@ impl Desk {
                 cards: BTreeMap::new(),
                 mutes: Vec::new(),
                 portfolio_badges: false,
+                settings_warning: None,
             },
         )
     }

@@ -20,7 +20,7 @@ use domain::words::{ErrorCategory, QualityFlag};
 use domain::work_item::{ItemEvent, ItemState};
 use rand::RngExt as _;
 use serde_json::{Map, json};
-use site::{SiteOptions, SitePublisher};
+use site::{NoAlerts, NoNotes, SiteOptions, SiteParts, SitePublisher, Spread};
 
 use crate::coverage::Row;
 use crate::executor::SECOND;
@@ -61,13 +61,15 @@ fn publisher(handle: &Handle) -> Box<dyn Publisher> {
         return Box::new(OnePage { handle: handle.clone(), spread });
     }
     let port = Arc::new(Port(handle.clone()));
-    let publisher = SitePublisher::new(
-        Arc::clone(&port) as Arc<dyn domain::ports::RunStore>,
-        Arc::clone(&port) as Arc<dyn SiteStore>,
-        port as Arc<dyn Clock>,
-        SiteOptions { title: "Simulation".into(), ..SiteOptions::default() },
-    );
-    Box::new(if spread { publisher.spreading(1) } else { publisher })
+    let parts = SiteParts {
+        store: Arc::clone(&port) as Arc<dyn domain::ports::RunStore>,
+        alerts: Arc::new(NoAlerts),
+        notes: Arc::new(NoNotes),
+        site: Arc::clone(&port) as Arc<dyn SiteStore>,
+        clock: port as Arc<dyn Clock>,
+        spread: if spread { Spread::From(1) } else { Spread::Never },
+    };
+    Box::new(SitePublisher::new(parts, SiteOptions { title: "Simulation".into(), ..SiteOptions::default() }))
 }
 
 /// A site of one page, for schedules that are about everything else.
@@ -535,7 +537,7 @@ impl World {
             && matches!(told, Ok(Change::Refused(domain::alert::AlertState::Sent { .. }, _)))
     }
 
-    /// Whether somebody was told that this run cannot be started, and nothing of it was recorded.
+    /// Whether the start of this run was refused for good, with nothing recorded.
     pub(crate) fn was_refused(&self, id: RunId) -> bool {
         let refused = self.state().refused.clone();
         refused.iter().any(|slot| self.scenario.slots[*slot].start.id == id)

@@ -26,7 +26,7 @@ pub enum Fault {
     StalledAfter,
     /// The caller dies, and its request is carried out some time later.
     LandsLate,
-    /// The request is not carried out, and the caller is told that trying again cannot help.
+    /// The request is not carried out, and the error says that a retry cannot help.
     Refused,
     /// The call never returns, and the caller does not die either.
     NeverReturns,

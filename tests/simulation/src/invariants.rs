@@ -124,7 +124,7 @@ impl Handle {
             self.broken(Promise::Other, format!("run {id} is sealed, and abandoned"));
         }
         if rank(&after.phase) > 1 && after.plan.is_none() && after.abandoned.is_none() {
-            self.broken(Promise::Other, format!("run {id} goes on without a plan"));
+            self.broken(Promise::Other, format!("run {id} is open without a plan"));
         }
         if let (None, Some(abandoned)) = (&before.abandoned, &after.abandoned) {
             self.hit(match abandoned.reason {

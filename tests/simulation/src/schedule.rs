@@ -228,7 +228,7 @@ fn check_end(world: &Arc<World>, runs: &[RunId], executor: &mut Executor) {
 }
 
 /// A run that was abandoned is closed as failed, with nothing in it, and people know of it.
-fn check_abandoned(world: &Arc<World>, stored: &StoredRun, told: usize) {
+fn check_abandoned(world: &Arc<World>, stored: &StoredRun, alerts: usize) {
     let id = stored.run.batch_run_id;
     let failed = stored.summary.as_ref().is_some_and(|summary| {
         summary.status == RunStatus::Failed && summary.total_jobs == 0 && summary.abandoned.is_some()
@@ -236,8 +236,8 @@ fn check_abandoned(world: &Arc<World>, stored: &StoredRun, told: usize) {
     if !failed {
         world.violate(Promise::Lost, format!("run {} was abandoned, and its summary does not say so", id.short()));
     }
-    if told == 0 {
-        world.violate(Promise::Lost, format!("that run {} was abandoned was never told", id.short()));
+    if alerts == 0 {
+        world.violate(Promise::Lost, format!("no alert says that run {} was abandoned", id.short()));
     }
     let horizon = stored.run.planning_due_at() + chrono::TimeDelta::microseconds(horizon(&world.scenario));
     if stored.run.abandoned.as_ref().is_some_and(|abandoned| abandoned.at > horizon) {

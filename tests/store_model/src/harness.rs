@@ -127,6 +127,7 @@ async fn call<B: Backend>(backend: &B, model: &Model, operation: &Operation) {
 
 #[allow(clippy::future_not_send, reason = "it is run to its end on the thread of the test")]
 /// Asks every question, and compares the answers.
+#[expect(clippy::too_many_lines, reason = "one table: every question that the port has")]
 async fn ask<B: Backend>(backend: &B, model: &Model) {
     let store = backend.store();
     let ids = |runs: Vec<domain::ports::StoredRun>| -> Vec<RunId> {
@@ -205,13 +206,13 @@ async fn ask<B: Backend>(backend: &B, model: &Model) {
         assert_eq!(found.as_ref().map(when), model.last_success(&job.name, None).as_ref().map(when));
         let lines = store.job_runs(&job.name, 10).await.expect("works");
         // A run that was abandoned has a summary without jobs.
-        let told = model.newest().into_iter().filter(|run| {
+        let expected = model.newest().into_iter().filter(|run| {
             let summary = model.summaries.get(&run.batch_run_id);
             summary.is_some_and(|summary| summary.job_summary.iter().any(|line| line.job == job.name))
         });
         assert_eq!(
             lines.iter().map(|line| line.batch_run_id).collect::<Vec<_>>(),
-            told.map(|run| run.batch_run_id).collect::<Vec<_>>()
+            expected.map(|run| run.batch_run_id).collect::<Vec<_>>()
         );
     }
     for portfolio in 0..PORTFOLIOS {

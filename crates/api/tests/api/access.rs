@@ -1,12 +1,10 @@
 //! Who may ask, and who may change.
 
-use std::sync::Arc;
-
 use api::{Access, Api, Tokens};
 use axum::body::Body;
 use axum::http::Request;
 
-use crate::changes::Desk;
+use crate::changes::control;
 use crate::night::{Answer, api, get, send, three};
 
 async fn ask(api: &Api, method: &str, headers: &[(&str, &str)]) -> Answer {
@@ -21,9 +19,10 @@ const JSON: (&str, &str) = ("content-type", "application/json");
 
 #[tokio::test]
 async fn a_page_of_another_origin_changes_nothing() {
-    let (api, _) = api(&three(), Access::Loopback);
-    let desk = Desk::good();
-    let api = api.with_commands(Arc::<Desk>::clone(&desk));
+    let store = three();
+    let (api, _) = api(&store, Access::Loopback);
+    let (control, worker) = control(&store);
+    let api = api.with_control(control);
     for headers in [
         vec![JSON, ("host", "evil.example:8080")],
         vec![JSON],
@@ -39,7 +38,7 @@ async fn a_page_of_another_origin_changes_nothing() {
     assert_eq!(ask(&api, "GET", &[("host", "[::1]:8080"), ("origin", "http://other.example")]).await.status, 200);
     // A form of another page cannot say that it is JSON without asking first.
     ask(&api, "POST", &[("host", "127.0.0.1:8080"), ("content-type", "text/plain")]).await.problem(415, "not-json");
-    assert!(desk.taken.lock().unwrap().is_empty());
+    assert!(worker.called.lock().unwrap().is_empty());
     let own =
         [JSON, ("host", "127.0.0.1:8080"), ("origin", "http://127.0.0.1:8080"), ("sec-fetch-site", "same-origin")];
     assert_eq!(ask(&api, "POST", &own).await.status, 202);
@@ -48,8 +47,9 @@ async fn a_page_of_another_origin_changes_nothing() {
 #[tokio::test]
 async fn a_token_is_needed_and_reading_and_writing_are_apart() {
     let tokens = Tokens::new(Some("a-token-that-writes"), Some("a-token-that-reads")).unwrap();
-    let (api, counting) = api(&three(), Access::Tokens(tokens));
-    let api = api.with_commands(Desk::good());
+    let store = three();
+    let (api, counting) = api(&store, Access::Tokens(tokens));
+    let api = api.with_control(control(&store).0);
     for headers in [
         vec![],
         vec![("authorization", "Bearer")],

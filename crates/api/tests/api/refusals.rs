@@ -4,7 +4,7 @@ use api::Access;
 use axum::body::Body;
 use axum::http::Request;
 
-use crate::changes::Desk;
+use crate::changes::control;
 use crate::night::{api, get, id, post, send, three};
 
 #[tokio::test]
@@ -70,8 +70,9 @@ async fn what_is_not_there_is_a_problem() {
 
 #[tokio::test]
 async fn a_body_that_cannot_be_used_is_a_problem() {
-    let (api, _) = api(&three(), Access::Loopback);
-    let api = api.with_commands(Desk::good());
+    let store = three();
+    let (api, _) = api(&store, Access::Loopback);
+    let api = api.with_control(control(&store).0);
     let path = "/api/v1/batch/runs";
     for (body, status, name) in [
         ("", 400, "bad-request"),

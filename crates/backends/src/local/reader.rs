@@ -171,7 +171,11 @@ mod tests {
             // One more has to wait for a connection.
             let (next, sender) = (store.clone(), order.clone());
             let waiting = tokio::spawn(async move {
-                next.read("wait for a connection", move |_| Ok(sender.send("a long read").unwrap())).await
+                let read = move |_: &Connection| {
+                    sender.send("a long read").unwrap();
+                    Ok(())
+                };
+                next.read("wait for a connection", read).await
             });
             tokio::task::yield_now().await;
             assert!(store.run(RunId(uuid::Uuid::nil())).await.unwrap().is_none());

@@ -25,8 +25,8 @@ pub enum RunEvent {
         /// What is fixed; its epoch must be the current one.
         plan: Box<SealedPlan>,
     },
-    /// The run ends without a plan. The phase is the fence: a later [`RunEvent::Seal`] is refused, whoever holds the
-    /// lease.
+    /// The run ends without a plan. The phase is the fence: a later [`RunEvent::Seal`] is refused, even from
+    /// the holder of the lease.
     AbandonPlan {
         /// The caller's clock.
         now: DateTime<Utc>,

@@ -189,7 +189,7 @@ impl Run {
         matches!(self.phase, RunPhase::Planning { lease_until, .. } if lease_until < now)
     }
 
-    /// Why this run must be abandoned at this instant; none where it must not.
+    /// Why this run must be abandoned at this instant. `None`: it must not.
     ///
     /// A planner that holds a lease may still seal after the deadline: the lease is short.
     #[must_use]

@@ -208,8 +208,8 @@ impl RunSummary {
         }
     }
 
-    /// The command that runs again what did not succeed, or that runs what has not started. None where all is well or
-    /// the run goes on.
+    /// The command that runs again what did not succeed, or that runs what has not started. `None` if the
+    /// run succeeded or is still open.
     #[must_use]
     pub fn remedy(&self) -> Option<String> {
         match self.status {

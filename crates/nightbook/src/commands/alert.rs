@@ -4,24 +4,26 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use app::{BookOf, MuteRequest};
 use backends::system::{SystemClock, SystemRandomness};
 use domain::alert_book::AlertBook;
 use domain::alert_message::AlertMessage;
 use domain::alert_rules::Mute;
-use domain::alerting::change_book;
 use domain::ids::{ChannelName, RunId};
 use domain::incident::IncidentState;
 use domain::ports::{AlertBooks as _, Clock, Randomness as _};
 use domain::redact::redact;
 use serde_json::json;
 
+use crate::book_folder::read_usable;
 use crate::cli::AlertCommand;
-use crate::commands::run::read_usable;
+use crate::control::client::{Outcome, connect, unexpected};
+use crate::control::protocol::Command;
 use crate::engine::Engine;
-use crate::exit::{BadInput, STORE};
+use crate::exit::{BadInput, STORE, door, refused};
 use crate::output::Output;
 use crate::reading;
+use crate::run_control::of_command;
 use crate::site_settings::SiteSettings;
 use crate::stop::Stop;
 
@@ -31,9 +33,9 @@ pub(crate) async fn run(command: AlertCommand, output: &Output, stop: Stop) -> a
         AlertCommand::Test { channel, data, book } => test(&channel, &data.data, book.as_deref(), output).await,
         AlertCommand::List { data } => list(&data.data, output).await,
         AlertCommand::Mute { fingerprint, portfolio, until, reason, data } => {
-            let until = until.succ_opt().and_then(|day| day.and_hms_opt(0, 0, 0)).context("there is no such day")?;
-            let mute = Mute { fingerprint, portfolio, until: until.and_utc(), reason };
-            self::mute(mute, &data.data, output, stop).await
+            let schedule = Some(SiteSettings::kept(&data.data).schedule().clone());
+            let request = MuteRequest { fingerprint, portfolio, until, reason, schedule };
+            mute(&request, &data.data, output, stop).await
         }
     }
 }
@@ -150,21 +152,23 @@ async fn list(data: &Path, output: &Output) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn mute(mute: Mute, data: &Path, output: &Output, stop: Stop) -> anyhow::Result<ExitCode> {
-    let fits = (1..=200).contains(&mute.reason.chars().count()) && !mute.reason.chars().any(char::is_control);
-    if !fits {
-        return Err(BadInput("--reason may have 1 to 200 characters, none of them a control character".into()).into());
-    }
+async fn mute(request: &MuteRequest, data: &Path, output: &Output, stop: Stop) -> anyhow::Result<ExitCode> {
     reading::open_folder(data)?;
-    let settings = SiteSettings::kept(data);
-    let schedule = settings.schedule().clone();
-    let engine = Engine::open(data, settings, None, stop).await?;
-    let now = engine.ports.clock.now();
-    let refused = change_book(&engine.store, &schedule, |book| book.mute(mute.clone(), now).err()).await?;
-    if let Some(refusal) = refused {
-        return Err(BadInput(format!("it cannot be muted: {refusal}")).into());
-    }
-    engine.show_alerts().await;
+    let mute = match Engine::open(data, SiteSettings::kept(data), None, stop.clone()).await {
+        Ok(engine) => {
+            let control = of_command(&engine, BookOf::Nowhere);
+            let mute = control.mute(request).await.map_err(|error| refused(error, &door(data, None)))?;
+            engine.show_changes().await;
+            mute
+        }
+        Err(error) => {
+            let command = Command::Mute(request.clone());
+            match connect(data, error).await?.request(data, command, stop, |_| ()).await? {
+                Outcome::Muted(mute) => mute,
+                outcome => return Err(unexpected(&outcome)),
+            }
+        }
+    };
     if output.is_json() {
         output.json(&mute)?;
     } else {

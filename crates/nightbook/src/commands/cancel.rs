@@ -3,15 +3,19 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use backends::system::SystemClock;
-use domain::ports::{Change, Clock as _, Ports};
-use domain::run::{Run, RunEvent};
+use anyhow::Context as _;
+use app::{BookOf, CancelRequest, Door, RunControl};
+use domain::ports::Ports;
+use domain::run::Run;
+use domain::watch::mend;
 
-use crate::commands::rerun::refuse_missed;
+use crate::control::client::{Outcome, connect, unexpected};
+use crate::control::protocol::Command;
 use crate::engine::Engine;
-use crate::exit::BadInput;
+use crate::exit::{door, refused};
 use crate::output::Output;
 use crate::reading;
+use crate::run_control::of_command;
 use crate::site_settings::SiteSettings;
 use crate::stop::Stop;
 
@@ -19,12 +23,24 @@ use crate::stop::Stop;
 pub(crate) async fn run(data: &Path, run: &str, output: &Output, stop: Stop) -> anyhow::Result<ExitCode> {
     #[cfg(feature = "aws")]
     if let Some(table) = crate::place::table(data) {
-        return crate::cloud::Cloud::connect(table).await?.cancel(run, output, stop).await;
+        return crate::cloud::Cloud::connect(table).await?.cancel(data, run, output, stop).await;
     }
     reading::open_folder(data)?;
-    let engine = Engine::open(data, SiteSettings::kept(data), None, stop).await?;
-    let run = cancel(&engine.ports, run).await?;
-    let summary = engine.drive(&run).await?;
+    let settings = SiteSettings::kept(data);
+    let door = door(data, settings.book_dir());
+    let summary = match Engine::open(data, settings, None, stop.clone()).await {
+        Ok(engine) => {
+            let run = cancel(&of_command(&engine, BookOf::Nowhere), &engine.ports, data, run, &door).await?;
+            engine.drive(&run).await?
+        }
+        Err(error) => {
+            let command = Command::Cancel { run: run.to_owned() };
+            match connect(data, error).await?.request(data, command, stop, |_| ()).await? {
+                Outcome::Closed(summary) => *summary,
+                outcome => return Err(unexpected(&outcome)),
+            }
+        }
+    };
     if output.is_json() {
         output.json(&summary)?;
     } else {
@@ -33,24 +49,17 @@ pub(crate) async fn run(data: &Path, run: &str, output: &Output, stop: Stop) -> 
     Ok(ExitCode::SUCCESS)
 }
 
-/// Cancels a run: what has not ended is given up, and the close is asked for.
-pub(crate) async fn cancel(ports: &Ports, text: &str) -> anyhow::Result<Run> {
-    let stored = reading::find(ports.store.as_ref(), text).await?;
-    refuse_missed(&stored.run)?;
-    let id = stored.run.batch_run_id;
-    if stored.run.plan.is_none() && !stored.run.is_closed() {
-        return Err(BadInput(format!(
-            "run {id} was never sealed, so nothing of it has run: the same `nightbook run` plans it anew"
-        ))
-        .into());
-    }
-    let event = RunEvent::Cancel { now: SystemClock.now() };
-    let run = match ports.store.apply_run(id, &event).await? {
-        Change::Applied(run) => run,
-        Change::Refused(_, refusal) => {
-            return Err(BadInput(format!("run {id} cannot be cancelled: {refusal}")).into());
-        }
-    };
-    domain::watch::mend(ports, &run).await?;
+/// Cancels a run and ends what is left of it.
+pub(crate) async fn cancel(
+    control: &RunControl,
+    ports: &Ports,
+    data: &Path,
+    text: &str,
+    door: &Door,
+) -> anyhow::Result<Run> {
+    let id = reading::find(ports.store.as_ref(), data, text).await?.run.batch_run_id;
+    control.cancel(&CancelRequest { run: id }).await.map_err(|error| refused(error, door))?;
+    let run = ports.store.run(id).await?.with_context(|| format!("there is no run {id}"))?.run;
+    mend(ports, &run).await?;
     Ok(run)
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use app::by_hand;
 use async_trait::async_trait;
 use backends::system::SystemClock;
 use book::Book;
@@ -14,10 +15,10 @@ use domain::record::JobError;
 use domain::words::ErrorCategory;
 use jobs::{Fetched, PriceGate};
 use serde_json::json;
-use wiring::by_hand;
 
+use crate::book_folder::read_usable;
 use crate::commands::init::write_files;
-use crate::commands::run::{one, read_usable};
+use crate::commands::run::one;
 use crate::engine::Engine;
 use crate::exit::BadInput;
 use crate::output::Output;

@@ -4,12 +4,12 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
+use app::all_records;
 use domain::record::JobRecord;
 use domain::redact::misleads;
-use wiring::all_records;
 
 use crate::cli::ExportFormat;
-use crate::output::printable_json;
+use crate::output::{printable_json, stdout};
 use crate::reading;
 use crate::site_settings::SiteSettings;
 
@@ -17,13 +17,13 @@ use crate::site_settings::SiteSettings;
 pub(crate) async fn run(data: &Path, run: &str, format: ExportFormat) -> anyhow::Result<ExitCode> {
     let store = reading::open(data).await?.store;
     let store = store.as_ref();
-    let stored = reading::find(store, run).await?;
+    let stored = reading::find(store, data, run).await?;
     let records = all_records(store, &stored).await?;
     let namespace = match format {
         ExportFormat::Openlineage => namespace(data).await?,
         ExportFormat::Jsonl | ExportFormat::Csv => String::new(),
     };
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut out = std::io::BufWriter::new(stdout());
     match format {
         ExportFormat::Jsonl => {
             for record in &records {

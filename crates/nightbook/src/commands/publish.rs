@@ -3,15 +3,18 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use domain::close_run::publish;
-use domain::ports::{Ports, RunQuery};
-use domain::run::Publication;
+use app::{PublishRequest, Published, publish_site};
+#[cfg(feature = "aws")]
+use domain::ports::Ports;
 use serde_json::json;
+#[cfg(feature = "aws")]
 use site::SitePublisher;
 
-use crate::commands::run::read_usable;
+use crate::book_folder::read_usable;
+use crate::control::client::{Outcome, connect, unexpected};
+use crate::control::protocol::Command;
 use crate::engine::Engine;
-use crate::exit::STORE;
+use crate::exit::NotPublished;
 use crate::output::Output;
 use crate::reading;
 use crate::site_settings::SiteSettings;
@@ -35,13 +38,25 @@ pub(crate) async fn run(
         Some(book) => SiteSettings::of(&read_usable(book)?, book),
         None => SiteSettings::kept(data),
     };
-    let engine = Engine::open(data, settings.clone(), None, stop).await?;
-    settings.keep(data)?;
-    let index = engine.site_folder().join("index.html").display().to_string();
-    write(&engine.ports, &engine.publisher(), rebuild, &index, output).await
+    let request = PublishRequest { rebuild };
+    let (published, site) = match Engine::open(data, settings.clone(), None, stop.clone()).await {
+        Ok(engine) => {
+            settings.keep(data)?;
+            (publish_site(&engine.ports, &engine.publisher(), &request).await?, engine.site_folder())
+        }
+        Err(error) => {
+            let command = Command::Publish { book: book.map(std::path::absolute).transpose()?, request };
+            match connect(data, error).await?.request(data, command, stop, |_| ()).await? {
+                Outcome::Published(published) => (published, data.join("site")),
+                outcome => return Err(unexpected(&outcome)),
+            }
+        }
+    };
+    report(&published, &site.join("index.html").display().to_string(), output)
 }
 
-/// Writes the site: every page, or what is missing of the newest runs. `index` is where its index is.
+/// Writes the site of a table: every page, or what is missing of the newest runs. `index` is where its index is.
+#[cfg(feature = "aws")]
 pub(crate) async fn write(
     ports: &Ports,
     publisher: &SitePublisher,
@@ -49,31 +64,24 @@ pub(crate) async fn write(
     index: &str,
     output: &Output,
 ) -> anyhow::Result<ExitCode> {
-    let written = if rebuild {
-        publisher.rebuild().await?
-    } else {
-        let mut written = 0;
-        let page = ports.store.runs(&RunQuery { limit: 100, ..RunQuery::default() }).await?;
-        let closed = page.runs.iter().filter(|stored| stored.run.is_closed());
-        let again = closed
-            .enumerate()
-            .filter(|(at, stored)| *at == 0 || !matches!(stored.run.publication, Publication::Published { .. }));
-        for (_, stored) in again {
-            match publish(ports, publisher, &stored.run).await? {
-                Publication::Published { files_written, .. } => written += files_written,
-                Publication::Failed { error, .. } => {
-                    output.line(&format!("not published: {error}"));
-                    return Ok(STORE.into());
-                }
-                Publication::Pending | Publication::UnderWay { .. } => {}
-            }
-        }
-        written
-    };
+    report(&publish_site(ports, publisher, &PublishRequest { rebuild }).await?, index, output)
+}
+
+/// Prints what was published; a publication that failed is an error.
+fn report(published: &Published, index: &str, output: &Output) -> anyhow::Result<ExitCode> {
+    let written = published.files_written;
+    let error = published.failed.as_ref().map(|failed| failed.error.as_str());
     if output.is_json() {
-        output.json(&json!({ "files_written": written, "index": index }))?;
-    } else {
+        let mut document = json!({ "files_written": written, "index": index });
+        if let Some(error) = error {
+            document["error"] = json!(error);
+        }
+        output.json(&document)?;
+    } else if error.is_none() {
         output.line(&format!("{written} files written, the rest was up to date: {index}"));
     }
-    Ok(ExitCode::SUCCESS)
+    match error {
+        None => Ok(ExitCode::SUCCESS),
+        Some(error) => Err(NotPublished(error.to_owned()).into()),
+    }
 }

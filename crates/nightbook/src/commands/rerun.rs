@@ -4,18 +4,19 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use backends::local::LocalStore;
-use domain::ports::StoredRun;
-use domain::run::{Run, RunPhase};
-use domain::start_run::StartRun;
-use jobs::SnapshotInputs;
+use anyhow::Context as _;
+use app::{BookOf, Decided, RerunRequest};
+use domain::ids::RunId;
 
 use crate::commands::run::{exit_code, report};
+use crate::control::client::{Outcome, connect, unexpected};
+use crate::control::protocol::Command;
 use crate::engine::Engine;
-use crate::exit::BadInput;
+use crate::exit::{BadInput, door, refused};
 use crate::output::Output;
 use crate::progress::Bars;
 use crate::reading;
+use crate::run_control::of_command;
 use crate::site_settings::SiteSettings;
 use crate::stop::Stop;
 
@@ -35,24 +36,29 @@ pub(crate) async fn run(asked: Asked, output: &Output, bars: &Bars, stop: Stop) 
     #[cfg(feature = "aws")]
     if let Some(table) = crate::place::table(data) {
         let cloud = crate::cloud::Cloud::connect(table).await?;
-        return cloud.rerun(run, *failed_only, *wait, output, bars, stop).await;
+        return cloud.rerun(data, run, *failed_only, *wait, output, bars, stop).await;
     }
     refuse_wait(*wait)?;
-    let failed_only = *failed_only;
     // The reading store says clearly what is wrong with a folder that holds no records, before anything is made.
     reading::open_folder(data)?;
-    let engine = Engine::open(data, SiteSettings::kept(data), *concurrency, stop).await?;
-    let original = reading::find(&engine.store, run).await?;
-    refuse_unfinished(&original.run)?;
-    let Some(start) = again(&engine.store, &original, failed_only).await? else {
-        output
-            .line(&format!("Every job of run {} succeeded: there is nothing to run again.", original.run.batch_run_id));
+    let settings = SiteSettings::kept(data);
+    let door = door(data, settings.book_dir());
+    let engine = match Engine::open(data, settings, *concurrency, stop.clone()).await {
+        Ok(engine) => engine,
+        Err(error) => return under_serve(&asked, error, output, bars, stop).await,
+    };
+    let original = reading::find(&engine.store, data, run).await?;
+    let control = of_command(&engine, BookOf::Nowhere);
+    let request = RerunRequest { run: original.run.batch_run_id, failed_only: *failed_only };
+    let decided = control.decide_rerun(&request).await.map_err(|error| refused(error, &door))?;
+    let Decided::Run(work) = decided else {
+        output.line(&nothing_to_repeat(request.run));
         return Ok(ExitCode::SUCCESS);
     };
-    let portfolios = start.filter.clone();
-    let inputs = SnapshotInputs::new(Arc::clone(&engine.ports.documents), original.run.clone(), portfolios.clone());
-    let bar = bars.of_run(&engine, original.run.as_of, portfolios.len(), portfolios.len());
-    let summary = engine.run(&start, &inputs).await;
+    let inputs = work.pinned_inputs(Arc::clone(&engine.ports.documents)).context("a rerun has pinned inputs")?;
+    let portfolios = work.start.filter.len();
+    let bar = bars.of_run(&engine, original.run.as_of, portfolios, portfolios);
+    let summary = engine.run(&work.start, inputs.as_ref()).await;
     bar.done();
     let summary = summary?;
     if !output.is_json() {
@@ -60,21 +66,45 @@ pub(crate) async fn run(asked: Asked, output: &Output, bars: &Bars, stop: Stop) 
     }
     let summaries = [summary];
     report(&summaries, false, data, output)?;
-    Ok(exit_code(&summaries))
+    exit_code(&summaries, data)
 }
 
-/// The start of a rerun; none where every job succeeded and only others were asked for.
-pub(crate) async fn again(
-    store: &LocalStore,
-    original: &StoredRun,
-    failed_only: bool,
-) -> anyhow::Result<Option<StartRun>> {
-    let run = &original.run;
-    let portfolios = if failed_only { wiring::not_successful(store, original).await? } else { run.filter.clone() };
-    if failed_only && portfolios.is_empty() {
-        return Ok(None);
+/// Has the `serve` that holds the data folder do it; `error` says why the folder could not be opened.
+async fn under_serve(
+    asked: &Asked,
+    error: anyhow::Error,
+    output: &Output,
+    bars: &Bars,
+    stop: Stop,
+) -> anyhow::Result<ExitCode> {
+    let connection = connect(&asked.data, error).await?;
+    if asked.concurrency.is_some() {
+        tracing::warn!("--concurrency has no effect while `nightbook serve` runs: set concurrency in [run]");
     }
-    Ok(Some(wiring::rerun(store, run, failed_only, portfolios).await?))
+    let command = Command::Rerun { run: asked.run.clone(), failed_only: asked.failed_only };
+    let bar = bars.spinner();
+    let outcome = connection.request(&asked.data, command, stop, |ended| bar.set_position(ended)).await;
+    bar.finish_and_clear();
+    match outcome? {
+        Outcome::Closed(summary) => {
+            if !output.is_json() {
+                output.run_line(&summary);
+            }
+            let summaries = [*summary];
+            report(&summaries, false, &asked.data, output)?;
+            exit_code(&summaries, &asked.data)
+        }
+        Outcome::NothingToRepeat(run) => {
+            output.line(&nothing_to_repeat(run));
+            Ok(ExitCode::SUCCESS)
+        }
+        outcome @ (Outcome::Published(_) | Outcome::Muted(_)) => Err(unexpected(&outcome)),
+    }
+}
+
+/// The sentence for a rerun of failures of a run without any.
+pub(crate) fn nothing_to_repeat(run: RunId) -> String {
+    format!("Every job of run {run} succeeded: there is nothing to run again.")
 }
 
 /// `--wait` means nothing where the run is worked on by this very process.
@@ -85,26 +115,4 @@ pub(crate) fn refuse_wait(wait: bool) -> anyhow::Result<()> {
         );
     }
     Ok(())
-}
-
-/// Only what has ended can be run again.
-pub(crate) fn refuse_unfinished(run: &Run) -> anyhow::Result<()> {
-    refuse_missed(run)?;
-    if run.is_closed() {
-        return Ok(());
-    }
-    let id = run.batch_run_id;
-    let text = format!("run {id} is still open: let it end (the same `nightbook run` goes on with it), or cancel it");
-    Err(BadInput(text).into())
-}
-
-/// A slot without a run has nothing to repeat or to cancel: what to do instead.
-pub(crate) fn refuse_missed(run: &Run) -> anyhow::Result<()> {
-    if run.phase != RunPhase::Missed {
-        return Ok(());
-    }
-    let (id, as_of) = (run.batch_run_id, run.as_of);
-    let text =
-        format!("{id} is a slot that passed without a run: `nightbook run --book DIR --as-of {as_of}` makes up for it");
-    Err(BadInput(text).into())
 }

@@ -4,23 +4,28 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use app::{BookOf, Dates, Door, Refusal, StartRequest, startable};
 use backends::system::{SystemClock, SystemRandomness, TokioSleeper};
-use book::{Book, Reading};
+use book::Book;
 use chrono::NaiveDate;
 use domain::ids::PortfolioId;
 use domain::ports::Clock as _;
+use domain::run::Publication;
 use domain::start_run::StartRun;
 use domain::summary::RunSummary;
 use domain::words::RunStatus;
 use jobs::{BookInputs, PriceGate};
 use serde_json::json;
-use wiring::by_hand;
 
+use crate::book_folder::read_usable;
 use crate::commands::rerun::refuse_wait;
+use crate::control::client::{Outcome, connect, connect_again, unexpected};
+use crate::control::protocol::Command;
 use crate::engine::Engine;
-use crate::exit::{BadInput, NOT_WELL};
+use crate::exit::{NOT_WELL, NotPublished, door, refused};
 use crate::output::Output;
 use crate::progress::Bars;
+use crate::run_control::of_command;
 use crate::site_settings::SiteSettings;
 use crate::stop::Stop;
 
@@ -38,35 +43,41 @@ pub(crate) struct Asked {
     pub(crate) wait: bool,
 }
 
+impl Asked {
+    fn dates(&self) -> Dates {
+        match self.span {
+            Some((from, to)) => Dates::Span { from, to },
+            None => Dates::One(self.as_of),
+        }
+    }
+
+    /// The request for one of the dates.
+    pub(crate) fn request(&self, as_of: NaiveDate) -> StartRequest {
+        StartRequest {
+            as_of: Some(as_of),
+            portfolios: self.portfolios.clone(),
+            trigger: self.trigger.clone(),
+            again: self.again,
+        }
+    }
+
+    /// Where messages lead to.
+    pub(crate) fn door(&self) -> Door {
+        door(&self.data, Some(&self.book))
+    }
+}
+
 /// Runs the command.
 pub(crate) async fn run(asked: Asked, output: &Output, bars: &Bars, stop: Stop) -> anyhow::Result<ExitCode> {
-    let book = read_usable(&asked.book)?;
-    let calendar = book.settings.schedule.calendar;
-    let zone = book.settings.schedule.timezone;
-    let dates = match asked.span {
-        Some((from, to)) if from > to => {
-            return Err(BadInput(format!("--from {from} lies after --to {to}: give the earlier date first")).into());
+    let book = Arc::new(read_usable(&asked.book)?);
+    let dates = match startable(&book, asked.dates(), &asked.portfolios, SystemClock.now()) {
+        Ok(dates) => dates,
+        Err(Refusal::NoSession { date, why, next }) => {
+            no_session(date, &why, next, output)?;
+            return Ok(ExitCode::SUCCESS);
         }
-        Some((from, to)) => calendar.sessions(from, to),
-        None => vec![asked.as_of.unwrap_or_else(|| calendar.last_completed_session(SystemClock.now(), zone))],
+        Err(refusal) => return Err(refused(refusal.into(), &asked.door())),
     };
-    if let (None, [date]) = (asked.span, dates.as_slice())
-        && !calendar.is_session(*date)
-    {
-        no_session(&book, *date, output)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    for id in &asked.portfolios {
-        if !book.portfolios.iter().any(|portfolio| portfolio.id == *id) {
-            return Err(BadInput(format!(
-                "there is no portfolio {id} in {}: the book has {}",
-                asked.book.join("portfolios.csv").display(),
-                known(&book)
-            ))
-            .into());
-        }
-    }
-    let book = Arc::new(book);
     #[cfg(feature = "aws")]
     if let Some(table) = crate::place::table(&asked.data) {
         return crate::cloud::Cloud::connect(table).await?.run(&book, &asked, &dates, output, bars, stop).await;
@@ -74,14 +85,19 @@ pub(crate) async fn run(asked: Asked, output: &Output, bars: &Bars, stop: Stop) 
     refuse_wait(asked.wait)?;
     let cores = asked.concurrency.or_else(|| book.settings.run.concurrency.map(|n| n as usize));
     let settings = SiteSettings::of(&book, &asked.book);
-    let engine = Engine::open(&asked.data, settings.clone(), cores, stop).await?;
+    let engine = match Engine::open(&asked.data, settings.clone(), cores, stop.clone()).await {
+        Ok(engine) => engine,
+        Err(error) => return under_serve(&asked, &book, &dates, error, output, bars, stop).await,
+    };
     settings.keep(&asked.data)?;
-    engine.retire(&book.settings).await?;
+    engine.retire().await?;
+    let control = of_command(&engine, BookOf::Loaded(Arc::clone(&book)));
     let mut summaries = Vec::with_capacity(dates.len());
     for date in &dates {
-        let start = by_hand(&engine.store, &book, *date, &asked.portfolios, &asked.trigger, asked.again).await?;
+        let work = control.decide_start(&asked.request(*date)).await;
+        let work = work.map_err(|error| refused(error, &asked.door()))?;
         let bar = bars.of_run(&engine, *date, asked.portfolios.len().max(1), book.portfolios.len());
-        let summary = one(&engine, &book, &start, engine.prices(&book)).await;
+        let summary = one(&engine, &book, &work.start, engine.prices(&book)).await;
         bar.done();
         let summary = summary?;
         if !output.is_json() {
@@ -90,7 +106,46 @@ pub(crate) async fn run(asked: Asked, output: &Output, bars: &Bars, stop: Stop) 
         summaries.push(summary);
     }
     report(&summaries, asked.span.is_some(), &asked.data, output)?;
-    Ok(exit_code(&summaries))
+    exit_code(&summaries, &asked.data)
+}
+
+/// Has the `serve` that holds the data folder run the dates; `error` says why the folder could not be opened.
+async fn under_serve(
+    asked: &Asked,
+    book: &Book,
+    dates: &[NaiveDate],
+    error: anyhow::Error,
+    output: &Output,
+    bars: &Bars,
+    stop: Stop,
+) -> anyhow::Result<ExitCode> {
+    let mut connection = Some(connect(&asked.data, error).await?);
+    if asked.concurrency.is_some() {
+        tracing::warn!("--concurrency has no effect while `nightbook serve` runs: set concurrency in [run]");
+    }
+    let mut summaries = Vec::with_capacity(dates.len());
+    for date in dates {
+        let connection = match connection.take() {
+            Some(first) => first,
+            None => {
+                let ended = "`nightbook serve` ended; run the command again for the other dates";
+                connect_again(&asked.data, anyhow::anyhow!(ended)).await?
+            }
+        };
+        let command = Command::Start { book: std::path::absolute(&asked.book)?, request: asked.request(*date) };
+        let portfolios = if asked.portfolios.is_empty() { book.portfolios.len() } else { asked.portfolios.len() };
+        let bar = bars.counted(*date, portfolios as u64);
+        let outcome = connection.request(&asked.data, command, stop.clone(), |ended| bar.set_position(ended)).await;
+        bar.finish_and_clear();
+        let outcome = outcome?;
+        let Outcome::Closed(summary) = outcome else { return Err(unexpected(&outcome)) };
+        if !output.is_json() {
+            output.run_line(&summary);
+        }
+        summaries.push(*summary);
+    }
+    report(&summaries, asked.span.is_some(), &asked.data, output)?;
+    exit_code(&summaries, &asked.data)
 }
 
 /// Runs one start on a book.
@@ -110,49 +165,12 @@ pub(crate) async fn one(
     engine.run(start, &inputs).await
 }
 
-/// Reads a book that can be run; the errors of one that cannot are the message.
-pub(crate) fn read_usable(dir: &Path) -> anyhow::Result<Book> {
-    let Reading { book, errors, warnings } = book::read_folder(dir)?;
-    let Some(book) = book else {
-        let lines: Vec<String> = errors.iter().take(20).map(ToString::to_string).collect();
-        let more = errors.len().saturating_sub(lines.len());
-        let more = if more > 0 { format!("\nand {more} more") } else { String::new() };
-        return Err(BadInput(format!(
-            "the book {} cannot be run, {} in all (`nightbook check --book {}` lists them):\n{}{more}",
-            dir.display(),
-            count(errors.len(), "error"),
-            dir.display(),
-            lines.join("\n"),
-        ))
-        .into());
-    };
-    if !errors.is_empty() {
-        tracing::warn!(
-            errors = errors.len(), first = %errors[0], event = "book.errors",
-            "the book has errors: they fail the portfolios they belong to, or leave prices out; `nightbook check` lists them"
-        );
-    }
-    if !warnings.is_empty() {
-        tracing::info!(warnings = warnings.len(), first = %warnings[0], event = "book.warnings", "the book has warnings; `nightbook check` lists them");
-    }
-    Ok(book)
-}
-
 /// "1 error", "2 errors".
 pub(crate) fn count(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 
-fn known(book: &Book) -> String {
-    let ids: Vec<&str> = book.portfolios.iter().take(10).map(|portfolio| portfolio.id.as_str()).collect();
-    let more = book.portfolios.len().saturating_sub(ids.len());
-    if more > 0 { format!("{} and {more} more", ids.join(", ")) } else { ids.join(", ") }
-}
-
-fn no_session(book: &Book, date: NaiveDate, output: &Output) -> anyhow::Result<()> {
-    let calendar = book.settings.schedule.calendar;
-    let next = calendar.next_session(date);
-    let why = calendar.holiday_name(date).map_or_else(|| "no trading day".to_owned(), |name| name.to_string());
+fn no_session(date: NaiveDate, why: &str, next: NaiveDate, output: &Output) -> anyhow::Result<()> {
     let reason = format!("{date} is not a session: {why}");
     if output.is_json() {
         output.json(&json!({"run": null, "reason": reason, "next_session": next}))
@@ -169,7 +187,7 @@ pub(crate) fn report(summaries: &[RunSummary], many: bool, data: &Path, output: 
         (true, ..) => output.json(&json!({ "runs": summaries })),
         (false, ..) => {
             if let Some(last) = summaries.last() {
-                if crate::place::table(data).is_none() {
+                if crate::place::table(data).is_none() && not_published(summaries).is_none() {
                     output.line(&format!("Site:  {}", data.join("site").join("index.html").display()));
                 }
                 output.line(&format!("More:  nightbook show {} --data {}", last.batch_run_id.short(), data.display()));
@@ -181,11 +199,23 @@ pub(crate) fn report(summaries: &[RunSummary], many: bool, data: &Path, output: 
     }
 }
 
-/// 0 where every run succeeded, else 1.
-pub(crate) fn exit_code(summaries: &[RunSummary]) -> ExitCode {
+/// Why the newest publication that failed did; `None` where all went well.
+fn not_published(summaries: &[RunSummary]) -> Option<&str> {
+    summaries.iter().rev().find_map(|summary| match &summary.publication {
+        Publication::Failed { error, .. } => Some(error.as_str()),
+        Publication::Pending | Publication::UnderWay { .. } | Publication::Published { .. } => None,
+    })
+}
+
+/// 0 where every run succeeded, else 1. A publication that failed wins: it is an error with exit code 3.
+pub(crate) fn exit_code(summaries: &[RunSummary], data: &Path) -> anyhow::Result<ExitCode> {
+    if let Some(error) = not_published(summaries) {
+        let advice = format!("{error}; to publish again: nightbook publish --data {}", data.display());
+        return Err(NotPublished(advice).into());
+    }
     if summaries.iter().all(|summary| summary.status == RunStatus::Success) {
-        ExitCode::SUCCESS
+        Ok(ExitCode::SUCCESS)
     } else {
-        NOT_WELL.into()
+        Ok(NOT_WELL.into())
     }
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use app::all_records;
 use backends::system::SystemClock;
 use chrono::{DateTime, Utc};
 use domain::ids::{JobName, PortfolioId};
@@ -14,7 +15,6 @@ use domain::summary::{RunSummary, complete_records};
 use domain::words::{JobStatus, JobType};
 use domain::work_item::{ItemState, WorkItem};
 use serde_json::json;
-use wiring::all_records;
 
 use crate::output::{Output, job_word, paint, run_style, safe};
 use crate::reading::{self, Records};
@@ -43,10 +43,14 @@ impl Filter {
 pub(crate) async fn run(data: &Path, run: &str, filter: &Filter, output: &Output) -> anyhow::Result<ExitCode> {
     let Records { store, documents, notes } = reading::open(data).await?;
     let store = store.as_ref();
-    let stored = reading::find(store, run).await?;
+    let stored = reading::find(store, data, run).await?;
     let summary = reading::summary(store, &stored).await?;
     if let Some(job) = &filter.job {
         require_job_of(&stored.run, job)?;
+    }
+    if let Some(portfolio) = &filter.portfolio {
+        // Before anything is printed: an unknown name is no answer.
+        item_of(store, &stored, portfolio).await?;
     }
     if output.is_json() {
         if let (Some(portfolio), None, None) = (&filter.portfolio, &filter.job, filter.job_type) {
@@ -72,9 +76,6 @@ pub(crate) async fn run(data: &Path, run: &str, filter: &Filter, output: &Output
         overview(store, &stored, &summary, output).await?;
     } else {
         let records = records(store, &stored, filter).await?;
-        if let (Some(portfolio), true) = (&filter.portfolio, records.is_empty()) {
-            item_of(store, &stored, portfolio).await?;
-        }
         record_table(&records, output);
     }
     Ok(ExitCode::SUCCESS)

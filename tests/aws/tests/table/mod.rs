@@ -23,7 +23,7 @@ use domain::ports::Clock;
 use serde_json::Value;
 use uuid::Uuid;
 
-/// The address of the DynamoDB emulator that `tests/aws/run` started: one for all tests, each with a table of its own.
+/// The address of the emulator that `tests/aws/run` started: one for all tests, each with a table of its own.
 pub(crate) fn endpoint() -> String {
     std::env::var("NIGHTBOOK_TEST_DYNAMODB").expect("run these tests by tests/aws/run")
 }
@@ -161,6 +161,7 @@ fn answer(status: u16, kind: &str) -> HttpResponse {
 }
 
 impl HttpConnector for TapConnector {
+    #[expect(clippy::too_many_lines, reason = "one request from arrival to answer, with each fault at its place")]
     fn call(&self, mut request: HttpRequest) -> HttpConnectorFuture {
         let target = request.headers().get("x-amz-target").unwrap_or_default();
         let operation = target.rsplit('.').next().unwrap_or_default().to_owned();

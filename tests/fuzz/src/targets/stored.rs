@@ -19,7 +19,7 @@ use jobs::Snapshot;
 use jobs::shared::Shared;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use site::{SiteOptions, SitePublisher};
+use site::{NoAlerts, NoNotes, SiteOptions, SiteParts, SitePublisher, Spread};
 
 /// The value of these bytes, if they are one; written and read again it is the same.
 fn parsed<T: Serialize + DeserializeOwned + PartialEq + Debug>(data: &[u8]) -> Option<T> {
@@ -110,7 +110,9 @@ pub(super) fn status(data: &[u8]) {
     block_on(site.write(&old, &WriteIf::Always)).expect("memory takes everything");
     let clock: Arc<dyn Clock> = Arc::new(Still);
     let (store, files) = (Arc::new(MemoryStore::default()), Arc::new(site.clone()));
-    let publisher = SitePublisher::new(store, files, clock, SiteOptions::default());
+    let (alerts, notes) = (Arc::new(NoAlerts), Arc::new(NoNotes));
+    let parts = SiteParts { store, alerts, notes, site: files, clock, spread: Spread::Never };
+    let publisher = SitePublisher::new(parts, SiteOptions::default());
     block_on(publisher.refresh_index()).expect("an index is written, or left as it is");
     let left = site.files()["status.json"] == data;
     assert!(left || is_status(&site.files()["status.json"]), "neither the old status nor a new one");

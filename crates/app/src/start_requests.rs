@@ -1,4 +1,4 @@
-//! What is to be started: by a schedule, by hand, again.
+//! The start of a run: of a slot, by hand, or of a run that is recorded already.
 
 use book::{Book, ScheduleSettings, as_of_of_slot, slot_of};
 use chrono::{DateTime, NaiveDate, Utc};
@@ -24,13 +24,13 @@ pub fn scheduled(schedule: &ScheduleSettings, slot: DateTime<Utc>) -> StartRun {
     }
 }
 
-/// The start that made this run, to plan it again after its planner died.
+/// The start that made this run, to plan it after its planner died or before anybody has planned it.
 #[must_use]
 pub fn started_as(run: &Run) -> StartRun {
     StartRun::of(run)
 }
 
-/// The start of a run by hand: the newest of its kind goes on or is shown, `again` takes the next number.
+/// The start of a run by hand: the newest of its kind continues or is shown, `again` takes the next number.
 ///
 /// # Errors
 /// The store.
@@ -61,33 +61,5 @@ pub async fn by_hand(
         repeat,
         filter,
         deadline_minutes: book.settings.run.deadline_minutes,
-    })
-}
-
-/// The start of the next rerun of a run, of these of its portfolios (empty: those it had).
-///
-/// # Errors
-/// The store.
-pub async fn rerun(
-    store: &dyn RunStore,
-    original: &Run,
-    failed_only: bool,
-    portfolios: Vec<PortfolioId>,
-) -> Result<StartRun, StoreError> {
-    let of = original.batch_run_id;
-    let mut repeat = 1;
-    while store.run(identity::rerun(of, failed_only, repeat)).await?.is_some() {
-        repeat += 1;
-    }
-    Ok(StartRun {
-        id: identity::rerun(of, failed_only, repeat),
-        schedule: original.schedule.clone(),
-        trigger: "rerun".to_owned(),
-        as_of: original.as_of,
-        scheduled_for: original.scheduled_for,
-        rerun_of: Some(of),
-        repeat,
-        filter: portfolios,
-        deadline_minutes: DEFAULT_DEADLINE_MINUTES,
     })
 }

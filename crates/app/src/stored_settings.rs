@@ -1,33 +1,90 @@
-//! What the site and the alerts need of the settings, kept beside the records for those who do not read the book.
+//! Settings stored beside the records, for components without access to the book.
 
 use std::collections::BTreeMap;
 use std::iter::successors;
 
+use async_trait::async_trait;
 use book::{Book, Detail, Portfolio, Settings, next_due_slot};
 use chrono::{DateTime, Utc};
 use domain::ids::PortfolioId;
-use domain::ports::Randomness;
+use domain::ports::{Randomness, StoreError};
 use serde::{Deserialize, Serialize};
 use site::{Card, ScheduleView, SiteOptions};
 
-/// The settings of the book that was last run.
+/// The file that holds the settings.
+#[async_trait]
+pub trait SettingsFile: Send + Sync {
+    /// The content; `None` where it was never written.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    async fn read(&self) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Replaces the content.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    async fn write(&self, json: Vec<u8>) -> Result<(), StoreError>;
+}
+
+/// The stored settings; `None` before the first run.
+///
+/// # Errors
+/// The file cannot be read, or [`StoreError::Damaged`].
+pub async fn stored_settings(file: &dyn SettingsFile) -> Result<Option<StoredSettings>, StoreError> {
+    let Some(json) = file.read().await? else { return Ok(None) };
+    serde_json::from_slice(&json).map(Some).map_err(|error| StoreError::Damaged {
+        what: "the file of the stored settings".to_owned(),
+        detail: format!("{error}; the next run from the book replaces it"),
+    })
+}
+
+/// Stores the settings of a book. The key of a redacted site and the beginning of the records are made once and stay;
+/// damaged settings are replaced.
+///
+/// # Errors
+/// The file cannot be read or written.
+pub async fn store_settings(
+    file: &dyn SettingsFile,
+    book: &Book,
+    randomness: &dyn Randomness,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let before = match stored_settings(file).await {
+        Err(error @ StoreError::Damaged { .. }) => {
+            tracing::warn!(error = %error, event = "settings.replaced", "the stored settings are damaged and are replaced");
+            None
+        }
+        read => read?,
+    };
+    let settings = StoredSettings::of(book).after(before.clone(), randomness, now);
+    if before.as_ref() == Some(&settings) {
+        return Ok(());
+    }
+    let json = serde_json::to_vec_pretty(&settings).map_err(|error| StoreError::Unavailable {
+        doing: "write the settings as JSON".to_owned(),
+        source: error.into(),
+    })?;
+    file.write(json).await
+}
+
+/// The settings of the book that was run last.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct KeptSettings {
-    /// The settings.
+pub struct StoredSettings {
+    /// The settings of the book.
     pub settings: Settings,
-    /// What the book says of its portfolios, for those of which it says anything.
+    /// Owner, tags, currency and runbook of the portfolios that have any.
     #[serde(default)]
     pub cards: BTreeMap<PortfolioId, Card>,
-    /// What ids are hashed with on a redacted site; empty where it is kept elsewhere.
+    /// The key that hashes ids on a redacted site; empty where another file holds it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub redaction_key: String,
-    /// Since when there are records; none where the store knows it itself.
+    /// The beginning of the records; `None` where the store knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<DateTime<Utc>>,
 }
 
-impl KeptSettings {
-    /// Those of a book, without a key.
+impl StoredSettings {
+    /// The settings of a book, without a key.
     #[must_use]
     pub fn of(book: &Book) -> Self {
         let card = |portfolio: &Portfolio| Card {
@@ -46,8 +103,8 @@ impl KeptSettings {
         }
     }
 
-    /// These, as they follow `before`: the key of a redacted site and the beginning of the records stay, and are made
-    /// where there are none yet.
+    /// These settings in place of `before`: the key of a redacted site and the beginning of the records stay, and are
+    /// made at the first write.
     #[must_use]
     pub fn after(self, before: Option<Self>, randomness: &dyn Randomness, now: DateTime<Utc>) -> Self {
         let (key, since) = before.map_or_else(Default::default, |before| (before.redaction_key, before.since));
@@ -55,7 +112,7 @@ impl KeptSettings {
         Self { redaction_key, since: since.or(Some(now)), ..self }
     }
 
-    /// These, with a site that shows no more than is allowed where they are used.
+    /// These settings, redacted where the deployment allows no more.
     #[must_use]
     pub fn at_most(mut self, redacted: bool) -> Self {
         if redacted {
@@ -70,7 +127,7 @@ impl KeptSettings {
         self.settings.site.detail == Detail::Redacted
     }
 
-    /// What the site needs, with the next slots after `now`.
+    /// The options of the site, with the next slots after `now`.
     #[must_use]
     pub fn options(&self, now: DateTime<Utc>) -> SiteOptions {
         let schedule = &self.settings.schedule;
@@ -95,6 +152,7 @@ impl KeptSettings {
                 self.settings.retention.records_days, self.settings.retention.results_days
             ),
             mutes: self.settings.alerts.rules.mutes.clone(),
+            settings_warning: None,
         }
     }
 }

@@ -1,0 +1,36 @@
+//! The decisions that every program of Nightbook shares.
+//!
+//! [`RunControl`] decides what may be started, repeated and canceled; the command line, the history API and the functions
+//! of the cloud parse a request, call it, and print its outcome. Ports lead to everything outside: this crate knows no
+//! command line, no HTTP and no service of a cloud.
+
+mod book_reader;
+mod dates;
+mod door;
+mod due_slots;
+mod error;
+mod records;
+mod requests;
+mod run_control;
+mod run_lookup;
+mod start_requests;
+mod stored_settings;
+mod texts;
+
+pub use book_reader::{BookReader, read_usable, usable_book};
+pub use dates::{Dates, allowed_dates};
+pub use door::Door;
+pub use due_slots::{DueSlot, due_slot, grace};
+pub use error::{ControlError, Refusal};
+pub use records::{all_records, not_successful};
+pub use requests::{
+    Accepted, AnnotateRequest, CancelRequest, MuteRequest, PublicationFailure, PublishRequest, Published, RerunRequest,
+    StartRequest,
+};
+pub use run_control::{
+    ActiveRuns, BookOf, ControlParts, Decided, Inputs, NoWorker, RunControl, RunWorker, StartElsewhere, Starts, Work,
+    publish_site, startable,
+};
+pub use run_lookup::{RunText, find_run};
+pub use start_requests::{by_hand, scheduled, started_as};
+pub use stored_settings::{SettingsFile, StoredSettings, store_settings, stored_settings};
