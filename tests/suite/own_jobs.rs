@@ -51,12 +51,9 @@ fn python(name: &str, more: &str, script: &str) -> String {
     )
 }
 
-#[test]
-fn programs_that_misbehave_fail_alone_and_say_why() {
-    let dir = tempfile::tempdir().unwrap();
-    let (book, data) = (dir.path().join("book"), dir.path().join("data"));
-    write_book(&book, 1).unwrap();
-    let jobs = [
+/// Programs that misbehave, each in its own way, and some that do not.
+fn misbehaving() -> [String; 11] {
+    [
         python(
             "asked",
             "needs = [\"position_values_update\", \"factor_analysis\"]\n",
@@ -80,7 +77,15 @@ fn programs_that_misbehave_fail_alone_and_say_why() {
         ),
         python("follows", "needs = [\"refuses\"]\n", "print(\"{}\")"),
         "\n[[jobs]]\nname = \"nobody\"\ncommand = [\"no-such-program-anywhere\"]\n".to_owned(),
-    ];
+    ]
+}
+
+#[test]
+fn programs_that_misbehave_fail_alone_and_say_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let (book, data) = (dir.path().join("book"), dir.path().join("data"));
+    write_book(&book, 1).unwrap();
+    let jobs = misbehaving();
     let settings = book.join("nightbook.toml");
     let written = std::fs::read_to_string(&settings).unwrap().replace("[run]\n", "[run]\nretries = 1\n");
     std::fs::write(&settings, written + &jobs.concat()).unwrap();

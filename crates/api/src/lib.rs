@@ -41,9 +41,6 @@ use crate::answer::{LargeAnswers, json};
 use crate::limits::Turns;
 use crate::problem::Problem;
 
-/// Where everything of this version begins.
-pub const BASE: &str = "/api/v1";
-
 /// What the router answers from. Cheap to clone.
 #[derive(Clone)]
 pub struct Api {
@@ -90,7 +87,7 @@ impl Api {
     }
 }
 
-/// The router: everything under [`BASE`], and `/healthz`, which needs no token. It has no fallback outside of `/api`, so
+/// The router: everything under `/api/v1`, and `/healthz`, which needs no token. It has no fallback outside of `/api`, so
 /// that a site can stand beside it.
 pub fn router(api: Api) -> Router {
     let access = api.access.clone();

@@ -33,70 +33,36 @@ pub(crate) fn read(
     errors: &mut Findings,
     warnings: &mut Findings,
 ) -> Result<Portfolios, crate::source::BookError> {
-    let place: Vec<Option<usize>> =
-        (0..COLUMNS.required.len() + COLUMNS.optional.len()).map(|at| table.place(at)).collect();
-    let [id_at, name_at, equity_at, currency_at, owner_at, tags_at, runbook_at] = place[..] else {
-        unreachable!("seven columns")
-    };
+    let places = Places::of(table);
     let mut found = Portfolios { known: table.was_open(), ..Portfolios::default() };
     let mut lines: Vec<u64> = Vec::new();
     let mut folded: HashMap<String, (u64, String)> = HashMap::new();
     let mut row = Row::default();
     while table.next(&mut row, errors)? {
         let line = row.line;
-        let id_text = row.field(id_at).to_vec();
+        let id_text = row.field(places.id).to_vec();
         if row.len() != table.width() {
             errors.push(line, "", row.raw(), table.width_complaint(&row), Scope::Book);
             found.spoilt.insert(id_text);
             continue;
         }
-        let mut wrong = false;
-        let mut error = |column: &str, text: &[u8], message: String| {
-            wrong = true;
-            errors.push(line, column, text, message, Scope::Book);
-        };
+        let mut complaints = Complaints { errors: &mut *errors, line, any: false };
         let id = PortfolioId::new(String::from_utf8_lossy(&id_text)).ok();
         if id.is_none() {
-            error("portfolio_id", &id_text, format!("not a portfolio id; allowed are {}", PortfolioId::ALLOWED));
+            complaints.error(
+                "portfolio_id",
+                &id_text,
+                format!("not a portfolio id; allowed are {}", PortfolioId::ALLOWED),
+            );
         } else if let Some(first) = found.places.get(&id_text) {
             let message = format!("portfolio ids must be unique; line {} has this one already", lines[*first]);
-            error("portfolio_id", &id_text, message);
+            complaints.error("portfolio_id", &id_text, message);
         }
-        let text = |at: Option<usize>| -> Option<String> {
-            let text = String::from_utf8_lossy(row.field(at)).into_owned();
-            (!text.is_empty()).then_some(text)
-        };
-        let equity_text = row.field(equity_at);
-        let equity = value::parse_number(equity_text);
-        if equity.is_none() && !equity_text.is_empty() {
-            error("equity", equity_text, value::number_complaint(equity_text, "blank or the net asset value"));
-        } else if equity.is_none_or(|equity| equity <= 0.0) {
-            let what = if equity.is_none() { "no equity" } else { "equity is not above 0" };
-            warnings.push(line, "equity", equity_text, format!("{what}: {NEEDS_EQUITY}"), Scope::Orphan);
-        }
-        let currency = text(currency_at).unwrap_or_else(|| "USD".to_owned());
-        if currency.len() != 3 || !currency.bytes().all(|b| b.is_ascii_uppercase()) {
-            let message = "not a currency; allowed is blank (USD) or three capital letters such as EUR".to_owned();
-            error("currency", currency.as_bytes(), message);
-        }
-        let runbook_url = text(runbook_at);
-        if let Some(url) = runbook_url.as_deref().filter(|url| !is_web_address(url)) {
-            let message =
-                "not a web address; it must begin with https:// or http:// and have no spaces, user or password"
-                    .to_owned();
-            error("runbook_url", url.as_bytes(), message);
-        }
-        for (column, at, limit) in [("name", name_at, 200), ("owner", owner_at, 200), ("tags", tags_at, 1_000)] {
-            let text = String::from_utf8_lossy(row.field(at));
-            if text.chars().count() > limit || text.chars().any(char::is_control) {
-                let message = format!("allowed are at most {limit} characters, none of them a control character");
-                error(column, text.as_bytes(), message);
-            }
-        }
-        let Some(id) = id.filter(|_| !wrong) else {
+        let Some(portfolio) = portfolio_of(&row, &places, id, &mut complaints, warnings) else {
             found.spoilt.insert(id_text);
             continue;
         };
+        let id = &portfolio.id;
         if let Some((first, other)) = folded.get(&id.as_str().to_ascii_lowercase()) {
             let message = format!(
                 "differs from {other} on line {first} in capitals only; some file systems cannot tell their pages apart"
@@ -104,25 +70,9 @@ pub(crate) fn read(
             warnings.push(line, "portfolio_id", &id_text, message, Scope::Orphan);
         }
         folded.insert(id.as_str().to_ascii_lowercase(), (line, id.to_string()));
-        let tags = String::from_utf8_lossy(row.field(tags_at))
-            .split([';', '|', ','])
-            .map(str::trim)
-            .filter(|tag| !tag.is_empty())
-            .map(str::to_owned)
-            .collect();
         found.places.insert(id_text, found.list.len());
         lines.push(line);
-        found.list.push(Portfolio {
-            name: text(name_at).unwrap_or_else(|| id.to_string()),
-            id,
-            currency,
-            equity,
-            owner: text(owner_at),
-            tags,
-            runbook_url,
-            positions: Vec::new(),
-            issues: Vec::new(),
-        });
+        found.list.push(portfolio);
     }
     // A duplicate has a usable first row: its positions belong there.
     found.spoilt.retain(|id| !found.places.contains_key(id));
@@ -131,6 +81,99 @@ pub(crate) fn read(
         warnings.push(0, "", &[], "no portfolios: a run has nothing to do and counts as failed", Scope::Orphan);
     }
     Ok(found)
+}
+
+/// Where the columns stand.
+struct Places {
+    id: Option<usize>,
+    name: Option<usize>,
+    equity: Option<usize>,
+    currency: Option<usize>,
+    owner: Option<usize>,
+    tags: Option<usize>,
+    runbook_url: Option<usize>,
+}
+
+impl Places {
+    fn of(table: &Table) -> Self {
+        let places: Vec<Option<usize>> =
+            (0..COLUMNS.required.len() + COLUMNS.optional.len()).map(|at| table.place(at)).collect();
+        let [id, name, equity, currency, owner, tags, runbook_url] = places[..] else { unreachable!("seven columns") };
+        Self { id, name, equity, currency, owner, tags, runbook_url }
+    }
+}
+
+/// The errors of one row.
+struct Complaints<'e> {
+    errors: &'e mut Findings,
+    line: u64,
+    any: bool,
+}
+
+impl Complaints<'_> {
+    fn error(&mut self, column: &str, text: &[u8], message: String) {
+        self.any = true;
+        self.errors.push(self.line, column, text, message, Scope::Book);
+    }
+}
+
+/// The portfolio of a row; none where the row, or its id, is wrong.
+fn portfolio_of(
+    row: &Row,
+    places: &Places,
+    id: Option<PortfolioId>,
+    complaints: &mut Complaints<'_>,
+    warnings: &mut Findings,
+) -> Option<Portfolio> {
+    let text = |at: Option<usize>| -> Option<String> {
+        let text = String::from_utf8_lossy(row.field(at)).into_owned();
+        (!text.is_empty()).then_some(text)
+    };
+    let equity_text = row.field(places.equity);
+    let equity = value::parse_number(equity_text);
+    if equity.is_none() && !equity_text.is_empty() {
+        complaints.error("equity", equity_text, value::number_complaint(equity_text, "blank or the net asset value"));
+    } else if equity.is_none_or(|equity| equity <= 0.0) {
+        let what = if equity.is_none() { "no equity" } else { "equity is not above 0" };
+        warnings.push(row.line, "equity", equity_text, format!("{what}: {NEEDS_EQUITY}"), Scope::Orphan);
+    }
+    let currency = text(places.currency).unwrap_or_else(|| "USD".to_owned());
+    if currency.len() != 3 || !currency.bytes().all(|b| b.is_ascii_uppercase()) {
+        let message = "not a currency; allowed is blank (USD) or three capital letters such as EUR".to_owned();
+        complaints.error("currency", currency.as_bytes(), message);
+    }
+    let runbook_url = text(places.runbook_url);
+    if let Some(url) = runbook_url.as_deref().filter(|url| !is_web_address(url)) {
+        let message =
+            "not a web address; it must begin with https:// or http:// and have no spaces, user or password".to_owned();
+        complaints.error("runbook_url", url.as_bytes(), message);
+    }
+    for (column, at, limit) in [("name", places.name, 200), ("owner", places.owner, 200), ("tags", places.tags, 1_000)]
+    {
+        let text = String::from_utf8_lossy(row.field(at));
+        if text.chars().count() > limit || text.chars().any(char::is_control) {
+            let message = format!("allowed are at most {limit} characters, none of them a control character");
+            complaints.error(column, text.as_bytes(), message);
+        }
+    }
+    let id = id.filter(|_| !complaints.any)?;
+    let tags = String::from_utf8_lossy(row.field(places.tags))
+        .split([';', '|', ','])
+        .map(str::trim)
+        .filter(|tag| !tag.is_empty())
+        .map(str::to_owned)
+        .collect();
+    Some(Portfolio {
+        name: text(places.name).unwrap_or_else(|| id.to_string()),
+        id,
+        currency,
+        equity,
+        owner: text(places.owner),
+        tags,
+        runbook_url,
+        positions: Vec::new(),
+        issues: Vec::new(),
+    })
 }
 
 /// Results are in each portfolio's own currency and prices have one; a stray currency is most likely a slip.

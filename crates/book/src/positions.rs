@@ -103,16 +103,7 @@ pub(crate) fn read(
         complaints.clear();
         let mut lot = None;
         if owner.is_none() && portfolios.known && !portfolios.spoilt.contains(id_text) {
-            let message = match unknown.get(id_text) {
-                Some(message) => message.clone(),
-                None => {
-                    let message = unknown_portfolio(id_text, portfolios, unknown.len() < HINTS);
-                    if unknown.len() < HINTS {
-                        unknown.insert(id_text.to_vec(), message.clone());
-                    }
-                    message
-                }
-            };
+            let message = unknown_message(&mut unknown, id_text, portfolios);
             complaints.push(("portfolio_id", id_text.to_vec(), message));
         }
         if row.len() != table.width() {
@@ -162,6 +153,18 @@ pub(crate) fn read(
         portfolio.positions.shrink_to_fit();
     }
     Ok(held)
+}
+
+/// What to say of a portfolio that there is not; the search for a similar name is made for the first few only.
+fn unknown_message(known: &mut HashMap<Vec<u8>, String>, id_text: &[u8], portfolios: &Portfolios) -> String {
+    if let Some(message) = known.get(id_text) {
+        return message.clone();
+    }
+    let message = unknown_portfolio(id_text, portfolios, known.len() < HINTS);
+    if known.len() < HINTS {
+        known.insert(id_text.to_vec(), message.clone());
+    }
+    message
 }
 
 fn unknown_portfolio(id_text: &[u8], portfolios: &Portfolios, with_hint: bool) -> String {
@@ -242,6 +245,43 @@ fn date(column: &'static str, text: &[u8], complaints: &mut Complaints) -> Optio
     date
 }
 
+/// The class that a row names, or that its symbol stands for.
+fn class_of(class_text: &[u8], is_occ: bool, complaints: &mut Complaints) -> Option<Class> {
+    match class_text {
+        b"public" => Some(Class::Public),
+        b"option" => Some(Class::Option),
+        b"private" => Some(Class::Private),
+        b"cash" => Some(Class::Cash),
+        b"" if is_occ => Some(Class::Option),
+        b"" => Some(Class::Public),
+        _ => {
+            let near = value::hint(&String::from_utf8_lossy(class_text), ["public", "option", "private", "cash"]);
+            let message =
+                format!("not a class; allowed is public, option, private, cash, or blank to go by the symbol{near}");
+            complaints.push(("class", class_text.to_vec(), message));
+            None
+        }
+    }
+}
+
+/// Entry and exit, which must not lie before it.
+fn span_of(row: &Row, places: &Places, complaints: &mut Complaints) -> (Option<NaiveDate>, Option<NaiveDate>) {
+    let entry_text = row.field(places.entry_date);
+    if entry_text.is_empty() {
+        complaints.push(("entry_date", Vec::new(), value::date_complaint(entry_text)));
+    }
+    let entry_date = date("entry_date", entry_text, complaints);
+    let exit_text = row.field(places.exit_date);
+    let exit_date = date("exit_date", exit_text, complaints);
+    if let (Some(entry), Some(exit)) = (entry_date, exit_date)
+        && exit < entry
+    {
+        let message = format!("before the entry on {entry}; allowed is blank, that day or a later one");
+        complaints.push(("exit_date", exit_text.to_vec(), message));
+    }
+    (entry_date, exit_date)
+}
+
 /// One row; `None` if it has a complaint.
 fn read_lot(
     row: &Row,
@@ -258,23 +298,7 @@ fn read_lot(
     }
     let occ = symbol.and_then(OccSymbol::parse);
 
-    let class_text = row.field(places.class);
-    let class = match class_text {
-        b"public" => Some(Class::Public),
-        b"option" => Some(Class::Option),
-        b"private" => Some(Class::Private),
-        b"cash" => Some(Class::Cash),
-        b"" if occ.is_some() => Some(Class::Option),
-        b"" => Some(Class::Public),
-        _ => {
-            let near = value::hint(&String::from_utf8_lossy(class_text), ["public", "option", "private", "cash"]);
-            let message =
-                format!("not a class; allowed is public, option, private, cash, or blank to go by the symbol{near}");
-            complaints.push(("class", class_text.to_vec(), message));
-            None
-        }
-    };
-
+    let class = class_of(row.field(places.class), occ.is_some(), complaints);
     let quantity_text = row.field(places.quantity);
     let quantity = needed(
         "quantity",
@@ -285,19 +309,7 @@ fn read_lot(
     );
     let entry_price =
         needed("entry_price", row.field(places.entry_price), "a price of 0 or more", |price| price >= 0.0, complaints);
-    let entry_text = row.field(places.entry_date);
-    if entry_text.is_empty() {
-        complaints.push(("entry_date", Vec::new(), value::date_complaint(entry_text)));
-    }
-    let entry_date = date("entry_date", entry_text, complaints);
-    let exit_text = row.field(places.exit_date);
-    let exit_date = date("exit_date", exit_text, complaints);
-    if let (Some(entry), Some(exit)) = (entry_date, exit_date)
-        && exit < entry
-    {
-        let message = format!("before the entry on {entry}; allowed is blank, that day or a later one");
-        complaints.push(("exit_date", exit_text.to_vec(), message));
-    }
+    let (entry_date, exit_date) = span_of(row, places, complaints);
     let above_zero = |value: f64| value > 0.0;
     let multiplier = number(
         "multiplier",

@@ -67,20 +67,6 @@ impl Prices {
         series.dedup_by_key(|point| point.date);
     }
 
-    /// The close of a symbol on a day.
-    #[must_use]
-    pub fn close_on(&self, symbol: &str, date: NaiveDate) -> Option<f64> {
-        let series = self.series(symbol)?;
-        series.binary_search_by(|point| point.date.cmp(&date)).ok().map(|at| series[at].close)
-    }
-
-    /// The newest close of a symbol on a day or before it.
-    #[must_use]
-    pub fn close_by(&self, symbol: &str, date: NaiveDate) -> Option<PricePoint> {
-        let series = self.series(symbol)?;
-        series[..series.partition_point(|point| point.date <= date)].last().copied()
-    }
-
     /// The newest day that has a close.
     #[must_use]
     pub fn last_date(&self) -> Option<NaiveDate> {

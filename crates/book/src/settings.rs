@@ -1,12 +1,19 @@
 //! `nightbook.toml` as data, with the default of every setting.
 
-use domain::alert_rules::{AlertRules, ChannelKind, ChannelSpec, Severity};
-use domain::ids::{ChannelName, JobName, ScheduleName};
-use domain::job_program::JobProgram;
-use domain::words::JobType;
+mod alerts;
+mod http_prices;
+mod jobs;
+mod scenarios;
+
+use domain::ids::{JobName, ScheduleName};
 use domain::zone::Zone;
 use serde::{Deserialize, Serialize};
 
+pub use self::alerts::{AlertSettings, COMMAND_CHANNEL, COMMAND_SECONDS};
+pub use self::http_prices::{AnswerForm, HttpPriceSettings};
+pub(crate) use self::jobs::known_job;
+pub use self::jobs::{AddedJob, JOBS, TAKEN_NAMES, needs_of};
+pub use self::scenarios::{Factor, Scenario, Shock, default_factors, default_scenarios};
 use crate::calendar::CalendarKind;
 
 /// Everything `nightbook.toml` can say. Each part has a default, so an empty or missing file is a whole configuration.
@@ -50,65 +57,6 @@ pub struct Settings {
     pub http_prices: Option<HttpPriceSettings>,
 }
 
-/// `[prices]` with `source = "http"`: where closes come from that the book does not have.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HttpPriceSettings {
-    /// The address, with `{symbol}` or `{symbols}`, `{from}` and `{to}` (or `{from_compact}`, `{to_compact}`: without
-    /// dashes), and perhaps `{key}`.
-    pub url: String,
-    /// A header with the key, for example `Authorization: Bearer {key}`. Default: none.
-    pub header: Option<String>,
-    /// The environment variable that holds the key. Default: none.
-    pub key_env: Option<String>,
-    /// The form of the answer. Default `csv`.
-    pub form: AnswerForm,
-    /// Of a JSON answer: where the list of days is, names with dots between. Default: the answer itself.
-    pub rows_path: String,
-    /// The column or name of the date; `@key` where the dates are the names. Default `date`.
-    pub date_field: String,
-    /// The column or name of the split-adjusted close. Default `close`.
-    pub close_field: String,
-    /// The column or name of the symbol; needed for more than one symbol a request. Default: none.
-    pub symbol_field: Option<String>,
-    /// Symbols in one request. Default 1, and 50 with `{symbols}`.
-    pub batch_size: u32,
-    /// Requests a minute at most. Default 60.
-    pub requests_per_minute: u32,
-    /// What one request may take. Default 20.
-    pub timeout_seconds: u32,
-    /// What all of them may take. Default 900.
-    pub total_seconds: u32,
-}
-
-impl Default for HttpPriceSettings {
-    fn default() -> Self {
-        Self {
-            url: String::new(),
-            header: None,
-            key_env: None,
-            form: AnswerForm::Csv,
-            rows_path: String::new(),
-            date_field: "date".to_owned(),
-            close_field: "close".to_owned(),
-            symbol_field: None,
-            batch_size: 1,
-            requests_per_minute: 60,
-            timeout_seconds: 20,
-            total_seconds: 900,
-        }
-    }
-}
-
-/// The form of an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AnswerForm {
-    /// A table with a header line.
-    Csv,
-    /// JSON.
-    Json,
-}
-
 /// `[lineage]`: runs as OpenLineage events, told when a run has ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LineageSettings {
@@ -150,27 +98,6 @@ impl Default for Settings {
         }
     }
 }
-
-/// One of `[[jobs]]`: a job that is a program of the user's own.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AddedJob {
-    /// Its name, which is also that of its part of the results document.
-    pub name: JobName,
-    /// Its family. Default `risk_metrics`.
-    pub job_type: JobType,
-    /// What is called.
-    pub program: JobProgram,
-    /// Jobs that must have succeeded first; their results are handed to the program.
-    pub needs: Vec<JobName>,
-    /// Whether its failure skips the jobs after it. Default no.
-    pub critical: bool,
-    /// What an attempt may take. Default: `job_timeout_seconds` of `[run]`.
-    pub time_limit_seconds: Option<u32>,
-}
-
-/// Names that a job of one's own cannot have: parts of the results document.
-pub const TAKEN_NAMES: [&str; 8] =
-    ["positions", "aggregation", "greeks", "factors", "market_risk", "stress", "snapshot", "correlations"];
 
 /// How much the pages show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -232,33 +159,6 @@ impl Default for ScheduleSettings {
             catch_up: true,
         }
     }
-}
-
-/// A factor and the symbol whose returns stand for it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Factor {
-    /// For example "Low Volatility".
-    pub name: String,
-    /// For example "USMV".
-    pub proxy: String,
-}
-
-const DEFAULT_FACTORS: [(&str, &str); 8] = [
-    ("Market", "SPY"),
-    ("Value", "VTV"),
-    ("Growth", "VUG"),
-    ("Momentum", "MTUM"),
-    ("Quality", "QUAL"),
-    ("Size", "IWM"),
-    ("Low Volatility", "USMV"),
-    ("Interest Rate", "TLT"),
-];
-
-/// The factors of a book that names none.
-#[must_use]
-pub fn default_factors() -> Vec<Factor> {
-    let factor = |(name, proxy): (&str, &str)| Factor { name: name.to_owned(), proxy: proxy.to_owned() };
-    DEFAULT_FACTORS.into_iter().map(factor).collect()
 }
 
 /// `[rates]`: how a change of yields becomes a return of a factor.
@@ -377,21 +277,6 @@ impl Default for RunSettings {
     }
 }
 
-/// All jobs of a portfolio, in the one order that respects their needs.
-pub const JOBS: [&str; 9] = domain::job::BUILT_IN;
-
-/// The jobs that a job needs: without them in the list, and before it, it could never run.
-#[must_use]
-pub fn needs_of(job: &str) -> &'static [&'static str] {
-    match job {
-        "position_values_update" | "greeks_calculation" => &["market_data_update"],
-        "portfolio_aggregation" | "portfolio_snapshot" | "position_correlations" => &["position_values_update"],
-        "factor_analysis" => &["market_data_update", "portfolio_aggregation"],
-        "market_risk_scenarios" | "stress_testing" => &["factor_analysis"],
-        _ => &[],
-    }
-}
-
 /// `[market_risk]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MarketRiskSettings {
@@ -403,72 +288,6 @@ impl Default for MarketRiskSettings {
     fn default() -> Self {
         Self { moves: vec![-0.20, -0.10, -0.05, 0.05, 0.10, 0.20] }
     }
-}
-
-/// One stress scenario.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Scenario {
-    /// Unique among the scenarios: 1 to 64 of `a-z 0-9 _ -`.
-    pub id: String,
-    /// As the pages show it.
-    pub name: String,
-    /// For example `market`, `rates`, `rotation`, `volatility`, `historical`.
-    pub category: String,
-    /// `mild`, `moderate`, `severe` or `extreme`.
-    pub severity: String,
-    /// The shocked factors, in the order of the file.
-    pub shocks: Vec<Shock>,
-}
-
-/// What a scenario does to one factor.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Shock {
-    /// The factor's name, as `[factors]` spells it.
-    pub factor: String,
-    /// A return as a fraction; for the factor that `[rates]` names, a change of yield (0.01 is 100 basis points).
-    pub change: f64,
-}
-
-type DefaultScenario = (&'static str, &'static str, &'static str, &'static str, &'static [(&'static str, f64)]);
-
-/// The rate scenarios are changes of yield.
-#[rustfmt::skip]
-const DEFAULT_SCENARIOS: [DefaultScenario; 18] = [
-    ("market_up_10", "Market up 10 %", "market", "moderate", &[("Market", 0.10)]),
-    ("market_down_10", "Market down 10 %", "market", "moderate", &[("Market", -0.10)]),
-    ("market_crash_35", "Market crash of 35 %", "market", "severe", &[("Market", -0.35)]),
-    ("market_rally_25", "Market rally of 25 %", "market", "severe", &[("Market", 0.25)]),
-    ("rates_up_25bp", "Rates up 25 bp", "rates", "mild", &[("Interest Rate", 0.0025)]),
-    ("rates_down_25bp", "Rates down 25 bp", "rates", "mild", &[("Interest Rate", -0.0025)]),
-    ("rates_up_100bp", "Rates up 100 bp", "rates", "moderate", &[("Interest Rate", 0.01)]),
-    ("rates_down_100bp", "Rates down 100 bp", "rates", "moderate", &[("Interest Rate", -0.01)]),
-    ("rate_spike_300bp", "Rate spike of 300 bp", "rates", "severe", &[("Interest Rate", 0.03)]),
-    ("value_rotation_20", "Rotation into value", "rotation", "moderate", &[("Value", 0.20), ("Growth", -0.10)]),
-    ("growth_rally_15", "Growth rally of 15 %", "rotation", "moderate", &[("Growth", 0.15), ("Momentum", 0.10)]),
-    ("small_cap_outperformance_10", "Small caps ahead by 10 %", "rotation", "mild", &[("Size", 0.10)]),
-    ("quality_flight_12", "Flight to quality", "rotation", "mild", &[("Quality", 0.12), ("Market", -0.05)]),
-    ("vix_spike_150", "Volatility spike of 150 %", "volatility", "severe", &[("Low Volatility", -0.25), ("Market", -0.15)]),
-    ("liquidity_crisis", "Liquidity crisis", "volatility", "severe",
-        &[("Market", -0.20), ("Low Volatility", -0.30), ("Quality", 0.15), ("Size", -0.10)]),
-    ("financial_crisis_2008", "Financial crisis of 2008", "historical", "extreme",
-        &[("Market", -0.45), ("Value", -0.30), ("Size", -0.25), ("Quality", 0.20), ("Low Volatility", -0.35)]),
-    ("covid_crash_2020", "Covid crash of 2020", "historical", "extreme",
-        &[("Market", -0.35), ("Growth", 0.15), ("Value", -0.40), ("Size", -0.30), ("Quality", 0.10)]),
-    ("dotcom_crash_2000", "Dot-com crash of 2000", "historical", "extreme",
-        &[("Market", -0.45), ("Growth", -0.60), ("Value", 0.20), ("Momentum", -0.50), ("Quality", 0.15)]),
-];
-
-/// The scenarios of a book that has none of its own.
-#[must_use]
-pub fn default_scenarios() -> Vec<Scenario> {
-    let scenario = |(id, name, category, severity, shocks): DefaultScenario| Scenario {
-        id: id.to_owned(),
-        name: name.to_owned(),
-        category: category.to_owned(),
-        severity: severity.to_owned(),
-        shocks: shocks.iter().map(|&(factor, change)| Shock { factor: factor.to_owned(), change }).collect(),
-    };
-    DEFAULT_SCENARIOS.into_iter().map(scenario).collect()
 }
 
 /// `[retention]`: how long things are kept, from the time they were written.
@@ -486,61 +305,8 @@ impl Default for RetentionSettings {
     }
 }
 
-/// `[alerts]`
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct AlertSettings {
-    /// A program and its arguments, started with the alert as JSON on its input. Default: none.
-    ///
-    /// The file may give a list, or one text, which the shell runs: `["sh", "-c", text]`.
-    pub command: Option<Vec<String>>,
-    /// When people are told.
-    // Pinned inputs and kept settings of older releases do not have it.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub rules: AlertRules,
-    /// `[[alerts.channel]]`, in the order of the file.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub channels: Vec<ChannelSpec>,
-}
-
-fn is_default(rules: &AlertRules) -> bool {
-    *rules == AlertRules::default()
-}
-
-/// The name of the channel that `command` of `[alerts]` is.
-pub const COMMAND_CHANNEL: &str = "command";
-
-/// What the command of an alert may take, unless its channel says otherwise, in seconds.
-pub const COMMAND_SECONDS: u32 = 60;
-
-impl AlertSettings {
-    /// The rules, as the channels complete them: a `command` alone, from before there were channels, gets no digests
-    /// unless the settings ask for them.
-    #[must_use]
-    pub fn rules_in_force(&self) -> AlertRules {
-        let digest = self.rules.digest.unwrap_or(!self.channels.is_empty());
-        AlertRules { digest: Some(digest), ..self.rules.clone() }
-    }
-
-    /// All channels: those of `[[alerts.channel]]`, and the one that `command` is.
-    #[must_use]
-    pub fn all_channels(&self) -> Vec<ChannelSpec> {
-        let command = self.command.as_ref().and_then(|command| {
-            let kind = ChannelKind::Command { command: command.clone(), timeout_seconds: COMMAND_SECONDS };
-            Some(ChannelSpec { name: ChannelName::new(COMMAND_CHANNEL).ok()?, min_severity: Severity::Info, kind })
-        });
-        command.into_iter().chain(self.channels.iter().cloned()).collect()
-    }
-}
-
 fn known_schedule(name: &str) -> ScheduleName {
     match ScheduleName::new(name) {
-        Ok(name) => name,
-        Err(error) => unreachable!("a constant: {error}"),
-    }
-}
-
-pub(crate) fn known_job(name: &str) -> JobName {
-    match JobName::new(name) {
         Ok(name) => name,
         Err(error) => unreachable!("a constant: {error}"),
     }

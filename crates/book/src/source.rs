@@ -16,7 +16,7 @@ pub enum BookError {
     #[error("{} is not a folder: give the folder that holds portfolios.csv, not a file in it", .0.display())]
     NotAFolder(PathBuf),
     /// Reading failed for a reason that has nothing to do with the content.
-    #[error("cannot read {name}: {source}; check that the file exists and may be read by this user")]
+    #[error("cannot read {name}: {source}; {}", advice(source))]
     Unreadable {
         /// The file or folder.
         name: String,
@@ -30,6 +30,31 @@ impl BookError {
     /// Reading `name` failed.
     pub fn unreadable(name: impl Into<String>, source: io::Error) -> Self {
         Self::Unreadable { name: name.into(), source }
+    }
+
+    /// Whether the machine has failed or has too little of something (open files, memory), so that nothing is wrong
+    /// with the book.
+    #[must_use]
+    pub fn is_of_the_machine(&self) -> bool {
+        match self {
+            Self::NoFolder(_) | Self::NotAFolder(_) => false,
+            Self::Unreadable { source, .. } => !is_of_the_path(source),
+        }
+    }
+}
+
+/// Whether a path is the reason: it leads nowhere, to something else, or to what this user may not read.
+fn is_of_the_path(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidFilename, InvalidInput, IsADirectory, NotADirectory, NotFound, PermissionDenied};
+    let kinds = [InvalidFilename, InvalidInput, IsADirectory, NotADirectory, NotFound, PermissionDenied];
+    kinds.contains(&error.kind())
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    if is_of_the_path(error) {
+        "check that the file exists and may be read by this user"
+    } else {
+        "the book is not the reason: check the disk and the limits of this process (`ulimit -a`), then try again"
     }
 }
 

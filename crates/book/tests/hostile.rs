@@ -2,14 +2,15 @@
 //! says has a file, a line of that file, and a message.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking, as tests do")]
 
+#[path = "hostile/changes.rs"]
+mod changes;
+
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 
 use book::{Issue, MemorySource, Reading, Scope, read};
 use flate2::Compression;
-use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
-use proptest::prelude::*;
 
 const PORTFOLIOS: &str = "\
 portfolio_id,name,currency,equity,owner,tags,runbook_url
@@ -51,6 +52,12 @@ fn gzip(content: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(content).unwrap();
     encoder.finish().unwrap()
+}
+
+fn close_on(book: &book::Book, symbol: &str, date: &str) -> Option<f64> {
+    let date = date.parse().unwrap();
+    let series = book.prices.series(symbol)?;
+    series.iter().find(|point| point.date == date).map(|point| point.close)
 }
 
 fn good() -> MemorySource {
@@ -110,7 +117,7 @@ fn the_good_book_has_no_findings() {
     assert_eq!(book.portfolios[0].positions[3].class, book::Class::Private);
     assert_eq!(book.prices.len(), 4);
     assert_eq!(book.prices.symbols().collect::<Vec<_>>(), ["AAPL", "SPY"]);
-    assert_eq!(book.prices.close_on("SPY", "2025-01-03".parse().unwrap()), Some(461.25));
+    assert_eq!(close_on(&book, "SPY", "2025-01-03"), Some(461.25));
     assert_eq!(book.portfolio(&id("beta")).unwrap().equity, Some(2_500_000.5));
 }
 
@@ -345,7 +352,7 @@ fn rows_of_prices() {
     assert_eq!(one(&reading).scope, Scope::Orphan);
     let reading = with(file, "2025-01-03,AAPL,151.5", "2025-01-02,AAPL,151.5");
     expect(&reading, file, 3, "date", "line 2 of prices.csv has them already");
-    assert_eq!(reading.book.unwrap().prices.close_on("AAPL", "2025-01-02".parse().unwrap()), Some(150.5));
+    assert_eq!(close_on(&reading.book.unwrap(), "AAPL", "2025-01-02"), Some(150.5));
     expect(&with(file, "151.5,1", "151.5"), file, 3, "", "3 fields and the header 4");
     let reading = with(file, "2025-01-03,AAPL", "2025-01-09,AAPL");
     assert_eq!(reading.errors, []);
@@ -438,150 +445,4 @@ fn check_of_a_book_with_one_of_each() {
     let mut settings = insta::Settings::clone_current();
     settings.set_snapshot_path(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/snapshots"));
     settings.bind(|| insta::assert_json_snapshot!("check", reading));
-}
-
-/// Texts that readers have tripped over before.
-const TOKENS: [&[u8]; 32] = [
-    b"\"",
-    b"\"\"",
-    b",",
-    b"\n",
-    b"\r",
-    b"\r\n",
-    b"\0",
-    b"\xff",
-    b"\xef\xbb\xbf",
-    b"NaN",
-    b"inf",
-    b"1e400",
-    b"-0",
-    b"1e-400",
-    b"2025-02-30",
-    b"0000-00-00",
-    b"../../x",
-    b"=1+1",
-    b"\xe2\x80\xae",
-    b"NVDA261399C00800000",
-    b"999999999999999999999",
-    b"[[scenarios]]\n",
-    b"[",
-    b"]",
-    b"{",
-    b"'''",
-    b"\"\"\"",
-    b"= ",
-    b"#",
-    b"\\u0000",
-    b"9223372036854775808",
-    b"\x1f\x8b",
-];
-
-#[derive(Debug, Clone)]
-enum Change {
-    Replace(usize, u8),
-    Insert(usize, usize),
-    Delete(usize, usize),
-    Repeat(usize, usize, usize),
-    Cut(usize),
-}
-
-fn change() -> impl Strategy<Value = Change> {
-    prop_oneof![
-        (any::<usize>(), any::<u8>()).prop_map(|(at, byte)| Change::Replace(at, byte)),
-        (any::<usize>(), 0..TOKENS.len()).prop_map(|(at, token)| Change::Insert(at, token)),
-        (any::<usize>(), 1_usize..40).prop_map(|(at, count)| Change::Delete(at, count)),
-        (any::<usize>(), 1_usize..80, 1_usize..4).prop_map(|(at, count, times)| Change::Repeat(at, count, times)),
-        any::<usize>().prop_map(Change::Cut),
-    ]
-}
-
-fn changed(content: &mut Vec<u8>, change: &Change) {
-    let place = |at: usize, content: &[u8]| at % (content.len() + 1);
-    match *change {
-        Change::Replace(at, byte) => {
-            let at = place(at, content);
-            if let Some(old) = content.get_mut(at) {
-                *old = byte;
-            }
-        }
-        Change::Insert(at, token) => {
-            let at = place(at, content);
-            content.splice(at..at, TOKENS[token].iter().copied());
-        }
-        Change::Delete(at, count) => {
-            let at = place(at, content);
-            content.drain(at..(at + count).min(content.len()));
-        }
-        Change::Repeat(at, count, times) => {
-            let at = place(at, content);
-            let part = content[at..(at + count).min(content.len())].repeat(times);
-            content.splice(at..at, part);
-        }
-        Change::Cut(at) => content.truncate(place(at, content)),
-    }
-}
-
-/// How many lines a file has for a reader; a broken compressed file as far as it goes.
-fn lines(name: &str, content: &[u8]) -> u64 {
-    let mut plain = Vec::new();
-    if name.ends_with(".gz") {
-        let _ = MultiGzDecoder::new(content).read_to_end(&mut plain);
-    } else {
-        plain.extend_from_slice(content);
-    }
-    let ended = plain.last().is_none_or(|last| *last == b'\n');
-    plain.iter().filter(|b| **b == b'\n').count() as u64 + u64::from(!ended)
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
-
-    #[test]
-    fn no_change_of_a_good_book_makes_reading_panic(
-        changes in proptest::collection::vec((0_usize..4, change()), 1..6),
-        packed in proptest::array::uniform3(any::<bool>()),
-        break_packed in proptest::option::of((0_usize..4, change())),
-    ) {
-        let mut source = good();
-        let names: Vec<String> = source.0.keys().cloned().collect();
-        for (file, change) in &changes {
-            changed(source.0.get_mut(&names[*file]).unwrap(), change);
-        }
-        for (name, pack) in ["portfolios.csv", "positions.csv", "prices.csv"].into_iter().zip(packed) {
-            if pack {
-                let content = source.0.remove(name).unwrap();
-                source.insert(format!("{name}.gz"), gzip(&content));
-            }
-        }
-        if let Some((file, change)) = &break_packed {
-            let names: Vec<String> = source.0.keys().cloned().collect();
-            changed(source.0.get_mut(&names[*file]).unwrap(), change);
-        }
-        let reading = read(&source).unwrap();
-        prop_assert_eq!(&reading, &read(&source).unwrap());
-        prop_assert_eq!(reading.book.is_none(), reading.errors.iter().any(|e| e.scope == Scope::Book));
-        for issue in reading.errors.iter().chain(&reading.warnings) {
-            prop_assert!(!issue.file.is_empty() && !issue.message.is_empty());
-            prop_assert!(!issue.text.chars().any(char::is_control), "{:?}", issue.text);
-            prop_assert!(!issue.column.chars().any(char::is_control), "{:?}", issue.column);
-            let Some(content) = source.0.get(&issue.file) else {
-                prop_assert_eq!(issue.line, 0);
-                continue;
-            };
-            prop_assert!(issue.line <= lines(&issue.file, content).max(1), "{issue} of {}", lines(&issue.file, content));
-        }
-        if let Some(book) = reading.book {
-            for portfolio in &book.portfolios {
-                for lot in &portfolio.positions {
-                    let numbers = [Some(lot.quantity), Some(lot.entry_price), Some(lot.multiplier), lot.mark, lot.implied_vol];
-                    prop_assert!(numbers.into_iter().flatten().all(f64::is_finite));
-                    prop_assert_eq!(lot.option.is_some(), lot.class == book::Class::Option);
-                }
-            }
-            for symbol in book.prices.symbols() {
-                let series = book.prices.series(symbol).unwrap();
-                prop_assert!(series.is_sorted_by(|a, b| a.date < b.date) && series.iter().all(|p| p.close > 0.0));
-            }
-        }
-    }
 }

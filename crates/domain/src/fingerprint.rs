@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use crate::ids::{ContentHash, Fingerprint, JobName};
-use crate::redact::redact;
+use crate::redact::{compiled, redact};
 use crate::words::ErrorCategory;
 
 /// What varies between two sightings of one cause, and what stands in its place. More specific first.
@@ -24,7 +24,7 @@ static MASKS: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
         (r"\s+", " "),
     ]
     .into_iter()
-    .filter_map(|(pattern, with)| Regex::new(pattern).ok().map(|regex| (regex, with)))
+    .map(|(pattern, with)| (compiled(pattern), with))
     .collect()
 });
 
@@ -78,11 +78,6 @@ mod tests {
 
     fn of(message: &str, known: &[&str]) -> Fingerprint {
         fingerprint(&JobName::new("factor_analysis").unwrap(), ErrorCategory::Permanent, message, known)
-    }
-
-    #[test]
-    fn every_mask_compiles() {
-        assert_eq!(MASKS.len(), 9);
     }
 
     #[test]

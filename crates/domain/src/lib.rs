@@ -42,6 +42,7 @@ pub mod log_settings;
 pub mod lost_reply;
 pub mod metrics;
 pub mod names;
+pub mod night;
 pub mod note;
 pub mod ports;
 pub mod process_portfolio;

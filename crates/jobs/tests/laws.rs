@@ -232,8 +232,9 @@ proptest! {
             let mut source = book::MemorySource::default();
             let mut prices = String::from("date,symbol,close\n");
             for symbol in known.prices.symbols() {
-                for day in days.iter().filter(|day| **day <= as_of) {
-                    if let Some(close) = known.prices.close_on(symbol, *day) { prices.push_str(&format!("{day},{symbol},{close}\n")); }
+                let closes = known.prices.series(symbol).unwrap_or_default();
+                for point in closes.iter().filter(|point| point.date <= as_of && days.contains(&point.date)) {
+                    prices.push_str(&format!("{},{symbol},{}\n", point.date, point.close));
                 }
             }
             source.insert("portfolios.csv", "portfolio_id,name,equity\np,P,1\n");

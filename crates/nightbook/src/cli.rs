@@ -14,7 +14,7 @@ use domain::words::{JobType, RunStatus};
     name = "nightbook",
     version,
     arg_required_else_help = true,
-    after_help = "Three questions, one command each:\n  nightbook last factor_analysis     when did it last succeed?\n  nightbook show RUN                 which portfolios were processed, and how?\n  nightbook failures                 which causes lie behind the failures?\n\nExit codes: 0 all well, 1 the run is partial or failed, 2 bad input or settings, 3 a store could not be reached or written, 130 interrupted.\nLogs go to stderr; LOG_LEVEL=debug says more, ENVIRONMENT=production gives JSON lines."
+    after_help = "Three questions, one command each:\n  nightbook last factor_analysis     when did it last succeed?\n  nightbook show RUN                 which portfolios were processed, and how?\n  nightbook failures                 which causes lie behind the failures?\n\nExit codes: 0 all well, 1 the run is partial or failed, 2 bad input or settings, 3 a store, the output or the machine failed, 130 interrupted.\nLogs go to stderr; LOG_LEVEL=debug says more, ENVIRONMENT=production gives JSON lines."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]

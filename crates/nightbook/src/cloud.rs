@@ -173,7 +173,7 @@ impl Cloud {
         stop: &mut Stop,
     ) -> anyhow::Result<RunSummary> {
         let started = start_run(ports, start, inputs).await.map_err(|error| match error {
-            StartError::Inputs(inputs) => anyhow::Error::new(BadInput(inputs.message)),
+            StartError::Inputs(inputs) => crate::exit::unusable_inputs(inputs),
             other => anyhow::Error::new(other),
         })?;
         if let Started::Existing(run) = &started

@@ -5,12 +5,14 @@ use std::process::ExitCode;
 
 use app::{ControlError, Door};
 use domain::names::{NameError, UnknownName};
+use domain::record::JobError;
+use domain::words::ErrorCategory;
 
 /// The run is partial or failed, or something that was verified is not in order.
 pub(crate) const NOT_WELL: u8 = 1;
 /// Bad input or settings.
 pub(crate) const BAD_INPUT: u8 = 2;
-/// A store could not be reached or written.
+/// A store could not be reached or written, the machine has too little of something, or the program failed.
 pub(crate) const STORE: u8 = 3;
 /// Interrupted.
 pub(crate) const INTERRUPTED: u8 = 130;
@@ -54,6 +56,28 @@ pub(crate) fn refused(error: ControlError, door: &Door) -> anyhow::Error {
     }
 }
 
+/// Why the inputs of a run could not be prepared. Only a permanent fault lies in the input; every other is the store, the
+/// machine or the program.
+pub(crate) fn unusable_inputs(error: JobError) -> anyhow::Error {
+    match error.category {
+        ErrorCategory::Permanent => BadInput(error.message).into(),
+        _ => {
+            let causes: Vec<&str> = std::iter::once(&error.message).chain(&error.chain).map(String::as_str).collect();
+            anyhow::anyhow!("{}; run the same command again", causes.join(": "))
+        }
+    }
+}
+
+/// Whether the input or the settings are the reason, not the machine.
+pub(crate) fn is_bad_input(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let of_the_book = cause.downcast_ref::<book::BookError>().is_some_and(|error| !error.is_of_the_machine());
+        let unknown_name = cause.is::<UnknownName>() || matches!(cause.downcast_ref(), Some(NameError::Unknown(_)));
+        let refused = matches!(cause.downcast_ref(), Some(ControlError::Refused(_)));
+        cause.is::<BadInput>() || refused || unknown_name || of_the_book
+    })
+}
+
 /// The exit code of an error, from the types in its chain.
 pub(crate) fn code_of(error: &anyhow::Error) -> ExitCode {
     number_of(error).into()
@@ -61,19 +85,44 @@ pub(crate) fn code_of(error: &anyhow::Error) -> ExitCode {
 
 /// [`code_of`] as a number, to be sent to another process.
 pub(crate) fn number_of(error: &anyhow::Error) -> u8 {
-    for cause in error.chain() {
-        if let Some(Remote { exit_code, .. }) = cause.downcast_ref() {
-            return *exit_code;
-        }
-        if cause.is::<Interrupted>() {
-            return INTERRUPTED;
-        }
-        let refused = matches!(cause.downcast_ref(), Some(ControlError::Refused(_)));
-        let unknown_name = cause.is::<UnknownName>() || matches!(cause.downcast_ref(), Some(NameError::Unknown(_)));
-        if refused || unknown_name || cause.is::<BadInput>() || cause.is::<book::BookError>() {
-            return BAD_INPUT;
+    if let Some(Remote { exit_code, .. }) = error.chain().find_map(|cause| cause.downcast_ref()) {
+        return *exit_code;
+    }
+    if error.chain().any(|cause| cause.is::<Interrupted>()) {
+        return INTERRUPTED;
+    }
+    // What is not bad input is the store, the disk, the network: the machine, not the person.
+    if is_bad_input(error) { BAD_INPUT } else { STORE }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, ErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn only_what_a_person_can_fix_in_the_input_is_bad_input() {
+        let too_many_open_files = || Error::from_raw_os_error(24);
+        for (error, code) in [
+            (unusable_inputs(JobError::new(ErrorCategory::Permanent, "the book has no portfolio x")), BAD_INPUT),
+            (unusable_inputs(JobError::new(ErrorCategory::Internal, "the inputs could not be prepared")), STORE),
+            (unusable_inputs(JobError::new(ErrorCategory::Transient, "the store is busy")), STORE),
+            (book::BookError::unreadable("prices.csv", ErrorKind::NotFound.into()).into(), BAD_INPUT),
+            (book::BookError::unreadable("prices.csv", ErrorKind::OutOfMemory.into()).into(), STORE),
+            (book::BookError::unreadable("prices.csv", too_many_open_files()).into(), STORE),
+            (anyhow::Error::new(too_many_open_files()), STORE),
+            (Interrupted("stopped".to_owned()).into(), INTERRUPTED),
+        ] {
+            assert_eq!(code_of(&error), ExitCode::from(code), "{error:#}");
         }
     }
-    // What is left is the store, the disk, the network: the machine, not the person.
-    STORE
+
+    #[test]
+    fn a_failed_preparation_names_its_causes() {
+        let mut error = JobError::new(ErrorCategory::Internal, "the inputs could not be prepared");
+        error.chain.push("no thread could be started".to_owned());
+        let text = unusable_inputs(error).to_string();
+        assert_eq!(text, "the inputs could not be prepared: no thread could be started; run the same command again");
+    }
 }

@@ -27,6 +27,8 @@ mod stop;
 mod trace_sink;
 mod web;
 
+use std::io::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
@@ -39,13 +41,28 @@ use crate::stop::Stop;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match start(cli) {
-        Ok(code) => code,
-        Err(error) => {
-            let text = domain::redact::redact(&format!("{error:#}"));
-            anstream::eprintln!("{} {text}", output::paint("error:", anstyle::AnsiColor::Red.on_default().bold()));
+    let code = match catch_unwind(AssertUnwindSafe(|| start(cli))) {
+        Ok(Ok(code)) => code,
+        Ok(Err(error)) => {
+            output::error(&domain::redact::redact(&format!("{error:#}")));
             exit::code_of(&error)
         }
+        // A thread that cannot be started is a panic of the runtime. The hook has printed what and where.
+        Err(_) => {
+            output::error(
+                "the program failed, as printed above; if it could not start a thread, raise the limits of this process (`ulimit -a`) and run the same command again",
+            );
+            exit::STORE.into()
+        }
+    };
+    match output::lost() {
+        Some(reason) if code == ExitCode::SUCCESS => {
+            output::error(&format!(
+                "cannot write to standard output: {reason}; the command did its work, and what it printed is incomplete"
+            ));
+            exit::STORE.into()
+        }
+        _ => code,
     }
 }
 
@@ -57,6 +74,7 @@ fn start(cli: Cli) -> anyhow::Result<ExitCode> {
     outcome
 }
 
+#[expect(clippy::too_many_lines, reason = "one table: an arm for each command")]
 async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     let output = Output::new(cli.json);
     let long = matches!(
@@ -132,7 +150,10 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::DeadLetters { command } => commands::deadletters::run(command, &output).await,
         Command::Backup { to, data } => commands::doctor::backup(&data.data, &to, &output).await,
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "nightbook", &mut std::io::stdout());
+            // Not to standard output itself: it takes no error for an answer.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "nightbook", &mut script);
+            output::stdout().write_all(&script)?;
             Ok(ExitCode::SUCCESS)
         }
     }

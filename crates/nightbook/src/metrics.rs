@@ -190,6 +190,7 @@ fn seconds_since_1970(at: DateTime<Utc>) -> f64 {
     at.timestamp_millis() as f64 / 1e3
 }
 
+#[expect(clippy::too_many_lines, reason = "one table: an arm for each metric")]
 async fn text(metrics: &Metrics, asked: &Asked) -> Result<String, StoreError> {
     let now = asked.clock.now();
     let open = asked.store.open_runs().await?;

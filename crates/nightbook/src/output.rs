@@ -1,12 +1,63 @@
-//! What goes to stdout: one JSON document, or lines for people, with colours only on a terminal.
+//! What goes to standard output: one JSON document, or lines for people, with colors only on a terminal.
+//!
+//! A reader that goes away (`nightbook history | head`) is no error: the command does what it does, prints nothing
+//! further, and its exit code is that of its work. An output that cannot be written for any other reason (a full disk)
+//! makes the exit code 3.
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write};
+use std::sync::OnceLock;
 
 use anstyle::{AnsiColor, Style};
 use domain::summary::RunSummary;
 use domain::words::{JobStatus, RunStatus};
 use serde::Serialize;
 pub(crate) use wiring::printable_json;
+
+/// The first error of standard output that is not a reader who went away.
+static LOST: OnceLock<String> = OnceLock::new();
+
+/// Why something that was printed did not arrive; none where all did, or where nobody reads on.
+pub(crate) fn lost() -> Option<&'static str> {
+    LOST.get().map(String::as_str)
+}
+
+/// Standard output, for what is printed as it is.
+pub(crate) fn stdout() -> impl Write {
+    Stdout(std::io::stdout().lock())
+}
+
+/// Standard output whose reader may go away.
+struct Stdout<W>(W);
+
+impl<W: Write> Stdout<W> {
+    fn checked<T>(&mut self, when_unread: T, write: impl FnOnce(&mut W) -> std::io::Result<T>) -> std::io::Result<T> {
+        match write(&mut self.0) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(when_unread),
+            Err(error) if error.kind() == ErrorKind::Interrupted => Err(error),
+            Err(error) => {
+                LOST.get_or_init(|| error.to_string());
+                Err(error)
+            }
+            written => written,
+        }
+    }
+}
+
+impl<W: Write> Write for Stdout<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.checked(bytes.len(), |out| out.write(bytes))
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.checked((), W::flush)
+    }
+}
+
+/// Prints an error to standard error. Where that cannot be written either, the exit code alone says it.
+pub(crate) fn error(text: &str) {
+    let label = paint("error:", AnsiColor::Red.on_default().bold());
+    let _ = writeln!(anstream::stderr(), "{label} {text}");
+}
 
 /// Where the results of a command go.
 #[derive(Debug, Clone, Copy)]
@@ -28,13 +79,13 @@ impl Output {
     /// Prints a JSON document.
     pub(crate) fn json<T: Serialize + ?Sized>(self, value: &T) -> anyhow::Result<()> {
         let json = serde_json::to_string_pretty(value)?;
-        writeln!(std::io::stdout().lock(), "{}", printable_json(&json))?;
+        writeln!(stdout(), "{}", printable_json(&json))?;
         Ok(())
     }
 
-    /// Prints a line; a closed pipe is nobody's error.
+    /// Prints a line. What cannot be written is kept for [`lost`].
     pub(crate) fn line(self, text: &str) {
-        let _ = writeln!(anstream::stdout(), "{text}");
+        let _ = writeln!(Stdout(anstream::stdout()), "{text}");
     }
 
     /// Prints the line of a run.

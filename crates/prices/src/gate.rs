@@ -201,16 +201,10 @@ impl Work {
             let mut closes = Vec::with_capacity(rows.len());
             for row in rows {
                 counts.attempted += 1;
-                let symbol = match (row.symbol, &request.symbols[..]) {
-                    (Some(symbol), wanted) if wanted.contains(&symbol) => symbol,
-                    (None, [only]) => only.clone(),
-                    (Some(other), _) => {
-                        counts.leave_out(format!("a row of {other:?}, which was not asked for"));
-                        continue;
-                    }
-                    (None, _) => {
-                        counts
-                            .leave_out("a row does not say of which symbol it is: set `symbol` in [prices]".to_owned());
+                let symbol = match symbol_of(row.symbol, &request.symbols) {
+                    Ok(symbol) => symbol,
+                    Err(why) => {
+                        counts.leave_out(why);
                         continue;
                     }
                 };
@@ -248,6 +242,16 @@ impl Work {
         );
         let metadata = metadata.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         Ok(Fetched { closes, metadata })
+    }
+}
+
+/// The symbol that a row is of, among those that were asked for; else why the row is left out.
+fn symbol_of(named: Option<String>, wanted: &[String]) -> Result<String, String> {
+    match (named, wanted) {
+        (Some(symbol), wanted) if wanted.contains(&symbol) => Ok(symbol),
+        (None, [only]) => Ok(only.clone()),
+        (Some(other), _) => Err(format!("a row of {other:?}, which was not asked for")),
+        (None, _) => Err("a row does not say of which symbol it is: set `symbol` in [prices]".to_owned()),
     }
 }
 

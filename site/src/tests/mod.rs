@@ -2,6 +2,8 @@
 
 mod abandoned;
 mod fake;
+mod publishing;
+mod redaction;
 mod sample;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +31,7 @@ use crate::views::index::{IndexInput, IndexView};
 use crate::views::run::RunInput;
 use backends::memory::MemoryStore;
 use fake::{At, Entry, MemorySite, put, slot};
+use redaction::canaries;
 use sample::Fate::{Fails, Good, Limited, Lost, Retried, Untouched, Working};
 use sample::{Fate, entry, run_id};
 
@@ -300,139 +303,6 @@ fn the_policy_names_what_the_page_carries() {
 }
 
 #[test]
-fn published_run_by_run_it_is_the_site_that_a_rebuild_makes_and_never_has_a_dead_link() {
-    let site = Arc::new(MemorySite::default());
-    let store = store(Vec::new());
-    for night in nights() {
-        let id = night.run.batch_run_id;
-        let mut pending = night.clone();
-        pending.run.publication = Publication::Pending;
-        pending.run.pages = domain::run::PagesThere::Nothing;
-        put(&store, pending);
-        block_on(publisher(&store, &site, false).publish(id)).unwrap();
-        put(&store, night);
-        let log = std::mem::take(&mut *site.log.lock().unwrap());
-        let end: Vec<&str> = log.iter().rev().take(3).map(String::as_str).collect();
-        assert_eq!(end, ["index.html", "flush", "status.json"]);
-        assert_eq!(dead_links(&texts(&site)), Vec::<String>::new());
-    }
-    let rebuilt = rebuilt(nights(), false);
-    let grown = texts(&site);
-    for (path, text) in &rebuilt {
-        // Pages of old runs and months keep what they said when they were written.
-        assert!(grown.get(path) == Some(text), "{path} differs");
-    }
-    block_on(publisher(&store, &site, false).publish(run_id(20))).unwrap();
-    assert!(site.log.lock().unwrap().iter().all(|path| path == "flush"), "nothing changed, nothing is written");
-}
-
-#[test]
-fn spread_over_buckets_it_is_the_same_site_and_never_has_a_dead_link() {
-    let site = Arc::new(MemorySite::default());
-    let store = store(Vec::new());
-    let no_dead_link = || {
-        // Nobody comes by what no index leads to.
-        let there = texts(&site);
-        assert!(!there.contains_key("index.html") || dead_links(&there).is_empty(), "{:?}", dead_links(&there));
-    };
-    for night in nights() {
-        let id = night.run.batch_run_id;
-        let mut pending = night.clone();
-        pending.run.publication = Publication::Pending;
-        pending.run.pages = domain::run::PagesThere::Nothing;
-        put(&store, pending.clone());
-        let publisher = || spreading(&store, &site, false, Spread::From(1));
-        assert_eq!(publisher().spreads(&night.run), night.run.plan.as_ref().is_some_and(|plan| plan.portfolios > 0));
-        block_on(publisher().begin(id)).unwrap();
-        no_dead_link();
-        // The last bucket first, and one of them twice.
-        for bucket in (0..night.run.plan.as_ref().map_or(0, SealedPlan::buckets)).rev().chain([0]) {
-            block_on(publisher().publish_bucket(id, bucket)).unwrap();
-            no_dead_link();
-            let log = std::mem::take(&mut *site.log.lock().unwrap());
-            assert!(!log.contains(&"index.html".to_owned()), "only the last step writes the index");
-        }
-        block_on(publisher().finish(id)).unwrap();
-        no_dead_link();
-        let log = std::mem::take(&mut *site.log.lock().unwrap());
-        assert_eq!(log.last().map(String::as_str), Some("index.html"));
-        assert!(!log.iter().any(|path| path.starts_with("portfolios/")), "they have their pages: {log:?}");
-        put(&store, night);
-    }
-    let grown = texts(&site);
-    for (path, text) in &rebuilt(nights(), false) {
-        assert!(grown.get(path) == Some(text), "{path} differs");
-    }
-}
-
-#[test]
-fn a_site_that_was_lost_is_written_whole_before_an_index_leads_to_it() {
-    let site = Arc::new(MemorySite::default());
-    let store = store(nights());
-    assert_eq!(block_on(publisher(&store, &site, false).refresh_index()).unwrap(), 0, "nothing is there to lead to");
-    // Whoever began died after the first files.
-    let schema = crate::pages::schemas().next().unwrap();
-    block_on(site.write(&schema, &WriteIf::Always)).unwrap();
-    assert_eq!(block_on(publisher(&store, &site, false).refresh_index()).unwrap(), 0);
-    let newest = nights().last().unwrap().run.batch_run_id;
-    block_on(spreading(&store, &site, false, Spread::From(1)).begin(newest)).unwrap();
-    let (grown, whole) = (texts(&site), rebuilt(nights(), false));
-    assert_eq!(grown.keys().collect::<Vec<_>>(), whole.keys().collect::<Vec<_>>());
-    assert_eq!(dead_links(&grown), Vec::<String>::new());
-}
-
-#[test]
-fn a_new_month_is_led_to_from_those_beside_it_and_all_are_listed() {
-    let night = |n: u128, months_back: i64| {
-        let mut night = entry(n, 24, &[Good, Fails]);
-        let back = TimeDelta::days(30 * months_back);
-        let summary = night.summary.as_mut().unwrap();
-        night.run.as_of -= back;
-        night.run.scheduled_for -= back;
-        night.run.started_at -= back;
-        summary.as_of -= back;
-        summary.scheduled_for -= back;
-        summary.started_at -= back;
-        night
-    };
-    // The one between comes last, as after a backfill.
-    let nights = [night(1, 2), night(3, 0), night(2, 1)];
-    let site = Arc::new(MemorySite::default());
-    let store = store(Vec::new());
-    for night in nights.clone() {
-        let mut pending = night.clone();
-        pending.run.publication = Publication::Pending;
-        pending.run.pages = domain::run::PagesThere::Nothing;
-        put(&store, pending);
-        block_on(publisher(&store, &site, false).publish(night.run.batch_run_id)).unwrap();
-        put(&store, night);
-        assert_eq!(dead_links(&texts(&site)), Vec::<String>::new());
-    }
-    let (grown, whole) = (texts(&site), rebuilt(nights.into(), false));
-    let mut months: Vec<&String> = whole.keys().filter(|path| path.starts_with("history/")).collect();
-    months.retain(|path| grown.get(*path) != whole.get(*path));
-    assert_eq!(months, Vec::<&String>::new(), "pages that a rebuild makes otherwise");
-    let listed: serde_json::Value = serde_json::from_str(&grown["history/months.json"]).unwrap();
-    assert_eq!(listed["months"].as_array().unwrap().len(), 3, "{listed}");
-
-    // A list that is damaged does no harm to what is published, and a rebuild mends it.
-    let wrong = pages::text("history/months.json".into(), "{".into());
-    block_on(site.write(&wrong, &WriteIf::Always)).unwrap();
-    block_on(publisher(&store, &site, false).rebuild()).unwrap();
-    assert_eq!(texts(&site), grown);
-}
-
-#[test]
-fn an_older_store_never_overwrites_a_newer_index() {
-    let site = Arc::new(MemorySite::default());
-    block_on(publisher(&store(nights()), &site, false).rebuild()).unwrap();
-    let before = texts(&site)["index.html"].clone();
-    let stale = store(nights().into_iter().take(4).collect());
-    assert_eq!(block_on(publisher(&stale, &site, false).refresh_index()).unwrap(), 0);
-    assert_eq!(texts(&site)["index.html"], before);
-}
-
-#[test]
 fn totals_add_up_wherever_they_stand() {
     for night in nights() {
         let summary = night.summary.clone().unwrap();
@@ -445,73 +315,6 @@ fn totals_add_up_wherever_they_stand() {
         assert_eq!(of(JobStatus::Failed), summary.failed_jobs);
         assert_eq!(of(JobStatus::Skipped), summary.skipped_jobs);
         assert_eq!(of(JobStatus::Missing), summary.missing_jobs);
-    }
-}
-
-/// Marks in everything that a run carries of its book: ids, names, symbols, messages, notes, money, triggers.
-fn canaries(mut entries: Vec<Entry>) -> Vec<Entry> {
-    for entry in &mut entries {
-        entry.run.trigger = "CANARY-trigger".into();
-        entry.run.filter = vec![sample::id_of(1)];
-        for item in &mut entry.items {
-            for record in &mut item.records {
-                let brief = serde_json::json!({
-                    "market_value": 7_654_321.5, "daily_pnl": -86_420.25, "var_95": -0.987_654, "market_beta": 4.321_987,
-                    "worst_case_pnl": -1_357_911.5, "worst_case_scenario": "CANARY-scenario", "run_symbols": 12,
-                    "run_missing_symbols": ["CANARY-SYMBOL"],
-                });
-                record.job_metadata = brief.as_object().cloned().unwrap();
-                if let Some(quality) = &mut record.quality {
-                    quality.symbols_missing.push("CANARY-missing".into());
-                    quality.notes.push("CANARY-note".into());
-                }
-                if let Some(error) = &mut record.error {
-                    error.chain.push("CANARY-chain".into());
-                }
-                if let Some(because) = &mut record.skipped_because {
-                    because.reason = "CANARY-reason".into();
-                }
-            }
-        }
-        entry.summary = entry.summary.as_ref().map(|_| summarise(&entry.run, &entry.items, &BTreeMap::new()));
-    }
-    entries
-}
-
-#[test]
-fn nothing_of_the_full_level_is_in_any_byte_of_a_redacted_site() {
-    let secrets = [
-        "fund-0",
-        "Fund number",
-        "Evil",
-        "1,234,567",
-        "1234567",
-        "usable equity",
-        "ZVZZT",
-        "AAPL",
-        "CANARY",
-        "Grace",
-        "equity-desk",
-        "wiki.example",
-        "CHF",
-        "7654321",
-        "7,654,3",
-        "86420",
-        "86,420",
-        "0.987654",
-        "98.77",
-        "4.321987",
-        "4.32",
-        "1357911",
-        "1,357,9",
-    ];
-    let full: String = rebuilt(canaries(nights()), false).into_iter().flat_map(|(path, text)| [path, text]).collect();
-    let told = secrets.iter().filter(|secret| full.contains(**secret)).count();
-    assert!(told > 15, "the full level tells {told}: the test would see a leak");
-    for (path, text) in rebuilt(canaries(nights()), true) {
-        for secret in secrets {
-            assert!(!text.contains(secret) && !path.contains(secret), "{path} tells {secret}");
-        }
     }
 }
 

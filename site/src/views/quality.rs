@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::ids::PortfolioId;
-use domain::record::JobRecord;
+use domain::record::{JobRecord, Quality};
 use domain::summary::QualitySummary;
 use domain::words::QualityFlag;
 use serde::Serialize;
@@ -142,68 +142,99 @@ fn expectations(sums: &Sums, counts: [u64; 4]) -> Vec<Expectation> {
     found
 }
 
-/// The page of the newest trading date, over the latest state of each portfolio. `runs` are newest first.
-pub(crate) fn build(latest: &[RunData], runs: &[RunHead], with_page: &BTreeSet<PortfolioId>) -> QualityView {
-    let mut symbols: BTreeMap<String, BTreeSet<Named>> = BTreeMap::new();
-    let mut lines = Vec::new();
-    let (mut full, mut unknown) = (0, 0);
-    let (mut limited, mut failed) = (0, 0);
-    let mut sums = Sums::default();
-    for (id, (_, cells)) in super::index::resolve(latest) {
-        let named = Named { id: id.to_string(), link: with_page.contains(&id) };
-        let all: Vec<_> = cells.values().filter_map(|(record, _)| record.quality.as_ref()).collect();
-        cells.values().for_each(|(record, _)| sums.add(record));
-        if let Some(most) = all.iter().max_by_key(|quality| (quality.positions_processed, quality.required_days))
-            && most.required_days > 0
-        {
-            sums.days += u64::from(most.data_days);
-            sums.days_of += 1;
-            sums.required = sums.required.max(most.required_days);
+/// What the records say of the data, added up over the portfolios.
+#[derive(Default)]
+struct Tally {
+    full: u64,
+    limited: u64,
+    failed: u64,
+    unknown: u64,
+    sums: Sums,
+    symbols: BTreeMap<String, BTreeSet<Named>>,
+    lines: Vec<QualityLine>,
+}
+
+impl Tally {
+    /// Adds the newest records of a portfolio.
+    fn add(&mut self, portfolio: Named, records: &[&JobRecord]) {
+        let all: Vec<&Quality> = records.iter().filter_map(|record| record.quality.as_ref()).collect();
+        records.iter().for_each(|record| self.sums.add(record));
+        let most = all.iter().max_by_key(|quality| (quality.positions_processed, quality.required_days));
+        if let Some(most) = most.filter(|most| most.required_days > 0) {
+            self.sums.days += u64::from(most.data_days);
+            self.sums.days_of += 1;
+            self.sums.required = self.sums.required.max(most.required_days);
         }
         for symbol in all.iter().flat_map(|quality| &quality.symbols_missing) {
-            symbols.entry(symbol.clone()).or_default().insert(named.clone());
+            self.symbols.entry(symbol.clone()).or_default().insert(portfolio.clone());
         }
         let Some(flag) = all.iter().map(|quality| quality.flag).max() else {
-            unknown += 1;
-            continue;
+            self.unknown += 1;
+            return;
         };
         match flag {
-            QualityFlag::Full => full += 1,
-            QualityFlag::Limited => limited += 1,
-            QualityFlag::Failed => failed += 1,
+            QualityFlag::Full => self.full += 1,
+            QualityFlag::Limited => self.limited += 1,
+            QualityFlag::Failed => self.failed += 1,
         }
         if flag == QualityFlag::Full {
-            continue;
+            return;
         }
-        let most = all.iter().max_by_key(|quality| (quality.positions_processed, quality.required_days));
         let notes: BTreeSet<&String> = all.iter().flat_map(|quality| &quality.notes).collect();
-        lines.push(QualityLine {
-            portfolio: named,
+        self.lines.push(QualityLine {
+            portfolio,
             flag,
             days: most.map_or_else(String::new, |q| format!("{} of {}", q.data_days, q.required_days)),
             positions: most.map_or_else(String::new, |q| format!("{} of {}", q.positions_processed, q.positions_total)),
             notes: notes.into_iter().take(20).cloned().collect(),
         });
     }
+}
+
+/// The symbols without data, those of the most portfolios first.
+fn symbol_lines(symbols: BTreeMap<String, BTreeSet<Named>>) -> Vec<SymbolLine> {
+    let line = |(symbol, portfolios): (String, BTreeSet<Named>)| SymbolLine {
+        symbol,
+        count: portfolios.len() as u64,
+        portfolios: portfolios.into_iter().take(12).collect(),
+    };
+    let mut lines: Vec<SymbolLine> = symbols.into_iter().map(line).collect();
+    lines.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.symbol.cmp(&b.symbol)));
+    lines.truncate(MOST);
+    lines
+}
+
+fn run_line(head: &RunHead) -> QualityRun {
+    let quality = head.summary.data_quality;
+    QualityRun {
+        as_of: head.run.as_of.to_string(),
+        link: head.linkable.then(|| format!("runs/{}/index.html", head.run.batch_run_id)),
+        full: quality.full,
+        limited: quality.limited,
+        failed: quality.failed,
+        average_days: quality.average_data_days.map_or_else(|| "–".to_owned(), |days| format!("{days:.1}")),
+    }
+}
+
+/// The page of the newest trading date, over the latest state of each portfolio. `runs` are newest first.
+pub(crate) fn build(latest: &[RunData], runs: &[RunHead], with_page: &BTreeSet<PortfolioId>) -> QualityView {
+    let mut tally = Tally::default();
+    for (id, (_, cells)) in super::index::resolve(latest) {
+        let portfolio = Named { id: id.to_string(), link: with_page.contains(&id) };
+        let records: Vec<&JobRecord> = cells.values().map(|(record, _)| record).collect();
+        tally.add(portfolio, &records);
+    }
+    let Tally { full, limited, failed, unknown, sums, symbols, mut lines } = tally;
     lines.sort_by(|a, b| b.flag.cmp(&a.flag).then_with(|| a.portfolio.cmp(&b.portfolio)));
     let more = lines.len().saturating_sub(MOST) as u64;
     lines.truncate(MOST);
-    let mut symbols: Vec<SymbolLine> = symbols
-        .into_iter()
-        .map(|(symbol, portfolios)| SymbolLine {
-            symbol,
-            count: portfolios.len() as u64,
-            portfolios: portfolios.into_iter().take(12).collect(),
-        })
-        .collect();
-    symbols.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.symbol.cmp(&b.symbol)));
-    symbols.truncate(MOST);
     let closed: Vec<&RunHead> =
         runs.iter().filter(|head| head.summary.closed_at.is_some() && head.run.plan.is_some()).take(30).collect();
     let trend = |of: fn(&QualitySummary) -> Option<f64>| {
         spark(&closed.iter().rev().map(|head| of(&head.summary.data_quality)).collect::<Vec<_>>())
     };
     let newest_plan = latest.first().and_then(|data| data.head.run.plan.as_ref());
+    let counts = [full, limited, failed, unknown];
     QualityView {
         as_of: latest.first().map(|data| data.head.run.as_of.to_string()),
         stamp: latest.iter().filter_map(|data| data.head.summary.closed_at).max().map(Stamp::of),
@@ -211,33 +242,16 @@ pub(crate) fn build(latest: &[RunData], runs: &[RunHead], with_page: &BTreeSet<P
         limited,
         failed,
         unknown,
-        symbols,
+        symbols: symbol_lines(symbols),
         lines,
         more,
-        expectations: if latest.is_empty() {
-            Vec::new()
-        } else {
-            expectations(&sums, [full, limited, failed, unknown])
-        },
+        expectations: if latest.is_empty() { Vec::new() } else { expectations(&sums, counts) },
         prices_read: newest_plan.map(|plan| Stamp::of(plan.market_data.completed_at)),
         full_trend: trend(|quality| {
             let all = quality.full + quality.limited + quality.failed;
             (all > 0).then(|| quality.full as f64 / all as f64)
         }),
         days_trend: trend(|quality| quality.average_data_days),
-        runs: closed
-            .iter()
-            .map(|head| {
-                let quality = head.summary.data_quality;
-                QualityRun {
-                    as_of: head.run.as_of.to_string(),
-                    link: head.linkable.then(|| format!("runs/{}/index.html", head.run.batch_run_id)),
-                    full: quality.full,
-                    limited: quality.limited,
-                    failed: quality.failed,
-                    average_days: quality.average_data_days.map_or_else(|| "–".to_owned(), |days| format!("{days:.1}")),
-                }
-            })
-            .collect(),
+        runs: closed.into_iter().map(run_line).collect(),
     }
 }

@@ -173,6 +173,7 @@ pub fn mutate(input: &mut Vec<u8>, others: &[Vec<u8>], dice: &mut Dice) {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one table: an arm for each change")]
 fn once(input: &mut Vec<u8>, others: &[Vec<u8>], dice: &mut Dice) {
     match dice.below(20) {
         0 => {

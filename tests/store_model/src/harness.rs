@@ -127,6 +127,7 @@ async fn call<B: Backend>(backend: &B, model: &Model, operation: &Operation) {
 
 #[allow(clippy::future_not_send, reason = "it is run to its end on the thread of the test")]
 /// Asks every question, and compares the answers.
+#[expect(clippy::too_many_lines, reason = "one table: every question that the port has")]
 async fn ask<B: Backend>(backend: &B, model: &Model) {
     let store = backend.store();
     let ids = |runs: Vec<domain::ports::StoredRun>| -> Vec<RunId> {

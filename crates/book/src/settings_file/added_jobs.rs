@@ -5,15 +5,19 @@ use std::ops::Range;
 use domain::ids::JobName;
 use domain::job_program::JobProgram;
 use domain::words::JobType;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeValue;
 
-use super::{SECTIONS, Value, Walk, entries, kind};
+use super::values::kind;
+use super::walk::{Entry, Key, Walk, key};
+use super::{Draft, Table, Value};
 use crate::settings::{AddedJob, JOBS, Settings, TAKEN_NAMES};
 use crate::value;
 
-/// What is written of a job, before it is known whether it makes one.
+/// What is read of a job, before it is known whether it makes one.
 #[derive(Default)]
-struct Written {
+pub(super) struct JobDraft {
+    /// The names of the jobs above it.
+    taken: Vec<JobName>,
     name: Option<JobName>,
     job_type: Option<JobType>,
     command: Option<(Vec<String>, Range<usize>)>,
@@ -21,18 +25,50 @@ struct Written {
     env: Vec<String>,
     needs: Vec<(String, Range<usize>)>,
     critical: bool,
-    time_limit_seconds: u32,
+    time_limit_seconds: Option<u32>,
 }
+
+/// The keys of a job.
+pub(super) const KEYS: &[Key<JobDraft>] = &[
+    key("name", |walk, entry, draft| draft.name = walk.added_name(entry, &draft.taken)),
+    key("type", |walk, entry, draft| {
+        let words: Vec<&str> = JobType::ALL.iter().map(|word| word.as_str()).collect();
+        draft.job_type = walk.choice(entry.key, entry.value, &words).and_then(|word| word.parse().ok());
+    }),
+    key("command", |walk, entry, draft| {
+        draft.command = walk.words(entry.key, entry.value).map(|words| (words, entry.value.span()));
+    }),
+    key("lambda", |walk, entry, draft| {
+        let Some((function, span)) = walk.text(entry.key, entry.value) else { return };
+        let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b':');
+        if (1..=170).contains(&function.len()) && function.bytes().all(fits) {
+            draft.lambda = Some((function, span));
+        } else {
+            walk.error(&span, "`lambda` must be the name or the ARN of a function");
+        }
+    }),
+    key("env", |walk, entry, draft| draft.env = walk.env_names(entry.value)),
+    key("needs", |walk, entry, draft| draft.needs = walk.needs(entry.value)),
+    key("critical", |walk, entry, draft| {
+        if let Some(critical) = walk.flag(entry.key, entry.value) {
+            draft.critical = critical;
+        }
+    }),
+    key("time_limit_seconds", |walk, entry, draft| {
+        draft.time_limit_seconds = walk.whole_number(entry.key, entry.value, &(1..=86_400));
+    }),
+];
 
 impl Walk<'_> {
     /// Reads `[[jobs]]`, once the list in `[run]` is known.
-    pub(super) fn added_jobs(&mut self, value: &Value<'_>, settings: &mut Settings) {
+    pub(super) fn added_jobs(&mut self, entry: &Entry<'_, '_>, draft: &mut Draft) {
+        let (value, settings) = (entry.value, &mut draft.settings);
         let DeValue::Array(list) = value.get_ref() else {
             let found = kind(value.get_ref());
             self.error(&value.span(), format!("`jobs` is {found}; write each job below [[jobs]]"));
             return;
         };
-        // Every name of the file, so that a need for a job that stands further down is told from one for none.
+        // Every name of the file: a need for a job that stands further down is another error than one for no job.
         let names: Vec<String> = list
             .iter()
             .filter_map(|item| Some(item.get_ref().as_table()?.get("name")?.get_ref().as_str()?.trim().to_owned()))
@@ -53,48 +89,33 @@ impl Walk<'_> {
 
     fn added_job(
         &mut self,
-        table: &DeTable<'_>,
+        table: &Table<'_>,
         span: &Range<usize>,
         settings: &Settings,
         names: &[String],
     ) -> Option<AddedJob> {
-        let known = SECTIONS.iter().find(|(name, _)| *name == "jobs").map_or(&[][..], |(_, keys)| *keys);
-        let mut written = Written::default();
-        for (key, key_span, value) in entries(table) {
-            match key {
-                "name" => written.name = self.added_name(value, settings),
-                "type" => {
-                    let words: Vec<&str> = JobType::ALL.iter().map(|word| word.as_str()).collect();
-                    written.job_type = self.choice(key, value, &words).and_then(|word| word.parse().ok());
-                }
-                "command" => written.command = self.words(key, value).map(|words| (words, value.span())),
-                "lambda" => {
-                    let Some((function, span)) = self.text(key, value) else { continue };
-                    let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b':');
-                    if (1..=170).contains(&function.len()) && function.bytes().all(fits) {
-                        written.lambda = Some((function, span));
-                    } else {
-                        self.error(&span, "`lambda` must be the name or the ARN of a function");
-                    }
-                }
-                "env" => written.env = self.env_names(value),
-                "needs" => written.needs = self.needs(value),
-                "critical" => match value.get_ref() {
-                    DeValue::Boolean(critical) => written.critical = *critical,
-                    other => {
-                        let found = kind(other);
-                        self.error(&value.span(), format!("`critical` must be true or false, not {found}"));
-                    }
-                },
-                "time_limit_seconds" => self.whole(key, value, 1..=86_400, &mut written.time_limit_seconds),
-                _ => self.unknown_key("jobs", key, &key_span, known),
-            }
-        }
+        let taken = settings.added_jobs.iter().map(|job| job.name.clone()).collect();
+        let mut draft = JobDraft { taken, ..JobDraft::default() };
+        self.keys("jobs", table, KEYS, &mut draft);
         if table.get("name").is_none() {
             self.error(span, "the job has no `name`");
         }
-        let program = match (written.command.take(), written.lambda.take()) {
-            (Some((words, _)), None) => Some(JobProgram::Command { words, env: std::mem::take(&mut written.env) }),
+        let program = self.program(table, span, &mut draft);
+        let needs = self.checked_needs(&draft, settings, names);
+        Some(AddedJob {
+            name: draft.name?,
+            program: program?,
+            job_type: draft.job_type.unwrap_or(JobType::RiskMetrics),
+            needs,
+            critical: draft.critical,
+            time_limit_seconds: draft.time_limit_seconds,
+        })
+    }
+
+    /// What the job runs: a command or a function.
+    fn program(&mut self, table: &Table<'_>, span: &Range<usize>, draft: &mut JobDraft) -> Option<JobProgram> {
+        match (draft.command.take(), draft.lambda.take()) {
+            (Some((words, _)), None) => Some(JobProgram::Command { words, env: std::mem::take(&mut draft.env) }),
             (None, Some((function, span))) => {
                 self.warn(&span, "a Lambda function is called in the cloud only; on one machine this job fails");
                 Some(JobProgram::Lambda { function })
@@ -110,25 +131,16 @@ impl Walk<'_> {
                 }
                 None
             }
-        };
-        let needs = self.checked_needs(&written, settings, names);
-        Some(AddedJob {
-            name: written.name?,
-            program: program?,
-            job_type: written.job_type.unwrap_or(JobType::RiskMetrics),
-            needs,
-            critical: written.critical,
-            time_limit_seconds: (written.time_limit_seconds > 0).then_some(written.time_limit_seconds),
-        })
+        }
     }
 
-    fn added_name(&mut self, value: &Value<'_>, settings: &Settings) -> Option<JobName> {
-        let (text, span) = self.text("name", value)?;
+    fn added_name(&mut self, entry: &Entry<'_, '_>, taken: &[JobName]) -> Option<JobName> {
+        let (text, span) = self.text(entry.key, entry.value)?;
         if JOBS.contains(&&*text) || TAKEN_NAMES.contains(&&*text) {
             self.error(&span, "Nightbook has a job or a result of this name itself; take another");
             return None;
         }
-        if settings.added_jobs.iter().any(|job| job.name.as_str() == text) {
+        if taken.iter().any(|name| name.as_str() == text) {
             self.error(&span, "another job has this name; names must be unique");
             return None;
         }
@@ -186,10 +198,10 @@ impl Walk<'_> {
     }
 
     /// The needs of a job: built-in jobs that are in the list of `[run]`, and jobs above it in the file.
-    fn checked_needs(&mut self, written: &Written, settings: &Settings, names: &[String]) -> Vec<JobName> {
+    fn checked_needs(&mut self, draft: &JobDraft, settings: &Settings, names: &[String]) -> Vec<JobName> {
         let mut needs: Vec<JobName> = Vec::new();
-        for (need, span) in &written.needs {
-            let own = written.name.as_ref().is_some_and(|name| name.as_str() == need);
+        for (need, span) in &draft.needs {
+            let own = draft.name.as_ref().is_some_and(|name| name.as_str() == need);
             let built_in = settings.run.jobs.iter().find(|job| job.as_str() == need);
             let above = settings.added_jobs.iter().map(|job| &job.name).find(|job| job.as_str() == need);
             if own {

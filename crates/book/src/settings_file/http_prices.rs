@@ -1,11 +1,11 @@
 //! `[prices]`: where closes come from that the book does not have.
 
-use toml::de::DeTable;
+use std::ops::Range;
 
-use super::{SECTIONS, Walk, entries};
+use super::walk::{Entry, Key, Walk, key};
+use super::{Draft, Table};
 use crate::portfolios::is_web_address;
-use crate::settings::{AnswerForm, HttpPriceSettings, Settings};
-use crate::value;
+use crate::settings::{AnswerForm, HttpPriceSettings};
 
 /// Names between braces that an address may hold.
 const PLACES: [&str; 7] = ["{symbol}", "{symbols}", "{from}", "{to}", "{from_compact}", "{to_compact}", "{key}"];
@@ -13,101 +13,91 @@ const PLACES: [&str; 7] = ["{symbol}", "{symbols}", "{from}", "{to}", "{from_com
 /// Symbols in one request where the address takes several.
 const BATCH: u32 = 50;
 
+/// What is read of the source.
+#[derive(Default)]
+pub(super) struct PricesDraft {
+    prices: HttpPriceSettings,
+    /// Whether the source is an address; otherwise the files of the book are all there is.
+    http: bool,
+    url: Option<(String, Range<usize>)>,
+    /// Where the key is used.
+    key_used: Option<Range<usize>>,
+    batch: Option<u32>,
+}
+
+/// The keys of the section.
+pub(super) const KEYS: &[Key<PricesDraft>] = &[
+    key("source", |walk, entry, draft| {
+        draft.http = walk.choice(entry.key, entry.value, &["files", "http"]) == Some("http");
+    }),
+    key("url", |walk, entry, draft| walk.price_url(entry, draft)),
+    key("header", |walk, entry, draft| walk.price_header(entry, draft)),
+    key("key_env", |walk, entry, draft| {
+        if let Some(name) = walk.variable_name(entry.key, entry.value) {
+            draft.prices.key_env = Some(name);
+        }
+    }),
+    key("format", |walk, entry, draft| {
+        if let Some(form) = walk.choice(entry.key, entry.value, &["csv", "json"]) {
+            draft.prices.form = if form == "csv" { AnswerForm::Csv } else { AnswerForm::Json };
+        }
+    }),
+    key("rows", |walk, entry, draft| {
+        if let Some(path) = walk.field_name(entry, true) {
+            draft.prices.rows_path = path;
+        }
+    }),
+    key("date", |walk, entry, draft| {
+        if let Some(name) = walk.field_name(entry, false) {
+            draft.prices.date_field = name;
+        }
+    }),
+    key("close", |walk, entry, draft| {
+        if let Some(name) = walk.field_name(entry, false) {
+            draft.prices.close_field = name;
+        }
+    }),
+    key("symbol", |walk, entry, draft| {
+        if let Some(name) = walk.field_name(entry, false) {
+            draft.prices.symbol_field = Some(name);
+        }
+    }),
+    key("batch_size", |walk, entry, draft| {
+        draft.batch = walk.whole_number(entry.key, entry.value, &(1..=1_000));
+    }),
+    key("requests_per_minute", |walk, entry, draft| {
+        walk.whole(entry.key, entry.value, 1..=60_000, &mut draft.prices.requests_per_minute);
+    }),
+    key("timeout_seconds", |walk, entry, draft| {
+        walk.whole(entry.key, entry.value, 1..=300, &mut draft.prices.timeout_seconds);
+    }),
+    key("total_seconds", |walk, entry, draft| {
+        walk.whole(entry.key, entry.value, 1..=21_600, &mut draft.prices.total_seconds);
+    }),
+];
+
 impl Walk<'_> {
-    pub(super) fn http_prices(&mut self, table: &DeTable<'_>, settings: &mut Settings) {
-        let known = SECTIONS.iter().find(|(name, _)| *name == "prices").map_or(&[][..], |(_, keys)| *keys);
-        let mut prices = HttpPriceSettings::default();
-        let (mut http, mut url, mut key_used, mut batch) = (false, None, None, 0);
-        for (key, key_span, value) in entries(table) {
-            match key {
-                "source" => http = self.choice(key, value, &["files", "http"]) == Some("http"),
-                "format" => {
-                    if let Some(form) = self.choice(key, value, &["csv", "json"]) {
-                        prices.form = if form == "csv" { AnswerForm::Csv } else { AnswerForm::Json };
-                    }
-                }
-                "url" => {
-                    let Some((text, span)) = self.text(key, value) else { continue };
-                    let mut plain = text.clone();
-                    PLACES.iter().for_each(|place| plain = plain.replace(place, "x"));
-                    if plain.contains(['{', '}']) || !is_web_address(&plain) {
-                        let places = PLACES.join(", ");
-                        let wanted = format!(
-                            "`url` must begin with https:// or http://, without spaces, user or password, and may hold {places}"
-                        );
-                        self.error(&span, wanted);
-                    } else if !text.contains("{symbol}") && !text.contains("{symbols}") {
-                        self.error(&span, "`url` must say of which symbol: write {symbol} or {symbols} into it");
-                    } else {
-                        if text.contains("{key}") {
-                            key_used = Some(span.clone());
-                        }
-                        prices.url.clone_from(&text);
-                        url = Some((text, span));
-                    }
-                }
-                "header" => {
-                    let Some((text, span)) = self.text(key, value) else { continue };
-                    let fits = text.split_once(':').is_some_and(|(name, value)| {
-                        let token = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
-                        !name.is_empty() && name.bytes().all(token) && value.bytes().all(|b| (b' '..=b'~').contains(&b))
-                    });
-                    if fits && text.contains("{key}") {
-                        key_used = Some(span);
-                        prices.header = Some(text);
-                    } else {
-                        let wanted = "`header` must be a name, a colon and a value with {key} in it, for example  header = \"Authorization: Bearer {key}\"; the key itself never stands here";
-                        self.error(&span, wanted);
-                    }
-                }
-                "key_env" => {
-                    let Some((text, span)) = self.text(key, value) else { continue };
-                    if value::is_variable_name(&text) {
-                        prices.key_env = Some(text);
-                    } else {
-                        self.error(&span, value::VARIABLE_WANTED);
-                    }
-                }
-                "rows" | "date" | "close" | "symbol" => {
-                    let Some((text, span)) = self.text(key, value) else { continue };
-                    if text.len() > 200 || text.chars().any(char::is_control) || (text.is_empty() && key != "rows") {
-                        self.error(&span, format!("`{key}` must be the name of a column, or of a field of the answer"));
-                        continue;
-                    }
-                    match key {
-                        "rows" => prices.rows_path = text,
-                        "date" => prices.date_field = text,
-                        "close" => prices.close_field = text,
-                        _ => prices.symbol_field = Some(text),
-                    }
-                }
-                "batch_size" => self.whole(key, value, 1..=1_000, &mut batch),
-                "requests_per_minute" => self.whole(key, value, 1..=60_000, &mut prices.requests_per_minute),
-                "timeout_seconds" => self.whole(key, value, 1..=300, &mut prices.timeout_seconds),
-                "total_seconds" => self.whole(key, value, 1..=21_600, &mut prices.total_seconds),
-                _ => self.unknown_key("prices", key, &key_span, known),
-            }
+    /// Reads `[prices]`.
+    pub(super) fn http_prices(&mut self, entry: &Entry<'_, '_>, draft: &mut Draft) {
+        let Some(table) = self.section_table(entry) else { return };
+        let mut read = PricesDraft::default();
+        self.keys("prices", table, KEYS, &mut read);
+        if read.http {
+            draft.settings.http_prices = self.prices_together(table, read).or(draft.settings.http_prices.take());
         }
-        if !http {
-            return;
-        }
+    }
+
+    /// What the keys must be to each other.
+    fn prices_together(&mut self, table: &Table<'_>, draft: PricesDraft) -> Option<HttpPriceSettings> {
+        let PricesDraft { mut prices, url, key_used, batch, .. } = draft;
         let Some((url, span)) = url else {
             if let Some((key, _)) = table.get_key_value("source").filter(|_| table.get("url").is_none()) {
                 self.error(&key.span(), "with source = \"http\" an address is needed: `url`");
             }
-            return;
+            return None;
         };
         let several = url.contains("{symbols}");
-        prices.batch_size = match batch {
-            0 => {
-                if several {
-                    BATCH
-                } else {
-                    1
-                }
-            }
-            batch => batch,
-        };
+        prices.batch_size = batch.unwrap_or(if several { BATCH } else { 1 });
         if prices.batch_size > 1 && !several {
             self.error(&span, "`url` takes one symbol; write {symbols} for several, or leave `batch_size` out");
         }
@@ -117,7 +107,54 @@ impl Walk<'_> {
         if let (Some(span), None) = (key_used, &prices.key_env) {
             self.error(&span, "{key} is used and `key_env` does not say which environment variable holds it");
         }
-        settings.http_prices = Some(prices);
+        Some(prices)
+    }
+
+    fn price_url(&mut self, entry: &Entry<'_, '_>, draft: &mut PricesDraft) {
+        let Some((text, span)) = self.text(entry.key, entry.value) else { return };
+        let mut plain = text.clone();
+        PLACES.iter().for_each(|place| plain = plain.replace(place, "x"));
+        if plain.contains(['{', '}']) || !is_web_address(&plain) {
+            let places = PLACES.join(", ");
+            let wanted = format!(
+                "`url` must begin with https:// or http://, without spaces, user or password, and may hold {places}"
+            );
+            self.error(&span, wanted);
+        } else if !text.contains("{symbol}") && !text.contains("{symbols}") {
+            self.error(&span, "`url` must say of which symbol: write {symbol} or {symbols} into it");
+        } else {
+            if text.contains("{key}") {
+                draft.key_used = Some(span.clone());
+            }
+            draft.prices.url.clone_from(&text);
+            draft.url = Some((text, span));
+        }
+    }
+
+    fn price_header(&mut self, entry: &Entry<'_, '_>, draft: &mut PricesDraft) {
+        let Some((text, span)) = self.text(entry.key, entry.value) else { return };
+        let fits = text.split_once(':').is_some_and(|(name, value)| {
+            let token = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+            !name.is_empty() && name.bytes().all(token) && value.bytes().all(|b| (b' '..=b'~').contains(&b))
+        });
+        if fits && text.contains("{key}") {
+            draft.key_used = Some(span);
+            draft.prices.header = Some(text);
+        } else {
+            let wanted = "`header` must be a name, a colon and a value with {key} in it, for example  header = \"Authorization: Bearer {key}\"; the key itself never stands here";
+            self.error(&span, wanted);
+        }
+    }
+
+    /// The name of a column or of a field of the answer; the path to the rows may be empty.
+    fn field_name(&mut self, entry: &Entry<'_, '_>, may_be_empty: bool) -> Option<String> {
+        let (text, span) = self.text(entry.key, entry.value)?;
+        if text.len() > 200 || text.chars().any(char::is_control) || (text.is_empty() && !may_be_empty) {
+            let key = entry.key;
+            self.error(&span, format!("`{key}` must be the name of a column, or of a field of the answer"));
+            return None;
+        }
+        Some(text)
     }
 }
 

@@ -108,7 +108,11 @@ pub async fn a_run_that_is_abandoned_is_closed_without_a_plan(store: &dyn RunSto
     assert_eq!((sighting.batch_run_id, sighting.count, sighting.portfolios.len()), (id, 1, 0));
     assert_eq!(refused(store, id, &abandon).await, RunRefusal::Closed);
     let sealed = begin(store, seed, &run_on(seed, 2, 1), 1).await;
-    assert_eq!(refused(store, sealed.batch_run_id, &abandon).await, RunRefusal::WrongPhase, "a sealed run is not abandoned");
+    assert_eq!(
+        refused(store, sealed.batch_run_id, &abandon).await,
+        RunRefusal::WrongPhase,
+        "a sealed run is not abandoned"
+    );
 }
 
 /// Cancel ends a run that has no plan yet.

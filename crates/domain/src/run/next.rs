@@ -15,6 +15,7 @@ impl Run {
     ///
     /// # Errors
     /// [`RunRefusal`] says why the event cannot happen; the run stays as it is.
+    #[expect(clippy::too_many_lines, reason = "total: an arm for each phase and event")]
     pub fn next(&self, event: &RunEvent) -> Result<Self, RunRefusal> {
         let mut run = self.clone();
         match (&self.phase, event) {

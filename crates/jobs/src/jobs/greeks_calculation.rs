@@ -1,5 +1,6 @@
 //! `greeks_calculation`: sensitivities of options, of one unit and of the position.
 
+use book::OptionTerms;
 use domain::record::{JobError, JobOutput};
 use domain::words::JobType;
 use serde::Serialize;
@@ -9,6 +10,7 @@ use crate::job_list::{GREEKS_CALCULATION, MARKET_DATA_UPDATE};
 use crate::quality::{Findings, brief};
 use crate::registry::{About, Input, Job};
 use crate::shared::Model;
+use crate::snapshot::Instrument;
 
 /// The job.
 #[derive(Debug)]
@@ -102,28 +104,7 @@ impl Job for GreeksCalculation {
             let Some((model, terms)) = shared.quotes[holding.instrument].model.zip(instrument.option.as_ref()) else {
                 continue;
             };
-            let (status, values, spot, volatility) = match model {
-                Model::Ok { greeks: g, spot, volatility } => {
-                    findings.used_as_it_is();
-                    let values = [g.price, g.delta, g.gamma, g.theta, g.vega, g.rho];
-                    (GreeksStatus::Ok, Some(values), Some(spot), Some(volatility))
-                }
-                Model::Expired => {
-                    findings.used_as_it_is();
-                    findings.limit(format!("{} is past its expiry and counts as 0", instrument.symbol));
-                    (GreeksStatus::Expired, Some([0.0; 6]), None, None)
-                }
-                Model::NoUnderlying => {
-                    findings.left_out(&instrument.symbol);
-                    findings.note(format!("{}: {} has no price", instrument.symbol, terms.underlying));
-                    (GreeksStatus::NoUnderlyingPrice, None, None, None)
-                }
-                Model::Unusable => {
-                    findings.left_out(&instrument.symbol);
-                    findings.note(format!("{}: its terms are out of the range of the model", instrument.symbol));
-                    (GreeksStatus::OutOfRange, None, None, None)
-                }
-            };
+            let (status, values, spot, volatility) = judged(model, instrument, terms, &mut findings);
             let quantity: f64 = holding.lots.iter().map(|lot| lot.0).sum();
             let unit = |at: usize| values.map(|values| values[at]);
             let position = |at: usize| unit(at).map(|value| value * quantity * instrument.multiplier);
@@ -163,5 +144,34 @@ impl Job for GreeksCalculation {
         ];
         let records = rows.len();
         Ok((OptionGreeks { rows }, brief(records, findings.finish(), metadata)))
+    }
+}
+
+/// Status, price and Greeks of one unit, price of the underlying, volatility.
+type Judged = (GreeksStatus, Option<[f64; 6]>, Option<f64>, Option<f64>);
+
+/// What the model says of an option, and what is to be noted of it.
+fn judged(model: Model, instrument: &Instrument, terms: &OptionTerms, findings: &mut Findings) -> Judged {
+    match model {
+        Model::Ok { greeks: g, spot, volatility } => {
+            findings.used_as_it_is();
+            let values = [g.price, g.delta, g.gamma, g.theta, g.vega, g.rho];
+            (GreeksStatus::Ok, Some(values), Some(spot), Some(volatility))
+        }
+        Model::Expired => {
+            findings.used_as_it_is();
+            findings.limit(format!("{} is past its expiry and counts as 0", instrument.symbol));
+            (GreeksStatus::Expired, Some([0.0; 6]), None, None)
+        }
+        Model::NoUnderlying => {
+            findings.left_out(&instrument.symbol);
+            findings.note(format!("{}: {} has no price", instrument.symbol, terms.underlying));
+            (GreeksStatus::NoUnderlyingPrice, None, None, None)
+        }
+        Model::Unusable => {
+            findings.left_out(&instrument.symbol);
+            findings.note(format!("{}: its terms are out of the range of the model", instrument.symbol));
+            (GreeksStatus::OutOfRange, None, None, None)
+        }
     }
 }

@@ -9,7 +9,7 @@ use domain::record::JobRecord;
 use domain::redact::misleads;
 
 use crate::cli::ExportFormat;
-use crate::output::printable_json;
+use crate::output::{printable_json, stdout};
 use crate::reading;
 use crate::site_settings::SiteSettings;
 
@@ -23,7 +23,7 @@ pub(crate) async fn run(data: &Path, run: &str, format: ExportFormat) -> anyhow:
         ExportFormat::Openlineage => namespace(data).await?,
         ExportFormat::Jsonl | ExportFormat::Csv => String::new(),
     };
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut out = std::io::BufWriter::new(stdout());
     match format {
         ExportFormat::Jsonl => {
             for record in &records {

@@ -48,6 +48,10 @@ pub(crate) async fn run(data: &Path, run: &str, filter: &Filter, output: &Output
     if let Some(job) = &filter.job {
         require_job_of(&stored.run, job)?;
     }
+    if let Some(portfolio) = &filter.portfolio {
+        // Before anything is printed: an unknown name is no answer.
+        item_of(store, &stored, portfolio).await?;
+    }
     if output.is_json() {
         if let (Some(portfolio), None, None) = (&filter.portfolio, &filter.job, filter.job_type) {
             let item = item_of(store, &stored, portfolio).await?;
@@ -72,9 +76,6 @@ pub(crate) async fn run(data: &Path, run: &str, filter: &Filter, output: &Output
         overview(store, &stored, &summary, output).await?;
     } else {
         let records = records(store, &stored, filter).await?;
-        if let (Some(portfolio), true) = (&filter.portfolio, records.is_empty()) {
-            item_of(store, &stored, portfolio).await?;
-        }
         record_table(&records, output);
     }
     Ok(ExitCode::SUCCESS)

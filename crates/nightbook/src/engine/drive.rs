@@ -60,7 +60,7 @@ impl Engine {
             }
         };
         let started = started.map_err(|error| match error {
-            domain::start_run::StartError::Inputs(inputs) => anyhow::Error::new(crate::exit::BadInput(inputs.message)),
+            domain::start_run::StartError::Inputs(inputs) => crate::exit::unusable_inputs(inputs),
             other => anyhow::Error::new(other),
         })?;
         if let Started::PlannedElsewhere(run) = &started {

@@ -156,6 +156,7 @@ fn kind(item: &std::collections::HashMap<String, AttributeValue>) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::too_many_lines, reason = "one night, step by step, with what each step may cost")]
 async fn a_night_of_a_thousand_portfolios_keeps_its_budget() {
     let records = Records::new().await;
     let queue = Arc::new(Waiting::default());

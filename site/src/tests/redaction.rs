@@ -1,0 +1,70 @@
+//! A redacted site holds nothing of the full level.
+
+use super::*;
+
+/// Marks in everything that a run carries of its book: ids, names, symbols, messages, notes, money, triggers.
+pub(super) fn canaries(mut entries: Vec<Entry>) -> Vec<Entry> {
+    for entry in &mut entries {
+        entry.run.trigger = "CANARY-trigger".into();
+        entry.run.filter = vec![sample::id_of(1)];
+        for item in &mut entry.items {
+            for record in &mut item.records {
+                let brief = serde_json::json!({
+                    "market_value": 7_654_321.5, "daily_pnl": -86_420.25, "var_95": -0.987_654, "market_beta": 4.321_987,
+                    "worst_case_pnl": -1_357_911.5, "worst_case_scenario": "CANARY-scenario", "run_symbols": 12,
+                    "run_missing_symbols": ["CANARY-SYMBOL"],
+                });
+                record.job_metadata = brief.as_object().cloned().unwrap();
+                if let Some(quality) = &mut record.quality {
+                    quality.symbols_missing.push("CANARY-missing".into());
+                    quality.notes.push("CANARY-note".into());
+                }
+                if let Some(error) = &mut record.error {
+                    error.chain.push("CANARY-chain".into());
+                }
+                if let Some(because) = &mut record.skipped_because {
+                    because.reason = "CANARY-reason".into();
+                }
+            }
+        }
+        entry.summary = entry.summary.as_ref().map(|_| summarise(&entry.run, &entry.items, &BTreeMap::new()));
+    }
+    entries
+}
+
+#[test]
+fn nothing_of_the_full_level_is_in_any_byte_of_a_redacted_site() {
+    let secrets = [
+        "fund-0",
+        "Fund number",
+        "Evil",
+        "1,234,567",
+        "1234567",
+        "usable equity",
+        "ZVZZT",
+        "AAPL",
+        "CANARY",
+        "Grace",
+        "equity-desk",
+        "wiki.example",
+        "CHF",
+        "7654321",
+        "7,654,3",
+        "86420",
+        "86,420",
+        "0.987654",
+        "98.77",
+        "4.321987",
+        "4.32",
+        "1357911",
+        "1,357,9",
+    ];
+    let full: String = rebuilt(canaries(nights()), false).into_iter().flat_map(|(path, text)| [path, text]).collect();
+    let told = secrets.iter().filter(|secret| full.contains(**secret)).count();
+    assert!(told > 15, "the full level tells {told}: the test would see a leak");
+    for (path, text) in rebuilt(canaries(nights()), true) {
+        for secret in secrets {
+            assert!(!text.contains(secret) && !path.contains(secret), "{path} tells {secret}");
+        }
+    }
+}
