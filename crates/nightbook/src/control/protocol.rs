@@ -123,7 +123,7 @@ pub(super) enum LineError {
 }
 
 /// Reads the bytes of a line, which has at most `most` bytes.
-pub(super) async fn read_bytes(from: &mut (impl AsyncBufRead + Unpin), most: u64) -> Result<Vec<u8>, LineError> {
+pub(super) async fn read_bytes(from: &mut (impl AsyncBufRead + Unpin + Send), most: u64) -> Result<Vec<u8>, LineError> {
     let mut line = Vec::new();
     let read = from.take(most).read_until(b'\n', &mut line).await?;
     match (line.last(), read as u64) {
@@ -134,12 +134,15 @@ pub(super) async fn read_bytes(from: &mut (impl AsyncBufRead + Unpin), most: u64
 }
 
 /// Reads a line.
-pub(super) async fn read<T: DeserializeOwned>(from: &mut (impl AsyncBufRead + Unpin)) -> Result<T, LineError> {
+pub(super) async fn read<T: DeserializeOwned>(from: &mut (impl AsyncBufRead + Unpin + Send)) -> Result<T, LineError> {
     Ok(serde_json::from_slice(&read_bytes(from, MOST_BYTES).await?)?)
 }
 
 /// Writes a line.
-pub(super) async fn write<T: Serialize>(to: &mut (impl AsyncWrite + Unpin), line: &T) -> Result<(), LineError> {
+pub(super) async fn write<T: Serialize + Sync>(
+    to: &mut (impl AsyncWrite + Unpin + Send),
+    line: &T,
+) -> Result<(), LineError> {
     let mut bytes = serde_json::to_vec(line)?;
     bytes.push(b'\n');
     to.write_all(&bytes).await?;
