@@ -282,7 +282,7 @@ impl Starter {
             let local = slot.with_timezone(&schedule.timezone).date_naive();
             return Ok(no_session(&book, local));
         }
-        let start = app::scheduled(schedule, slot);
+        let start = app::scheduled(schedule, slot).with_deadline(book.settings.run.deadline_minutes);
         allowed_dates(schedule, Dates::One(Some(start.as_of)), self.ports.clock.now() + CLOCK_DIFFERENCE)
             .map_err(|refusal| failed(refusal.into()))?;
         self.on_book(book, &start).await

@@ -109,7 +109,10 @@ impl Scheduler {
                     passed.push(slot.clone());
                     Ok(())
                 }
-                Ok(DueSlot::Start) => one(engine, &self.book, &slot, engine.prices(&self.book)).await.map(|_| ()),
+                Ok(DueSlot::Start) => {
+                    let start = slot.clone().with_deadline(self.book.settings.run.deadline_minutes);
+                    one(engine, &self.book, &start, engine.prices(&self.book)).await.map(|_| ())
+                }
                 Err(error) => Err(error),
             };
             if outcome.is_err() {
