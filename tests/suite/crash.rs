@@ -60,18 +60,10 @@ fn a_second_process_is_refused_with_a_clear_message() {
     let dir = tempfile::tempdir().unwrap();
     let (book, data) = (dir.path().join("book"), dir.path().join("data"));
     write_book(&book, 1).unwrap();
-    let mut first = Command::new(program().unwrap())
-        .args(["serve", "--book", text(&book), "--data", text(&data), "--listen", "127.0.0.1:0"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    // The first line comes once the folder is held.
-    let mut line = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(first.stdout.take().unwrap()), &mut line).unwrap();
+    // This process holds the folder as another `run` would: without a control socket.
+    let first = backends::local::LocalStore::open(&data).unwrap();
     let second = e2e::nightbook(&["run", "--book", text(&book), "--data", text(&data)]).unwrap();
-    let _ = first.kill();
-    first.wait().unwrap();
+    drop(first);
     assert_eq!(second.status.code(), Some(3));
     let said = String::from_utf8_lossy(&second.stderr);
     assert!(said.contains("in use by another nightbook process"), "{said}");

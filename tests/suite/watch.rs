@@ -133,12 +133,16 @@ fn slots_that_passed_are_recorded_as_missed_once() {
             .unwrap();
     assert_eq!(missed_only["runs"].as_array().unwrap().len(), missed.len());
     let (id, data) = (missed_only["runs"][0]["batch_run_id"].as_str().unwrap(), dir.path().join("data"));
-    for (command, exit) in [("show", 0), ("rerun", 2), ("cancel", 2)] {
+    let book = dir.path().join("book");
+    let late = format!("nightbook run --book {} --as-of", text(&book));
+    for (command, exit, advice) in
+        [("show", 0, "nightbook run --book DIR --as-of"), ("rerun", 2, late.as_str()), ("cancel", 2, late.as_str())]
+    {
         let told = Command::new(program().unwrap()).args([command, id, "--data", text(&data)]).output().unwrap();
         let said = [told.stdout, told.stderr].concat();
         let said = String::from_utf8_lossy(&said);
         assert_eq!(told.status.code(), Some(exit), "{command}: {said}");
-        assert!(said.contains("nightbook run --book DIR --as-of"), "{command}: {said}");
+        assert!(said.contains(advice), "{command}: {said}");
     }
     let (doctor, code) = json(&["doctor", "--data", text(&data), "--json"]).unwrap();
     assert_eq!((doctor["problems"].as_array().unwrap().len(), code), (0, 0), "{doctor}");

@@ -11,6 +11,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use domain::alert_rules::Mute;
 use domain::ids::{CauseId, PortfolioId, RunId};
 use domain::note::{Note, NoteKind, RunNotes};
+use domain::redact::misleads;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -125,6 +126,11 @@ pub(crate) async fn start(State(api): State<Api>, Sent(body): Sent<StartBody>) -
         return Err(Problem::unprocessable(format!("portfolio_ids: give at most {MOST_PORTFOLIOS}, or none for all")));
     }
     let trigger = body.triggered_by.unwrap_or_else(|| "api".to_owned());
+    // This door has never taken them: who reads its answers raw would be misled.
+    if trigger.chars().any(misleads) {
+        let detail = "triggered_by: write 1 to 64 characters that are displayed as they are, on one line";
+        return Err(Problem::unprocessable(detail));
+    }
     let request = StartRequest { as_of: body.as_of, portfolios: body.portfolio_ids, trigger, again: body.again };
     begun(&api, control.start(&request).await?, "started", Some(&request.trigger))
 }

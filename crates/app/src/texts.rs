@@ -17,6 +17,20 @@ pub(crate) fn one_line(name: &str, text: &str, most: usize) -> Result<String, Re
     }
 }
 
+/// What started a run: 1 to `most` characters, none of them a control character, without surrounding spaces and secrets.
+/// Characters that mislead a reader are allowed, as in the names of a book: every surface shows them masked.
+///
+/// # Errors
+/// [`Refusal::Text`] where it is empty or too long, or has a control character.
+pub(crate) fn trigger(text: &str, most: usize) -> Result<String, Refusal> {
+    let text = text.trim();
+    if (1..=most).contains(&text.chars().count()) && !text.chars().any(char::is_control) {
+        Ok(redact(text))
+    } else {
+        Err(refused("trigger", format!("write 1 to {most} characters, none of them a control character")))
+    }
+}
+
 /// A text with at most `most` characters, which may be empty and have more than one line.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ use crate::dates::{Dates, allowed_dates};
 use crate::error::{ControlError, Refusal};
 use crate::requests::{Accepted, StartRequest};
 use crate::start_requests::by_hand;
-use crate::texts::one_line;
+use crate::texts;
 
 /// The longest name of what started a run, in characters.
 const TRIGGER_CHARS: usize = 64;
@@ -44,7 +44,7 @@ impl RunControl {
         let Some(as_of) = dates.first().copied() else {
             return Err(Refusal::BookUnusable("the calendar of the book has no session".to_owned()).into());
         };
-        let trigger = one_line("trigger", &request.trigger, TRIGGER_CHARS)?;
+        let trigger = texts::trigger(&request.trigger, TRIGGER_CHARS)?;
         let store = self.store.as_ref();
         let start = by_hand(store, &book, as_of, &request.portfolios, &trigger, request.again).await?;
         let there = store.run(start.id).await?;

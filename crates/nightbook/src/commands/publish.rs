@@ -69,19 +69,14 @@ pub(crate) async fn write(
 
 /// Prints what was published; a publication that failed is an error.
 fn report(published: &Published, index: &str, output: &Output) -> anyhow::Result<ExitCode> {
+    if let Some(failed) = &published.failed {
+        return Err(NotPublished(failed.error.clone()).into());
+    }
     let written = published.files_written;
-    let error = published.failed.as_ref().map(|failed| failed.error.as_str());
     if output.is_json() {
-        let mut document = json!({ "files_written": written, "index": index });
-        if let Some(error) = error {
-            document["error"] = json!(error);
-        }
-        output.json(&document)?;
-    } else if error.is_none() {
+        output.json(&json!({ "files_written": written, "index": index }))?;
+    } else {
         output.line(&format!("{written} files written, the rest was up to date: {index}"));
     }
-    match error {
-        None => Ok(ExitCode::SUCCESS),
-        Some(error) => Err(NotPublished(error.to_owned()).into()),
-    }
+    Ok(ExitCode::SUCCESS)
 }
