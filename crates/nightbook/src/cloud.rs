@@ -16,7 +16,8 @@ use chrono::NaiveDate;
 use domain::ids::{ContentHash, RunId};
 use domain::note::RunNotes;
 use domain::ports::{
-    AlertBooks, Clock as _, Documents, Ports, RunInputs, RunStore, StoreError, WorkMessage, WorkQueue,
+    AlertBooks, Clock as _, Documents, Ports, RunInputs, RunStore, Runs as _, StoreError, Tallies as _, WorkMessage,
+    WorkQueue,
 };
 use domain::start_run::{StartError, StartRun, Started, start_run};
 use domain::summary::RunSummary;
