@@ -27,7 +27,7 @@ use jobs::{BookInputs, NoGate};
 use serde_json::json;
 use site::{SiteParts, SitePublisher, Spread};
 
-use crate::commands::rerun::nothing_to_repeat;
+use crate::commands::rerun::{self, nothing_to_repeat};
 use crate::commands::run::{Asked, exit_code, report};
 use crate::commands::{cancel, publish};
 use crate::environment;
@@ -134,14 +134,13 @@ impl Cloud {
     /// `nightbook rerun`.
     pub(crate) async fn rerun(
         &self,
-        data: &Path,
-        run: &str,
-        failed_only: bool,
-        wait: bool,
+        asked: &rerun::Asked,
         output: &Output,
         bars: &Bars,
         mut stop: Stop,
     ) -> anyhow::Result<std::process::ExitCode> {
+        let rerun::Asked { data, run, failed_only, wait, .. } = asked;
+        let (failed_only, wait) = (*failed_only, *wait);
         let ports = self.ports()?;
         let original = reading::find(self.store.as_ref(), data, run).await?;
         let control = self.control(&ports, BookOf::Nowhere);

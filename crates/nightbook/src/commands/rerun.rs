@@ -36,7 +36,7 @@ pub(crate) async fn run(asked: Asked, output: &Output, bars: &Bars, stop: Stop) 
     #[cfg(feature = "aws")]
     if let Some(table) = crate::place::table(data) {
         let cloud = crate::cloud::Cloud::connect(table).await?;
-        return cloud.rerun(data, run, *failed_only, *wait, output, bars, stop).await;
+        return cloud.rerun(&asked, output, bars, stop).await;
     }
     refuse_wait(*wait)?;
     // The reading store says clearly what is wrong with a folder that holds no records, before anything is made.
