@@ -25,7 +25,10 @@ pub(crate) fn one_line(name: &str, text: &str, most: usize) -> Result<String, Re
 pub(crate) fn trigger(text: &str, most: usize) -> Result<String, Refusal> {
     let text = text.trim();
     if (1..=most).contains(&text.chars().count()) && !text.chars().any(char::is_control) {
-        Ok(redact(text))
+        // Masking also spells out what misleads. The record keeps those characters, so it is masked for secrets only.
+        let plain: String = text.chars().filter(|c| !misleads(*c)).collect();
+        let has_secret = redact(&plain) != plain;
+        Ok(if has_secret { redact(text) } else { text.to_owned() })
     } else {
         Err(refused("trigger", format!("write 1 to {most} characters, none of them a control character")))
     }

@@ -44,7 +44,8 @@ fn main() -> ExitCode {
     let code = match catch_unwind(AssertUnwindSafe(|| start(cli))) {
         Ok(Ok(code)) => code,
         Ok(Err(error)) => {
-            output::error(&domain::redact::redact(&format!("{error:#}")));
+            let where_to = if output::lost().is_some() { "cannot write to standard output: " } else { "" };
+            output::error(&domain::redact::redact(&format!("{where_to}{error:#}")));
             exit::code_of(&error)
         }
         // A thread that cannot be started is a panic of the runtime. The hook has printed what and where.

@@ -8,7 +8,6 @@ use std::io::{ErrorKind, Write};
 use std::sync::OnceLock;
 
 use anstyle::{AnsiColor, Style};
-use anyhow::Context as _;
 use domain::summary::RunSummary;
 use domain::words::{JobStatus, RunStatus};
 use serde::Serialize;
@@ -80,7 +79,8 @@ impl Output {
     /// Prints a JSON document.
     pub(crate) fn json<T: Serialize + ?Sized>(self, value: &T) -> anyhow::Result<()> {
         let json = serde_json::to_string_pretty(value)?;
-        writeln!(stdout(), "{}", printable_json(&json)).context("cannot write to standard output")
+        writeln!(stdout(), "{}", printable_json(&json))?;
+        Ok(())
     }
 
     /// Prints a line. What cannot be written is kept for [`lost`].
