@@ -21,7 +21,7 @@ static LOCATION: LazyLock<Option<Regex>> =
 pub struct InputLocation {
     /// The file, relative to the book.
     pub file: String,
-    /// The line, from 1; none where the message names the file alone.
+    /// The line, from 1; `None` if the message names the file alone.
     pub line: Option<u64>,
 }
 
@@ -39,7 +39,7 @@ impl fmt::Display for InputLocation {
 pub struct NightCause {
     /// The cause: the same wherever the category and the masked message are the same, whatever the job.
     pub cause: CauseId,
-    /// The kind of fault; none where no job failed.
+    /// The kind of fault; `None` if no job failed.
     pub category: Option<ErrorCategory>,
     /// The message as recorded, or the masked one where the affected portfolios have different messages.
     pub message: String,

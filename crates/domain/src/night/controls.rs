@@ -117,7 +117,7 @@ pub struct ControlResult {
     pub portfolio_id: Option<PortfolioId>,
     /// The symbol that it is about, where it is one.
     pub symbol: Option<String>,
-    /// What the control saw; none where it could not be judged.
+    /// What the control saw; `None` if it could not be judged.
     pub observed: Option<ControlValue>,
     /// The limit that decided the level.
     pub limit: Option<ControlValue>,

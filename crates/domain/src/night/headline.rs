@@ -29,9 +29,9 @@ const MESSAGE_CHARS: usize = 200;
 pub struct Headline {
     /// How many portfolios are good or not, and what is missing.
     pub portfolios: String,
-    /// Why; none where nothing is wrong.
+    /// Why; `None` if nothing is wrong.
     pub cause: Option<String>,
-    /// What to do, with its command; none where nothing is to be done.
+    /// What to do, with its command; `None` if nothing is to be done.
     pub action: Option<String>,
 }
 

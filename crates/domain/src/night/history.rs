@@ -21,7 +21,7 @@ pub struct CauseStanding {
     pub since: NaiveDate,
     /// Consecutive nights that have it, from 1. Nights that were missed are not counted and do not interrupt.
     pub nights: u32,
-    /// Good nights between its last end and `since`; none where it was never seen before.
+    /// Good nights between its last end and `since`; `None` if it was never seen before.
     pub back_after: Option<u32>,
 }
 
@@ -104,7 +104,7 @@ pub fn recovery(cause: &NightCause, later: &Night) -> Option<Recovery> {
     affected.recovery(later)
 }
 
-/// How long a cause lasts as of the newest of these nights of one series, in any order. None where it is over or was
+/// How long a cause lasts as of the newest of these nights of one series, in any order. `None` if it is over or was
 /// never seen.
 #[must_use]
 pub fn standing<'a>(nights: impl IntoIterator<Item = &'a Night>, cause: &CauseId) -> Option<CauseStanding> {

@@ -69,7 +69,7 @@ pub struct NightPlan {
     pub jobs: Vec<NightJob>,
     /// Hash of everything that the run can see.
     pub inputs: ContentHash,
-    /// The newest date with a close that is not after the trading date; none where there is no close.
+    /// The newest date with a close that is not after the trading date; `None` if there is no close.
     pub newest_close: Option<NaiveDate>,
     /// The version of Nightbook that made the plan.
     pub nightbook_version: String,

@@ -24,14 +24,14 @@ const MOST_IN_TEXT: usize = 3;
 pub enum CommandTarget {
     /// Records in a data folder.
     Folder {
-        /// Absolute path of the book; none where it is not known.
+        /// Absolute path of the book; `None` if it is not known.
         book: Option<String>,
         /// Absolute path of the data folder.
         data: String,
     },
     /// Records in a table of the cloud.
     Table {
-        /// Absolute path or address of the book; none where it is not known.
+        /// Absolute path or address of the book; `None` if it is not known.
         book: Option<String>,
         /// Name of the table.
         table: String,
@@ -45,7 +45,7 @@ pub enum CommandTarget {
 pub struct NextStep {
     /// A sentence. It ends with a colon where a command follows.
     pub text: String,
-    /// A line for a POSIX shell; none where no command helps.
+    /// A line for a POSIX shell; `None` if no command helps.
     pub command: Option<String>,
 }
 

@@ -13,7 +13,7 @@ use crate::words::JobStatus;
 pub struct JobOutcome {
     /// `success`, `failed`, `skipped` or `missing`.
     pub status: JobStatus,
-    /// The run whose record this is; none where the job is missing.
+    /// The run whose record this is; `None` if the job is missing.
     pub run: Option<RunId>,
     /// What went wrong, where it failed.
     pub failure: Option<Failure>,

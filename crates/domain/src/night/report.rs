@@ -39,7 +39,7 @@ pub struct NightReport {
     pub in_progress: Vec<RunId>,
     /// The date through which the data reaches.
     pub newest_close: Option<NaiveDate>,
-    /// When the night after is due; none where no schedule says so.
+    /// When the night after is due; `None` if no schedule says so.
     pub due_at: Option<DateTime<Utc>>,
 }
 
