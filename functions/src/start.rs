@@ -114,11 +114,6 @@ impl Asked {
                 ..
             } => {
                 let trigger = payload.trigger.unwrap_or_else(|| "manual".to_owned());
-                if !(1..=64).contains(&trigger.chars().count()) || trigger.chars().any(char::is_control) {
-                    anyhow::bail!(
-                        "the trigger {trigger:?} cannot be used: write 1 to 64 characters, none of them a control character"
-                    );
-                }
                 Ok(Self::ByHand {
                     as_of: payload.as_of,
                     portfolios: payload.portfolios.unwrap_or_default(),
@@ -333,7 +328,11 @@ impl Starter {
 
     /// Ends an open run early: the parts that are not done are given up, and the close is requested.
     async fn cancel(&self, id: RunId) -> anyhow::Result<Value> {
-        self.control(BookOf::Nowhere, false).cancel(&CancelRequest { run: id }).await.map_err(failed)?;
+        match self.control(BookOf::Nowhere, false).cancel(&CancelRequest { run: id }).await {
+            // The end that was asked for came in between.
+            Ok(_) | Err(ControlError::Refused(Refusal::AlreadyEnded { .. })) => {}
+            Err(error) => return Err(failed(error)),
+        }
         mend(&self.ports, &self.stored(id).await?.run).await?;
         Ok(json!({ "batch_run_id": id, "outcome": "cancelled" }))
     }

@@ -132,7 +132,7 @@ fn commands_that_pages_and_alerts_advise_work_while_serve_runs() {
     assert_eq!((&rerun["rerun_of"], &rerun["portfolios_expected"], code), (&json!(id), &json!(1), 1));
 
     let (published, code) = place.command(&["publish"]);
-    assert_eq!((published["error"].clone(), code), (Value::Null, 0), "{published}");
+    assert!(published["files_written"].is_u64() && code == 0, "{published}");
     fs::remove_file(place.data().join(format!("site/runs/{id}/index.html"))).unwrap();
     let (rebuilt, code) = place.command(&["publish", "--rebuild"]);
     assert!(rebuilt["files_written"].as_u64().unwrap() > 0 && code == 0, "{rebuilt}");

@@ -1,6 +1,7 @@
 //! What to do about a refusal, in the words of the door that a person uses.
 
 use domain::ids::RunId;
+use domain::shell::command_line;
 
 use crate::error::Refusal;
 
@@ -23,7 +24,9 @@ pub enum Door {
 impl Door {
     fn cancel(&self, run: RunId) -> String {
         match self {
-            Self::CommandLine { data, .. } => format!("nightbook cancel {run} --data {data}"),
+            Self::CommandLine { data, .. } => {
+                command_line(["nightbook", "cancel", run.to_string().as_str(), "--data", data.as_str()])
+            }
             Self::Http => format!("POST /api/v1/batch/runs/{run}/cancel"),
             Self::Function => format!("{{\"cancel\": \"{run}\"}}"),
         }
@@ -32,8 +35,8 @@ impl Door {
     fn start(&self, as_of: chrono::NaiveDate) -> String {
         match self {
             Self::CommandLine { data, book } => {
-                let book = book.as_deref().unwrap_or("DIR");
-                format!("nightbook run --book {book} --as-of {as_of} --data {data}")
+                let (book, as_of) = (book.as_deref().unwrap_or("DIR"), as_of.to_string());
+                command_line(["nightbook", "run", "--book", book, "--as-of", as_of.as_str(), "--data", data.as_str()])
             }
             Self::Http => format!("POST /api/v1/batch/runs {{\"as_of\": \"{as_of}\"}}"),
             Self::Function => format!("{{\"as_of\": \"{as_of}\"}}"),
@@ -42,7 +45,7 @@ impl Door {
 
     fn list(&self) -> String {
         match self {
-            Self::CommandLine { data, .. } => format!("nightbook history --data {data}"),
+            Self::CommandLine { data, .. } => command_line(["nightbook", "history", "--data", data.as_str()]),
             Self::Http => "GET /api/v1/batch/runs".to_owned(),
             Self::Function => "nightbook history".to_owned(),
         }

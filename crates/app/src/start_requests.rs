@@ -30,7 +30,9 @@ pub fn started_as(run: &Run) -> StartRun {
     StartRun::of(run)
 }
 
-/// The start of a run by hand: the newest of its kind continues or is shown, `again` takes the next number.
+/// The start of a run by hand: the newest of its kind continues or is shown. `again` takes the next number, unless the
+/// newest is still open: then it was interrupted. A newest one that ended without a plan has run nothing, so the next
+/// number is taken without `again` too.
 ///
 /// # Errors
 /// The store.
@@ -43,11 +45,16 @@ pub async fn by_hand(
     again: bool,
 ) -> Result<StartRun, StoreError> {
     let id = |repeat| identity::by_hand(trigger, as_of, &book.content_hash, portfolios, repeat);
-    let mut taken = 0;
-    while store.run(id(taken)).await?.is_some() {
+    let (mut taken, mut newest) = (0, None);
+    while let Some(stored) = store.run(id(taken)).await? {
+        newest = Some(stored.run);
         taken += 1;
     }
-    let repeat = if again { taken } else { taken.saturating_sub(1) };
+    let repeat = match &newest {
+        None => 0,
+        Some(run) if run.has_ended() && (again || run.plan.is_none()) => taken,
+        Some(_) => taken - 1,
+    };
     let mut filter = portfolios.to_vec();
     filter.sort_unstable();
     filter.dedup();

@@ -159,7 +159,7 @@ pub const EVENTS: &[EventSpec] = &[
         "run.abandoned",
         &["error"],
         &["batch_run_id", "as_of", "reason", "error"],
-        "a run has not started, and is closed as failed: its inputs could not be read, nobody planned it in time, or somebody canceled it",
+        "a run has not started, and is closed as failed: its inputs could not be read, or nobody planned it in time",
     ),
     event(
         "run.alert",

@@ -52,6 +52,7 @@ pub mod redact;
 pub mod retry;
 pub mod run;
 pub mod run_jobs;
+pub mod shell;
 pub mod start_run;
 pub mod summary;
 pub mod tail;

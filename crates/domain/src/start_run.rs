@@ -4,7 +4,7 @@ use chrono::{DateTime, Duration, NaiveDate, Utc};
 
 use crate::guards::{self, Guard};
 use crate::identity;
-use crate::ids::{JobName, Owner, PortfolioId, RunId, ScheduleName};
+use crate::ids::{ContentHash, JobName, Owner, PortfolioId, RunId, ScheduleName};
 use crate::job::RUN_LEVEL_JOB;
 use crate::ports::{Change, Creation, PinnedInputs, Ports, RunInputs, StoreError, WorkMessage};
 use crate::record::JobError;
@@ -148,17 +148,28 @@ pub enum StartError {
 /// [`StartError`]; nothing half-written counts, since a manifest counts only once it is sealed.
 pub async fn start_run(ports: &Ports, start: &StartRun, inputs: &dyn RunInputs) -> Result<Started, StartError> {
     let asked_for_here = !start.is_scheduled() && ports.store.run(start.id).await?.is_none();
-    let early = if asked_for_here { Some(pin(start, inputs).await.map_err(StartError::Inputs)?) } else { None };
+    let early = if asked_for_here {
+        let pinned = pin(start, inputs).await.map_err(StartError::Inputs)?;
+        Some(store_inputs(ports, pinned).await?)
+    } else {
+        None
+    };
     let run = match take_plan(ports, start).await? {
         Plan::Ours(run) => run,
         Plan::NotOurs(started) => return Ok(started),
     };
     let pinned = match early {
         Some(pinned) => pinned,
-        None => match pin(start, inputs).await {
-            Ok(pinned) => pinned,
-            Err(error) => return give_up_or_release(ports, &run, error).await,
-        },
+        None => {
+            let stored = match pin(start, inputs).await {
+                Ok(pinned) => store_inputs(ports, pinned).await.map_err(|error| of_the_store(&error)),
+                Err(error) => Err(error),
+            };
+            match stored {
+                Ok(pinned) => pinned,
+                Err(error) => return give_up_or_release(ports, &run, error).await,
+            }
+        }
     };
     match seal(ports, &run, pinned).await? {
         Sealing::Sealed(run) => {
@@ -171,6 +182,24 @@ pub async fn start_run(ports: &Ports, start: &StartRun, inputs: &dyn RunInputs) 
 
 async fn pin(start: &StartRun, inputs: &dyn RunInputs) -> Result<PinnedInputs, JobError> {
     inputs.pin(start.as_of, &start.filter).await
+}
+
+/// Inputs whose snapshot is stored.
+struct StoredInputs {
+    /// The inputs, without the bytes of the snapshot.
+    pinned: PinnedInputs,
+    /// The stored snapshot.
+    snapshot: ContentHash,
+}
+
+async fn store_inputs(ports: &Ports, mut pinned: PinnedInputs) -> Result<StoredInputs, StoreError> {
+    let snapshot = ports.documents.put_snapshot(std::mem::take(&mut pinned.snapshot)).await?;
+    Ok(StoredInputs { pinned, snapshot })
+}
+
+/// A store that cannot take the inputs may take them later.
+fn of_the_store(error: &StoreError) -> JobError {
+    JobError::from_error(ErrorCategory::Transient, error)
 }
 
 /// Whether this caller plans the run.
@@ -271,10 +300,10 @@ enum Sealing {
     Ended(Run),
 }
 
-async fn seal(ports: &Ports, run: &Run, pinned: PinnedInputs) -> Result<Sealing, StartError> {
+async fn seal(ports: &Ports, run: &Run, inputs: StoredInputs) -> Result<Sealing, StartError> {
+    let StoredInputs { pinned, snapshot } = inputs;
     let id = run.batch_run_id;
     let epoch = if guards::on(Guard::Epoch) { run.plan_epoch } else { 1 };
-    let snapshot = ports.documents.put_snapshot(pinned.snapshot).await?;
     for (bucket, chunk) in (0..).zip(pinned.portfolios.chunks(BUCKET_SIZE as usize)) {
         ports.store.put_manifest(id, epoch, bucket, chunk).await?;
     }

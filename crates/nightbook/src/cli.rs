@@ -83,7 +83,7 @@ pub(crate) enum Command {
         #[arg(long = "portfolio", value_name = "ID")]
         portfolios: Vec<PortfolioId>,
         /// What starts the run, as the record shows it.
-        #[arg(long, value_name = "NAME", default_value = "manual", value_parser = parse_trigger)]
+        #[arg(long, value_name = "NAME", default_value = "manual")]
         trigger: String,
         /// Run again, though the same run is finished.
         #[arg(long)]
@@ -299,14 +299,6 @@ pub(crate) enum ExportFormat {
 }
 
 /// A trigger stands in every table of runs: a short text on one line.
-fn parse_trigger(text: &str) -> Result<String, String> {
-    if (1..=64).contains(&text.chars().count()) && !text.chars().any(char::is_control) {
-        Ok(text.to_owned())
-    } else {
-        Err("write 1 to 64 characters, none of them a control character".to_owned())
-    }
-}
-
 /// Reads `30d`, `12h` or `90m`.
 fn parse_span(text: &str) -> Result<chrono::Duration, String> {
     let wrong = || format!("{text:?} is no time: write a whole number and d, h or m, for example 30d");

@@ -1,7 +1,8 @@
 //! The settings in force: one value that engine, scheduler, metrics, publisher and alerts read, replaced as a whole.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use book::ScheduleSettings;
 use chrono::{DateTime, Utc};
 use domain::redact::redact;
 use site::SiteOptions;
@@ -26,22 +27,35 @@ impl InForce {
 
 /// Holds the settings in force. A reader takes [`LiveSettings::current`] once for everything that must agree.
 #[derive(Debug)]
-pub(crate) struct LiveSettings(RwLock<Arc<InForce>>);
+pub(crate) struct LiveSettings {
+    current: RwLock<Arc<InForce>>,
+    /// Schedules that came into force and that nobody has taken yet, and since when, oldest first.
+    schedules: Mutex<Vec<(DateTime<Utc>, ScheduleSettings)>>,
+}
 
 impl LiveSettings {
     /// With these settings in force.
     pub(crate) fn new(settings: SiteSettings) -> Self {
-        Self(RwLock::new(Arc::new(InForce { settings, refused: None })))
+        Self { current: RwLock::new(Arc::new(InForce { settings, refused: None })), schedules: Mutex::default() }
     }
 
     /// The settings in force now.
     pub(crate) fn current(&self) -> Arc<InForce> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Puts these settings in force. Returns what was in force before.
-    pub(crate) fn apply(&self, settings: SiteSettings) -> Arc<InForce> {
-        self.replace(InForce { settings, refused: None })
+    /// Puts these settings in force at this instant.
+    pub(crate) fn apply(&self, settings: SiteSettings, now: DateTime<Utc>) {
+        let schedule = settings.settings().schedule.clone();
+        let before = self.replace(InForce { settings, refused: None });
+        if before.settings.settings().schedule != schedule {
+            self.schedules.lock().unwrap_or_else(PoisonError::into_inner).push((now, schedule));
+        }
+    }
+
+    /// The schedules that came into force since the last call, and since when, oldest first.
+    pub(crate) fn take_schedules(&self) -> Vec<(DateTime<Utc>, ScheduleSettings)> {
+        std::mem::take(&mut *self.schedules.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Keeps the settings in force and records why newer ones are refused. Returns whether the reason is new.
@@ -56,7 +70,7 @@ impl LiveSettings {
     }
 
     fn replace(&self, next: InForce) -> Arc<InForce> {
-        let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut *current, Arc::new(next))
     }
 }

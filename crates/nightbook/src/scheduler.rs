@@ -23,7 +23,7 @@ use crate::book_folder::read_usable;
 use crate::commands::run::one;
 use crate::engine::Engine;
 use crate::exit::Interrupted;
-use crate::settings_reload::{Read, SettingsReload};
+use crate::settings_reload::{Outcome, Read, SettingsReload};
 
 /// What the scheduler remembers between two rounds.
 pub(crate) struct Scheduler {
@@ -57,6 +57,8 @@ impl Scheduler {
         book: Book,
         reload: Arc<SettingsReload>,
     ) -> anyhow::Result<Self> {
+        // What came into force before is in what is read next.
+        engine.settings.take_schedules();
         let schedule = in_force(engine);
         let (newest, missed) = newest_slots(engine, &schedule).await?;
         let seen = engine.store.created_at().await?.max(newest.unwrap_or_default());
@@ -73,8 +75,9 @@ impl Scheduler {
     /// one stopped.
     pub(crate) async fn round(&mut self, engine: &Engine) -> anyhow::Result<()> {
         let mut first_error = None;
-        self.read_book();
-        self.take_schedule(engine);
+        let outcome = self.read_book();
+        engine.show_settings(outcome).await;
+        self.take_schedules(engine);
         for open in engine.ports.store.open_runs().await? {
             keep(&mut first_error, self.go_on(engine, &open).await)?;
         }
@@ -133,25 +136,24 @@ impl Scheduler {
         Ok(due_slot(&self.schedule, slot.scheduled_for, now, recorded, self.book_error.is_none()))
     }
 
-    /// Takes over the schedule in force. The slots of the schedule before it are noted up to now, those of the new one
-    /// count from now on: no slot before a schedule was in force is ever missed.
-    fn take_schedule(&mut self, engine: &Engine) {
-        let schedule = in_force(engine);
-        if schedule != self.schedule {
-            let now = engine.ports.clock.now();
-            self.note_due(now);
-            self.seen = self.seen.max(now);
+    /// Takes over the schedules that came into force since the last round, which may have run for hours. The slots of a
+    /// schedule are noted up to the moment that the next one was in force, and those of the next count from then on: no
+    /// slot before a schedule was in force is ever missed, and none after it is lost.
+    fn take_schedules(&mut self, engine: &Engine) {
+        for (since, schedule) in engine.settings.take_schedules() {
+            self.note_due(since);
+            self.seen = self.seen.max(since);
             self.schedule = schedule;
         }
     }
 
-    /// Reads the book as it is now, if it changed since it was last read, and tells once for each cause if it cannot
-    /// be.
-    fn read_book(&mut self) {
+    /// Reads the book as it is now, if it changed since it was last read, and logs each cause once if it cannot be.
+    /// Returns what became of the settings with it.
+    fn read_book(&mut self) -> Outcome {
         // Before the reading: what is written meanwhile makes another stamp.
         let stamp = FolderSource::new(&self.book_dir).stamp().ok();
         if stamp.is_some() && stamp == self.stamp {
-            return;
+            return Outcome::Same;
         }
         match read_usable(&self.book_dir) {
             Ok(book) => {
@@ -159,10 +161,10 @@ impl Scheduler {
                     tracing::info!(event = "book.usable", "the book can be read again");
                 }
                 // The settings of the file first, so that a run begins with those in force.
-                self.reload.look(Read::Changed);
-                self.reload.take_portfolios(&book);
+                let outcome = self.reload.look(Read::Changed).max(self.reload.take_portfolios(&book));
                 self.book = Arc::new(book);
                 self.stamp = stamp;
+                outcome
             }
             Err(error) => {
                 self.stamp = None;
@@ -175,6 +177,7 @@ impl Scheduler {
                     );
                     self.book_error = Some(error);
                 }
+                Outcome::Same
             }
         }
     }
@@ -376,14 +379,14 @@ mod tests {
     async fn the_book_is_read_again_only_where_it_changed() {
         let place = Place::new().await;
         let mut scheduler = place.scheduler().await;
-        scheduler.read_book();
+        let _ = scheduler.read_book();
         let first = Arc::clone(&scheduler.book);
-        scheduler.read_book();
+        let _ = scheduler.read_book();
         assert!(Arc::ptr_eq(&first, &scheduler.book));
         let positions = place.book().join("positions.csv");
         let text = std::fs::read_to_string(&positions).unwrap();
         std::fs::write(&positions, text + "\n").unwrap();
-        scheduler.read_book();
+        let _ = scheduler.read_book();
         assert!(!Arc::ptr_eq(&first, &scheduler.book));
     }
 

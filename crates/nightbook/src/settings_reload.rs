@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use backends::system::SystemClock;
 use book::{Book, FolderSource, Settings, SettingsStamp, read_settings};
+use domain::ports::Clock as _;
 use serde_json::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -17,22 +19,24 @@ use crate::engine::Engine;
 use crate::live_settings::LiveSettings;
 use crate::stop::Stop;
 
+/// The file of the settings, in the folder of the book.
+const SETTINGS_FILE: &str = "nightbook.toml";
+
 /// Time between two looks at the file.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// When to read the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Read {
-    /// If it changed, and two looks in a row saw the same: an editor may be writing it.
-    Settled,
     /// If it changed.
     Changed,
     /// In any case.
     Always,
 }
 
-/// What a look came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The outcome of a look, from the least to what changes most.
+#[must_use = "the site shows a replaced setting only once it is written again"]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Outcome {
     /// The settings in force and the warning are as before.
     Same,
@@ -51,6 +55,8 @@ struct Looks {
     seen: Option<Seen>,
     /// As it was when it was last read.
     read: Option<Seen>,
+    /// Whether the settings in force were read from a file. A file that is then deleted does not bring the defaults back.
+    from_file: bool,
 }
 
 /// Reads the settings of one book for one process. The only place that replaces [`LiveSettings`].
@@ -66,26 +72,25 @@ pub(crate) struct SettingsReload {
 impl SettingsReload {
     /// Reloads the settings of the book in `book_dir` into `live`, and stores them in the data folder.
     pub(crate) fn new(book_dir: &Path, data: &Path, live: Arc<LiveSettings>) -> Self {
-        Self { book_dir: book_dir.to_owned(), data: data.to_owned(), live, looks: Mutex::default() }
+        let looks = Looks { from_file: book_dir.join(SETTINGS_FILE).exists(), ..Looks::default() };
+        Self { book_dir: book_dir.to_owned(), data: data.to_owned(), live, looks: Mutex::new(looks) }
     }
 
-    /// Looks at the file, and reads it as `when` says.
+    /// Looks at the file, and reads it as `when` says once two looks in a row saw the same: an editor may be writing it.
     pub(crate) fn look(&self, when: Read) -> Outcome {
         let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
         let stamp = || FolderSource::new(&self.book_dir).settings_stamp().ok();
         let now = stamp();
         let settled = looks.seen.replace(now) == Some(now);
-        let changed = looks.read != Some(now);
-        let wanted = match when {
-            Read::Settled => changed && settled,
-            Read::Changed => changed,
-            Read::Always => true,
-        };
-        if !wanted {
+        if when == Read::Always {
+            // The next look that finds it settled reads it, this one or a later one.
+            looks.read = None;
+        }
+        if !settled || looks.read == Some(now) {
             return Outcome::Same;
         }
-        let settings = self.read();
-        if when == Read::Settled && stamp() != now {
+        let settings = self.read(&mut looks);
+        if stamp() != now {
             // Somebody is writing it; the next look sees another stamp.
             looks.seen = None;
             return Outcome::Same;
@@ -108,11 +113,19 @@ impl SettingsReload {
         if let Err(why) = next.without_key().keep(&self.data) {
             return self.refuse(&self.not_stored(&why));
         }
-        self.live.apply(next);
+        self.live.apply(next, SystemClock.now());
         Outcome::Replaced
     }
 
-    fn read(&self) -> Result<Settings, String> {
+    fn read(&self, looks: &mut Looks) -> Result<Settings, String> {
+        let exists = self.book_dir.join(SETTINGS_FILE).exists();
+        if looks.from_file && !exists {
+            let book = self.book_dir.display();
+            return Err(format!(
+                "{SETTINGS_FILE} is gone from {book}: restore it, or write an empty one for the defaults."
+            ));
+        }
+        looks.from_file = exists;
         let reading = read_settings(&FolderSource::new(&self.book_dir)).map_err(|error| error.to_string())?;
         reading.settings.ok_or_else(|| {
             let first = reading.errors.first().map(ToString::to_string).unwrap_or_default();
@@ -128,13 +141,15 @@ impl SettingsReload {
             return Outcome::Same;
         }
         let next = before.settings.with_settings(settings);
-        // Stored without the key of a redacted site, which has a file of its own.
-        let next = match next.without_key().keep(&self.data).and_then(|()| next.with_redaction_key(&self.data)) {
+        // Stored without the key of a redacted site, which has a file of its own. Settings without their key are not stored.
+        let stored =
+            next.with_redaction_key(&self.data).and_then(|next| next.without_key().keep(&self.data).map(|()| next));
+        let next = match stored {
             Ok(next) => next,
             Err(why) => return self.refuse(&self.not_stored(&why)),
         };
         let redacted = next.is_redacted() && !before.settings.is_redacted();
-        self.live.apply(next);
+        self.live.apply(next, SystemClock.now());
         tracing::info!(
             changed = changed.join(", "),
             event = "settings.applied",
@@ -191,7 +206,7 @@ impl Wake {
     async fn next(&mut self) -> Read {
         tokio::select! {
             _ = self.hang_up.recv() => Read::Always,
-            _ = self.ticks.tick() => Read::Settled,
+            _ = self.ticks.tick() => Read::Changed,
         }
     }
 }
@@ -204,8 +219,12 @@ pub(crate) async fn keep_looking(reload: Arc<SettingsReload>, engine: Arc<Engine
             when = wake.next() => when,
         };
         let looking = Arc::clone(&reload);
-        let Ok(outcome) = tokio::task::spawn_blocking(move || looking.look(when)).await else { return };
-        engine.show_settings(outcome).await;
+        match tokio::task::spawn_blocking(move || looking.look(when)).await {
+            Ok(outcome) => engine.show_settings(outcome).await,
+            Err(error) => {
+                tracing::error!(error = %error, event = "settings.refused", "the settings could not be read; the next look tries again");
+            }
+        }
     }
 }
 
@@ -240,6 +259,12 @@ mod tests {
             std::fs::write(self.dir.path().join("book/nightbook.toml"), settings).unwrap();
         }
 
+        /// Looks twice, so that the file is settled at the second look.
+        fn reloaded(&self) -> Outcome {
+            let first = self.reload.look(Read::Changed);
+            first.max(self.reload.look(Read::Always))
+        }
+
         fn title(&self) -> String {
             self.live.current().settings.settings().site.title.clone()
         }
@@ -248,39 +273,65 @@ mod tests {
     #[test]
     fn a_file_that_is_being_written_is_not_read_before_two_looks_see_the_same() {
         let place = Place::new();
-        assert_eq!(place.reload.look(Read::Settled), Outcome::Same);
-        assert_eq!(place.reload.look(Read::Settled), Outcome::Same, "the settings at the start are in force");
+        assert_eq!(place.reload.look(Read::Changed), Outcome::Same);
+        assert_eq!(place.reload.look(Read::Changed), Outcome::Same, "the settings at the start are in force");
         place.write("");
-        assert_eq!(place.reload.look(Read::Settled), Outcome::Same, "an editor has emptied the file");
+        assert_eq!(place.reload.look(Read::Changed), Outcome::Same, "an editor has emptied the file");
         place.write("[site]\ntitle = \"Second\"\n");
-        assert_eq!(place.reload.look(Read::Settled), Outcome::Same);
+        assert_eq!(place.reload.look(Read::Changed), Outcome::Same);
         assert_ne!(place.title(), "Second");
-        assert_eq!(place.reload.look(Read::Settled), Outcome::Replaced);
+        assert_eq!(place.reload.look(Read::Changed), Outcome::Replaced);
         assert_eq!(place.title(), "Second");
         assert_eq!(SiteSettings::kept(&place.dir.path().join("data")).settings().site.title, "Second", "stored");
     }
 
     #[test]
-    fn invalid_settings_change_nothing_and_one_line_a_cause_is_logged() {
+    fn invalid_settings_change_nothing_and_a_cause_is_refused_once() {
         let place = Place::new();
         place.write("[site]\ntitle = \"First\"\n");
-        assert_eq!(place.reload.look(Read::Always), Outcome::Replaced);
+        assert_eq!(place.reloaded(), Outcome::Replaced);
         place.write("[site]\ntitle = \"Second\"\n[schedule]\ncron = \"never\"\n");
-        assert_eq!(place.reload.look(Read::Always), Outcome::Replaced);
-        assert_eq!(place.reload.look(Read::Always), Outcome::Same, "the same cause again");
+        assert_eq!(place.reloaded(), Outcome::Replaced);
+        assert_eq!(place.reloaded(), Outcome::Same, "the same cause again");
         let current = place.live.current();
         assert!(current.refused.as_ref().is_some_and(|why| why.contains("cron")), "{current:?}");
         assert_eq!(place.title(), "First", "no part of them is in force");
         place.write("[site]\ntitle = \"First\"\n");
-        assert_eq!(place.reload.look(Read::Always), Outcome::Replaced, "the warning goes");
+        assert_eq!(place.reloaded(), Outcome::Replaced, "the warning goes");
         assert_eq!(place.live.current().refused, None);
+    }
+
+    #[test]
+    fn a_hang_up_does_not_read_a_file_that_is_being_written() {
+        let place = Place::new();
+        place.write("[site]\ntitle = \"First\"\ndetail = \"redacted\"\n");
+        assert_eq!(place.reloaded(), Outcome::Redacted);
+        place.write("");
+        assert_eq!(place.reload.look(Read::Always), Outcome::Same, "an editor has emptied the file");
+        place.write("[site]\ntitle = \"Second\"\ndetail = \"redacted\"\n");
+        assert_eq!(place.reload.look(Read::Changed), Outcome::Same);
+        assert!(place.live.current().settings.is_redacted(), "the defaults were never in force");
+        assert_eq!(place.reload.look(Read::Changed), Outcome::Replaced, "and it is read, as was asked");
+        assert_eq!(place.title(), "Second");
+    }
+
+    #[test]
+    fn a_deleted_file_does_not_bring_the_defaults_back() {
+        let place = Place::new();
+        place.write("[site]\ntitle = \"First\"\ndetail = \"redacted\"\n");
+        assert_eq!(place.reloaded(), Outcome::Redacted);
+        std::fs::remove_file(place.dir.path().join("book/nightbook.toml")).unwrap();
+        assert_eq!(place.reloaded(), Outcome::Replaced, "the warning is new");
+        let current = place.live.current();
+        assert!(current.settings.is_redacted() && current.refused.as_ref().is_some_and(|why| why.contains("is gone")));
+        assert_eq!(place.title(), "First");
     }
 
     #[test]
     fn a_site_that_becomes_redacted_is_said_to() {
         let place = Place::new();
         place.write("[site]\ndetail = \"redacted\"\n");
-        assert_eq!(place.reload.look(Read::Always), Outcome::Redacted);
+        assert_eq!(place.reloaded(), Outcome::Redacted);
         let options = place.live.current().options(chrono::DateTime::UNIX_EPOCH);
         assert!(options.redacted && !options.redaction_key.is_empty());
     }
@@ -290,7 +341,7 @@ mod tests {
         let place = Place::new();
         std::fs::remove_dir(place.dir.path().join("data")).unwrap();
         place.write("[site]\ntitle = \"Second\"\n");
-        assert_eq!(place.reload.look(Read::Always), Outcome::Replaced);
+        assert_eq!(place.reloaded(), Outcome::Replaced);
         assert_ne!(place.title(), "Second");
         assert!(place.live.current().refused.as_ref().is_some_and(|why| why.contains("cannot be stored")));
     }

@@ -23,12 +23,8 @@ impl RunControl {
         }
         let now = self.clock.now();
         match self.store.apply_run(id, &RunEvent::Cancel { now }).await? {
-            Change::Applied(run) => {
+            Change::Applied(_) => {
                 tracing::info!(batch_run_id = %id, event = "run.cancelled", "the run was canceled");
-                // Nothing of it has run, so nobody has to give anything up first.
-                if let Some(reason) = run.must_be_abandoned(now) {
-                    self.store.apply_run(id, &RunEvent::AbandonPlan { now, reason }).await?;
-                }
             }
             // It was closed in between, or is being closed: that is the end that was asked for.
             Change::Refused(_, RunRefusal::Closed) => return Err(Refusal::AlreadyEnded { run: id }.into()),

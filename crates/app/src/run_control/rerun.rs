@@ -38,6 +38,10 @@ impl RunControl {
         };
         let RerunRequest { run, failed_only } = *request;
         let original = self.stored(run).await?;
+        if let (Some(of), false) = (original.run.rerun_of, original.run.has_ended()) {
+            // The same command again, once its own rerun is what `latest` names.
+            return self.continued(original.run, of, documents.as_ref()).await;
+        }
         refuse_open(&original.run)?;
         refuse_without_inputs(&original.run, documents.as_ref()).await?;
         let store = self.store.as_ref();
@@ -54,6 +58,14 @@ impl RunControl {
         };
         let inputs = Inputs::PinnedBy(Box::new(original.run));
         Ok(Decided::Run(Box::new(Work { accepted, start, inputs })))
+    }
+
+    /// An interrupted rerun, continued under its own name.
+    async fn continued(&self, rerun: Run, of: RunId, documents: &dyn Documents) -> Result<Decided, ControlError> {
+        let original = self.stored(of).await?.run;
+        refuse_without_inputs(&original, documents).await?;
+        let (accepted, start) = (outcome(Some(&rerun), rerun.batch_run_id), started_as(&rerun));
+        Ok(Decided::Run(Box::new(Work { accepted, start, inputs: Inputs::PinnedBy(Box::new(original)) })))
     }
 }
 

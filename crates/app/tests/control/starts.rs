@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use app::{AnnotateRequest, BookOf, BookReader, ControlError, Door, Refusal, StartRequest, usable_book};
+use app::{AnnotateRequest, BookOf, BookReader, CancelRequest, ControlError, Door, Refusal, StartRequest, usable_book};
 use async_trait::async_trait;
 use backends::memory::MemoryStore;
 use book::{MemorySource, Reading};
@@ -11,7 +11,7 @@ use domain::note::{MOST_NOTES, NoteKind, RunNotes as _};
 use domain::ports::Runs as _;
 use domain::run::{Publication, RunEvent};
 
-use crate::world::{Calls, Command, DOORS, NOW, State, book, close, recording};
+use crate::world::{Calls, Command, DOORS, NOW, State, book, close, close_without_plan, recording};
 
 fn request(as_of: Option<&str>) -> StartRequest {
     let as_of = as_of.map(|date| date.parse().unwrap());
@@ -85,6 +85,28 @@ async fn the_same_run_continues_and_is_shown_as_finished() {
     assert_eq!(calls.0.lock().unwrap().len(), 1);
 }
 
+#[tokio::test]
+async fn again_continues_what_was_interrupted_and_repeats_what_has_ended() {
+    let store = MemoryStore::default();
+    let control = recording(&store, BookOf::Loaded(book()), Arc::new(Calls::default()));
+    let again = StartRequest { again: true, ..request(None) };
+    let first = control.start(&again).await.unwrap().run();
+    assert_eq!(control.start(&again).await.unwrap().run(), first, "it is still open");
+    close(&store, first).await;
+    assert_ne!(control.start(&again).await.unwrap().run(), first);
+}
+
+#[tokio::test]
+async fn a_run_that_ended_without_a_plan_is_run_by_the_same_command() {
+    let store = MemoryStore::default();
+    let control = recording(&store, BookOf::Loaded(book()), Arc::new(Calls::default()));
+    let canceled = control.start(&request(None)).await.unwrap().run();
+    control.cancel(&CancelRequest { run: canceled }).await.unwrap();
+    assert_eq!(control.start(&request(None)).await.unwrap().run(), canceled, "it has not ended yet");
+    close_without_plan(&store, canceled).await;
+    assert_ne!(control.start(&request(None)).await.unwrap().run(), canceled);
+}
+
 #[test]
 fn a_book_with_errors_of_its_portfolios_is_usable_and_one_without_portfolios_is_not() {
     let mut source = MemorySource::default();
@@ -131,6 +153,9 @@ fn messages_advise_commands_that_can_be_pasted() {
     assert!(retired.ends_with("nightbook run --book /srv/book --as-of 2026-11-24 --data /srv/data"), "{retired}");
     let open = Refusal::StillOpen { run }.message(&door);
     assert!(open.ends_with(&format!("nightbook cancel {run} --data /srv/data")), "{open}");
+    let door = Door::CommandLine { data: "/srv/our data".to_owned(), book: Some("/srv/Bob's".to_owned()) };
+    let retired = Refusal::InputsRetired { run, as_of }.message(&door);
+    assert!(retired.ends_with(r"--book '/srv/Bob'\''s' --as-of 2026-11-24 --data '/srv/our data'"), "{retired}");
     let http = Refusal::Active { run }.message(&Door::Http);
     assert!(http.ends_with(&format!("POST /api/v1/batch/runs/{run}/cancel")), "{http}");
 }

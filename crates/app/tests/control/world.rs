@@ -289,3 +289,11 @@ pub(crate) async fn close(store: &MemoryStore, id: RunId) {
     store.apply_run(id, &RunEvent::Close { epoch: 1 }).await.unwrap();
     assert!(store.run(id).await.unwrap().unwrap().run.is_closed());
 }
+
+/// Closes a run that was abandoned before it had a plan.
+pub(crate) async fn close_without_plan(store: &MemoryStore, id: RunId) {
+    claim_close(store, id, NOW.parse().unwrap()).await;
+    store.apply_run(id, &RunEvent::Close { epoch: 1 }).await.unwrap();
+    let run = store.run(id).await.unwrap().unwrap().run;
+    assert!(run.is_closed() && run.plan.is_none(), "{run:?}");
+}

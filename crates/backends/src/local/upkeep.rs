@@ -120,7 +120,14 @@ impl LocalStore {
         let young = self.runs(&RunQuery { started_since: Some(before), ..RunQuery::default() }).await?;
         let mut named: Vec<ContentHash> =
             young.runs.into_iter().filter_map(|stored| stored.run.plan.map(|plan| plan.snapshot)).collect();
-        named.extend(self.open_runs().await?.into_iter().filter_map(|run| run.plan.map(|plan| plan.snapshot)));
+        for open in self.open_runs().await? {
+            // A rerun that is not planned yet reads the inputs that its original pinned.
+            let original = match open.rerun_of {
+                Some(of) => self.run(of).await?.and_then(|stored| stored.run.plan),
+                None => None,
+            };
+            named.extend([open.plan, original].into_iter().flatten().map(|plan| plan.snapshot));
+        }
         let told = |error: std::io::Error| OpError::Io(error).told("retire pinned inputs");
         for entry in std::fs::read_dir(self.folder().join("snapshots")).map_err(told)? {
             let path = entry.map_err(told)?.path();

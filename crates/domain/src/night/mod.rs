@@ -24,7 +24,6 @@ pub mod input;
 pub mod next_step;
 pub mod outcomes;
 pub mod report;
-pub mod shell;
 pub mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};

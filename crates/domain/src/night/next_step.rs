@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::causes::NightCause;
 use super::controls::{Control, Level, NightControl};
-use super::shell::command_line;
 use super::verdict::Verdict;
 use super::{Night, capitalized, count};
 use crate::ids::{CauseId, PortfolioId, RunId};
+use crate::shell::command_line;
 use crate::words::ErrorCategory;
 
 /// Portfolios up to which a command names each one. Above, it runs all portfolios.

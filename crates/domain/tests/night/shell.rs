@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use domain::night::next_step::{CommandTarget, next_step};
-use domain::night::shell::command_line;
+use domain::shell::command_line;
 use proptest::prelude::*;
 
 use crate::night_samples::*;

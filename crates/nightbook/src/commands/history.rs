@@ -4,10 +4,11 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use domain::ids::Month;
-use domain::ports::RunQuery;
+use domain::ports::{RunQuery, StoreError};
 use domain::words::RunStatus;
 use serde_json::json;
 
+use crate::exit::BadInput;
 use crate::output::{Output, paint, run_style};
 use crate::reading;
 
@@ -23,7 +24,15 @@ pub(crate) async fn run(
     let store = reading::open(data).await?.store;
     let store = store.as_ref();
     let month = month.map(|month| month.to_string());
-    let page = store.runs(&RunQuery { status, month, limit, after, ..RunQuery::default() }).await?;
+    let given = after.clone();
+    let page = store.runs(&RunQuery { status, month, limit, after, ..RunQuery::default() }).await;
+    let page = page.map_err(|error| match (error, given) {
+        (StoreError::NotFound { .. }, Some(given)) => {
+            let text = format!("--after {given}: no list of runs ended there; give the `next` of an earlier answer");
+            anyhow::Error::new(BadInput(text))
+        }
+        (error, _) => error.into(),
+    })?;
     let mut summaries = Vec::with_capacity(page.runs.len());
     for stored in &page.runs {
         summaries.push(reading::summary(store, stored).await?);

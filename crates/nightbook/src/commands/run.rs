@@ -11,6 +11,7 @@ use chrono::NaiveDate;
 use domain::ids::PortfolioId;
 use domain::ports::Clock as _;
 use domain::run::Publication;
+use domain::shell::command_line;
 use domain::start_run::StartRun;
 use domain::summary::RunSummary;
 use domain::words::RunStatus;
@@ -190,7 +191,8 @@ pub(crate) fn report(summaries: &[RunSummary], many: bool, data: &Path, output: 
                 if crate::place::table(data).is_none() && not_published(summaries).is_none() {
                     output.line(&format!("Site:  {}", data.join("site").join("index.html").display()));
                 }
-                output.line(&format!("More:  nightbook show {} --data {}", last.batch_run_id.short(), data.display()));
+                let show = ["nightbook", "show", &last.batch_run_id.short(), "--data", &data.to_string_lossy()];
+                output.line(&format!("More:  {}", command_line(show)));
             } else {
                 output.line("There is no session in this span.");
             }
@@ -210,7 +212,8 @@ fn not_published(summaries: &[RunSummary]) -> Option<&str> {
 /// 0 where every run succeeded, else 1. A publication that failed wins: it is an error with exit code 3.
 pub(crate) fn exit_code(summaries: &[RunSummary], data: &Path) -> anyhow::Result<ExitCode> {
     if let Some(error) = not_published(summaries) {
-        let advice = format!("{error}; to publish again: nightbook publish --data {}", data.display());
+        let again = command_line(["nightbook", "publish", "--data", &data.to_string_lossy()]);
+        let advice = format!("{error}; to publish again: {again}");
         return Err(NotPublished(advice).into());
     }
     if summaries.iter().all(|summary| summary.status == RunStatus::Success) {

@@ -7,6 +7,7 @@ use app::Published;
 use backends::local::OpenError;
 use domain::alert_rules::Mute;
 use domain::ids::RunId;
+use domain::shell::command_line;
 use domain::summary::RunSummary;
 use tokio::io::BufReader;
 use tokio::net::UnixStream;
@@ -23,7 +24,7 @@ pub(crate) struct Connection {
     to: OwnedWriteHalf,
 }
 
-/// What a request came to.
+/// The outcome of a request.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     /// The run is closed.
@@ -36,8 +37,8 @@ pub(crate) enum Outcome {
     Muted(Mute),
 }
 
-/// Connects to the `serve` that holds a data folder. `error` says why the folder could not be opened; it is returned
-/// where nobody answers, or where it is not that another process holds the folder.
+/// Connects to the `serve` that holds a data folder. Returns `error`, the reason why the folder could not be opened, if
+/// no `serve` answers or the reason is another one.
 ///
 /// # Errors
 /// `error`, or the socket cannot be used.
@@ -105,8 +106,8 @@ impl Connection {
 fn detached(recorded: Option<RunId>, data: &Path) -> Interrupted {
     Interrupted(match recorded {
         Some(run) => format!(
-            "detached: run {run} continues under `nightbook serve`; to cancel it: nightbook cancel {run} --data {}",
-            data.display()
+            "detached: run {run} continues under `nightbook serve`; to cancel it: {}",
+            command_line(["nightbook", "cancel", run.to_string().as_str(), "--data", &data.to_string_lossy()])
         ),
         None => "detached: `nightbook serve` may still do what was asked".to_owned(),
     })

@@ -84,7 +84,7 @@ pub(crate) enum Command {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Reply {
-    /// The run is recorded: it goes on even if nobody waits for it.
+    /// The run is recorded: it continues without a client.
     Recorded(RunId),
     /// Portfolios of the run that have ended.
     Progress(u64),
