@@ -400,6 +400,8 @@ mod tests {
         let settings = place.book().join("nightbook.toml");
         let text = "[schedule]\nname = \"early\"\ncron = \"5 0 * * *\"\ncalendar = \"every-day\"\n";
         std::fs::write(&settings, text).unwrap();
+        // The first of the two looks that must see the same file; the round has the second.
+        assert_eq!(scheduler.reload.look(Read::Changed), Outcome::Same);
         scheduler.round(&place.engine).await.unwrap();
         assert_eq!(scheduler.schedule.name.as_str(), "early");
         let now = place.engine.ports.clock.now();

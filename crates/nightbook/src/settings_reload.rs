@@ -222,7 +222,7 @@ pub(crate) async fn keep_looking(reload: Arc<SettingsReload>, engine: Arc<Engine
         match tokio::task::spawn_blocking(move || looking.look(when)).await {
             Ok(outcome) => engine.show_settings(outcome).await,
             Err(error) => {
-                tracing::error!(error = %error, event = "settings.refused", "the settings could not be read; the next look tries again");
+                tracing::warn!(error = %error, event = "settings.refused", "the settings could not be read; the next look tries again");
             }
         }
     }

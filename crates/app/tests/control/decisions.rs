@@ -50,6 +50,8 @@ async fn an_interrupted_rerun_continues_until_it_is_closed() {
         assert_eq!(door.ask(&store, BookOf::Nowhere, &rerun(id, false)).await, "continued", "{door:?}");
     }
     assert_eq!(control.rerun(&whole).await.unwrap().run(), first);
+    let by_its_own_name = RerunRequest { run: first, failed_only: false };
+    assert_eq!(control.rerun(&by_its_own_name).await.unwrap().run(), first, "`latest` names the interrupted rerun");
     assert_eq!(store.open_runs().await.unwrap().len(), 1, "no try adds a run");
     close(&store, first).await;
     let second = control.rerun(&whole).await.unwrap().run();
