@@ -30,8 +30,9 @@ pub fn started_as(run: &Run) -> StartRun {
     StartRun::of(run)
 }
 
-/// The start of a run by hand: the newest of its kind continues or is shown. `again` takes the next number, unless the
-/// newest is still open: then it was interrupted. A newest one that ended without a plan has run nothing, so the next
+/// The start of a run by hand: the newest of its kind continues or is shown.
+///
+/// `again` takes the next number, unless the newest is still open: then it was interrupted. A newest one that ended without a plan has run nothing, so the next
 /// number is taken without `again` too.
 ///
 /// # Errors
