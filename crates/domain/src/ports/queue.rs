@@ -30,6 +30,6 @@ pub trait WorkQueue: Send + Sync {
     /// Asks for the close of a run.
     async fn send_close(&self, run: RunId) -> Result<(), StoreError>;
     /// Asks for the pages of the portfolios of these buckets of a run, each by a message of its own. Only a publisher
-    /// that [spreads](Publisher::spreads) runs has them sent.
+    /// that [spreads](super::Publisher::spreads) runs has them sent.
     async fn send_pages(&self, run: RunId, buckets: Vec<u32>) -> Result<(), StoreError>;
 }
