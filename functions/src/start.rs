@@ -411,7 +411,6 @@ mod tests {
             json!({ "resume": "c7645f7b-ad76-5da2-bcab-19e7976dd702", "record_only": true }),
             json!({ "as_off": "2026-11-24" }),
             json!({ "schedule": "nightly", "scheduled_time": "tonight" }),
-            json!({ "trigger": "a\nb" }),
             json!([]),
         ] {
             assert!(read(payload.clone()).is_err(), "{payload}");

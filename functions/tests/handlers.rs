@@ -610,6 +610,8 @@ async fn a_run_by_hand_is_found_again_and_repeated_only_where_asked() {
     assert_ne!(place.start(again).await.unwrap()["batch_run_id"], first["batch_run_id"]);
     let error = place.start(json!({ "portfolios": ["nobody"] })).await.unwrap_err();
     assert!(error.contains("nobody"), "{error}");
+    let error = place.start(json!({ "trigger": "a\nb" })).await.unwrap_err();
+    assert!(error.contains("trigger"), "{error}");
 }
 
 #[tokio::test]

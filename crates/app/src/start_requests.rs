@@ -32,7 +32,8 @@ pub fn started_as(run: &Run) -> StartRun {
 
 /// The start of a run by hand: the newest of its kind continues or is shown.
 ///
-/// `again` takes the next number, unless the newest is still open: then it was interrupted. A newest one that ended without a plan has run nothing, so the next
+/// `again` takes the next number, unless the newest is itself a repeat that is still open: then the same command was
+/// interrupted. A newest one that ended without a plan has run nothing, so the next
 /// number is taken without `again` too.
 ///
 /// # Errors
@@ -54,6 +55,7 @@ pub async fn by_hand(
     let repeat = match &newest {
         None => 0,
         Some(run) if run.has_ended() && (again || run.plan.is_none()) => taken,
+        Some(run) if again && run.repeat == 0 => taken,
         Some(_) => taken - 1,
     };
     let mut filter = portfolios.to_vec();

@@ -90,10 +90,13 @@ async fn again_continues_what_was_interrupted_and_repeats_what_has_ended() {
     let store = MemoryStore::default();
     let control = recording(&store, BookOf::Loaded(book()), Arc::new(Calls::default()));
     let again = StartRequest { again: true, ..request(None) };
-    let first = control.start(&again).await.unwrap().run();
-    assert_eq!(control.start(&again).await.unwrap().run(), first, "it is still open");
+    let first = control.start(&request(None)).await.unwrap().run();
     close(&store, first).await;
-    assert_ne!(control.start(&again).await.unwrap().run(), first);
+    let second = control.start(&again).await.unwrap().run();
+    assert_ne!(second, first);
+    assert_eq!(control.start(&again).await.unwrap().run(), second, "it is still open");
+    close(&store, second).await;
+    assert_ne!(control.start(&again).await.unwrap().run(), second);
 }
 
 #[tokio::test]
