@@ -322,9 +322,9 @@ mod tests {
         }
     }
 
-    /// As if the machine had slept through the last three slots.
+    /// As if the machine had slept through the slots of nine days: two or more, whatever holidays they have.
     fn asleep(scheduler: &mut Scheduler, engine: &Engine) -> usize {
-        scheduler.seen = engine.ports.clock.now() - TimeDelta::days(5);
+        scheduler.seen = engine.ports.clock.now() - TimeDelta::days(9);
         let mut probe = scheduler.seen;
         let mut slots = 0;
         let schedule = &scheduler.schedule;

@@ -61,7 +61,7 @@ async fn an_interrupted_rerun_continues_until_it_is_closed() {
     let failed = control.rerun(&RerunRequest { run: id, failed_only: true }).await.unwrap().run();
     let failed = store.run(failed).await.unwrap().unwrap().run;
     assert_eq!((failed.repeat, failed.filter.len()), (1, 1), "reruns of failures are counted apart");
-    assert_eq!(*calls.0.lock().unwrap(), ["begin"; 4]);
+    assert_eq!(*calls.0.lock().unwrap(), ["begin"; 5]);
 }
 
 #[tokio::test]
