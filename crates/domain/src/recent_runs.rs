@@ -14,7 +14,7 @@ const MOST: usize = 1_000;
 /// Runs that began within a span of time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RecentRuns {
-    /// The beginning of the span; none where there is no run.
+    /// The beginning of the span; `None` without a run.
     pub since: Option<DateTime<Utc>>,
     /// The start of the newest run.
     pub until: Option<DateTime<Utc>>,
@@ -22,7 +22,7 @@ pub struct RecentRuns {
     pub runs: Vec<StoredRun>,
 }
 
-/// When the newest run began; none where there is no run. One read.
+/// When the newest run began; `None` without a run. One read.
 ///
 /// # Errors
 /// The store.

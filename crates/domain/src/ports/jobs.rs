@@ -22,7 +22,7 @@ pub trait PortfolioJobs: Send + Sync {
     /// Runs one attempt of a job. A panic is an `internal` error. The time limit is the caller's: it cancels the
     /// context, and drops the future of a job that does not listen; its late output is thrown away.
     async fn run(&self, job: &JobName, context: JobContext) -> Result<JobOutput, JobError>;
-    /// The full results so far, as one JSON document; none where no job has any.
+    /// The full results so far, as one JSON document; `None` if no job has any.
     fn results(&self) -> Result<Option<Vec<u8>>, JobError>;
     /// Ids and symbols of the portfolio, which fingerprints must not depend on.
     fn known_ids(&self) -> Vec<String>;

@@ -23,7 +23,7 @@ pub struct WorkMessage {
 pub trait WorkQueue: Send + Sync {
     /// Sends work.
     async fn send_work(&self, messages: Vec<WorkMessage>) -> Result<(), StoreError>;
-    /// About how many messages for work wait to be received; none where the queue cannot tell.
+    /// About how many messages for work wait to be received; `None` if the queue cannot tell.
     async fn waiting_work(&self) -> Result<Option<u64>, StoreError> {
         Ok(None)
     }

@@ -20,10 +20,10 @@ use super::Engine;
 use super::shown::catch_up;
 use crate::exit::Interrupted;
 
-/// Items in hand at once for each core: most of them wait for the store's next commit, which serves all of them.
+/// Items worked on at once for each core: most of them wait for the store's next commit, which serves all of them.
 const IN_HAND_PER_CORE: usize = 24;
 
-/// How long after a signal the items in hand may take to end.
+/// How long after a signal the items that are worked on may take to end.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// How long the queue may be silent before a run is looked over for something that was left lying.
@@ -32,7 +32,7 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// Time between two refreshes of the index while a run is going on.
 const REFRESH: Duration = Duration::from_secs(60);
 
-/// Process deaths in a row with an item in hand, after which it is worked on alone.
+/// Process deaths in a row while an item was worked on, after which it is worked on alone.
 const SUSPECT_DEATHS: u32 = 2;
 
 /// How long a message that somebody else works on is put aside.
@@ -215,7 +215,7 @@ impl Engine {
         Ok(())
     }
 
-    /// After a signal: lets the items in hand end for a while, and says what remains.
+    /// After a signal: lets the items that are worked on end for a while, and says what remains.
     async fn wind_down(&self, id: RunId, mut tasks: JoinSet<anyhow::Result<Option<Message>>>) -> anyhow::Error {
         let in_hand = tasks.len();
         let ended = tokio::time::timeout(STOP_GRACE, async {

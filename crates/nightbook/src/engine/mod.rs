@@ -205,7 +205,7 @@ impl Engine {
         Lineage::new(self.settings.current().settings.lineage().clone(), self.store.folder())
     }
 
-    /// What is in hand now, for progress bars.
+    /// The jobs that run now, for progress bars.
     pub(crate) fn watched(&self) -> Arc<WatchedRunner> {
         Arc::clone(&self.runner)
     }

@@ -14,7 +14,7 @@ use domain::record::{JobError, JobOutput};
 use domain::run::Run;
 use jobs::Runner;
 
-/// What is in hand, as progress bars show it.
+/// A running job, as progress bars show it.
 pub(crate) struct InHandNow {
     /// The portfolio.
     pub(crate) portfolio: PortfolioId,
@@ -26,10 +26,10 @@ pub(crate) struct InHandNow {
     pub(crate) context: JobContext,
 }
 
-/// The job runner, watched: it knows what is in hand.
+/// The job runner, watched: it knows which jobs run.
 pub(crate) struct WatchedRunner {
     inner: Runner,
-    /// What is in hand, by a number of its own.
+    /// The running jobs, by a number of their own.
     pub(crate) in_hand: Arc<Mutex<BTreeMap<u64, InHandNow>>>,
     next: AtomicU64,
     /// Items handled so far.
