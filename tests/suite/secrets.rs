@@ -239,7 +239,7 @@ async fn the_price_source_may_say_what_it_wants() {
         let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandomness));
         let inputs =
             jobs::BookInputs::new(Arc::clone(&book), clock, Arc::new(Leaking(at)), Arc::new(TokioSleeper), random);
-        let pinned = inputs.pin(DATE.parse().unwrap(), &[]).await.unwrap();
+        let pinned = inputs.pin(DATE.parse().unwrap(), &[], &domain::night::NightBefore::default()).await.unwrap();
         let error = pinned.market_data.error.clone().unwrap();
         assert!(error.message.contains("***"), "{}", error.message);
         assert_none("the work of the run", serde_json::to_string(&pinned.market_data).unwrap().as_bytes());

@@ -222,6 +222,7 @@ impl World {
     fn record(&self, summary: &RunSummary, filter: &[PortfolioId]) {
         let start = domain::start_run::StartRun {
             id: summary.batch_run_id,
+            night_series: summary.schedule.clone(),
             schedule: summary.schedule.clone(),
             trigger: summary.trigger.clone(),
             as_of: summary.as_of,
@@ -314,6 +315,7 @@ fn a_run_that_has_not_started_opens_an_incident_and_ends_no_other() {
         message: "market_data_update has no data".into(),
         chain: Vec::new(),
         fingerprint: summary.failures[0].fingerprint.clone(),
+        masked: None,
     };
     let reason = AbandonReason::Inputs { error };
     let abandoned = RunSummary {

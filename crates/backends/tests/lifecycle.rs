@@ -14,6 +14,7 @@ use domain::alerting::Alerting;
 use domain::close_run::{Closed, close_run};
 use domain::identity;
 use domain::ids::{ChannelName, ContentHash, Owner, PortfolioId, RunId, ScheduleName};
+use domain::night::NightBefore;
 use domain::ports::{
     AlertChannel, Change, ChannelError, Clock, Creation, PinnedInputs, Ports, PublishError, Publisher, Randomness,
     RunInputs, Runs as _, Sleeper, StoreError, WorkMessage, WorkQueue,
@@ -136,7 +137,7 @@ struct Inputs<'a> {
 
 #[async_trait]
 impl RunInputs for Inputs<'_> {
-    async fn pin(&self, _: NaiveDate, _: &[PortfolioId]) -> Result<PinnedInputs, JobError> {
+    async fn pin(&self, _: NaiveDate, _: &[PortfolioId], _: &NightBefore) -> Result<PinnedInputs, JobError> {
         if let Some((world, event)) = &self.before {
             world.store.apply_run(world.open().await[0].batch_run_id, event).await.unwrap();
         }
@@ -144,6 +145,7 @@ impl RunInputs for Inputs<'_> {
             return Err(error.clone());
         }
         Ok(PinnedInputs {
+            night: None,
             book: ContentHash::of(b"book"),
             portfolios: vec![PlannedPortfolio { id: PortfolioId::new("growth").unwrap(), name: "Growth".into() }],
             jobs: Vec::new(),
@@ -189,6 +191,7 @@ fn scheduled() -> StartRun {
     let schedule = ScheduleName::new("nightly").unwrap();
     StartRun {
         id: identity::scheduled(&schedule, slot()),
+        night_series: schedule.clone(),
         schedule,
         trigger: "schedule".into(),
         as_of: slot().date_naive(),

@@ -34,6 +34,7 @@ const OWNER: Owner = Owner(Uuid::from_u128(1));
 fn planned(seed: u128, now: DateTime<Utc>) -> Run {
     let start = domain::start_run::StartRun {
         id: RunId(Uuid::from_u128(seed * 1_000)),
+        night_series: "nightly".parse().unwrap(),
         schedule: "nightly".parse().unwrap(),
         trigger: "manual".into(),
         as_of: now.date_naive(),
@@ -64,6 +65,7 @@ fn plan(seed: u128, portfolios: u32, now: DateTime<Utc>) -> SealedPlan {
         quality: None,
     };
     SealedPlan {
+        night: None,
         epoch: 1,
         portfolios,
         jobs: vec![spec("first"), spec("second")],
@@ -86,6 +88,7 @@ fn record(key: &ItemKey, index: u32, job: &JobSpec) -> JobRecord {
         message: "it broke".into(),
         chain: Vec::new(),
         fingerprint: Fingerprint::new("0123456789abcdef").unwrap(),
+        masked: None,
     });
     record
 }

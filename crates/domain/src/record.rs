@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::fingerprint::fingerprint;
+use crate::fingerprint::{fingerprint, masked};
 use crate::ids::{Fingerprint, JobName, PortfolioId, RunId};
 use crate::job::JobSpec;
 use crate::redact::{redact, redact_line};
@@ -35,6 +35,18 @@ pub struct RecordedError {
     pub chain: Vec<String>,
     /// The same for the same cause in every portfolio and run.
     pub fingerprint: Fingerprint,
+    /// The message with everything masked that varies from portfolio to portfolio; none where
+    /// [`masked`] without known ids gives it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub masked: Option<String>,
+}
+
+impl RecordedError {
+    /// The message with everything masked that varies from portfolio to portfolio.
+    #[must_use]
+    pub fn masked(&self) -> String {
+        self.masked.clone().unwrap_or_else(|| masked(&self.message, &[]))
+    }
 }
 
 /// How good the data under a result was.
@@ -177,9 +189,12 @@ impl JobError {
     /// (portfolio ids and symbols of the portfolio), so that the same cause has one fingerprint everywhere.
     #[must_use]
     pub fn recorded(&self, job: &JobName, known: &[&str]) -> RecordedError {
+        let message = redact(&self.message);
+        let known_masked = masked(&self.message, known);
         RecordedError {
             category: self.category,
-            message: redact(&self.message),
+            masked: (known_masked != masked(&message, &[])).then_some(known_masked),
+            message,
             chain: self.chain.iter().take(20).map(|cause| redact_line(cause)).collect(),
             fingerprint: fingerprint(job, self.category, &self.message, known),
         }

@@ -6,6 +6,8 @@ use crate::guards::{self, Guard};
 use crate::identity;
 use crate::ids::{ContentHash, JobName, Owner, PortfolioId, RunId, ScheduleName};
 use crate::job::RUN_LEVEL_JOB;
+use crate::night::keeping::{night_before, put_members};
+use crate::night::{NightBefore, NightKey, PinnedNight, SealedNight, keep_night};
 use crate::ports::{Change, Creation, PinnedInputs, Ports, RunInputs, StoreError, WorkMessage};
 use crate::record::JobError;
 use crate::run::{
@@ -27,6 +29,8 @@ pub struct StartRun {
     pub id: RunId,
     /// The schedule.
     pub schedule: ScheduleName,
+    /// The night series: the name that the nights of the schedule keep when it is renamed.
+    pub night_series: ScheduleName,
     /// `schedule`, or the name given by hand.
     pub trigger: String,
     /// The trading date.
@@ -51,6 +55,7 @@ impl StartRun {
         Self {
             id: run.batch_run_id,
             schedule: run.schedule.clone(),
+            night_series: run.night_series().clone(),
             trigger: run.trigger.clone(),
             as_of: run.as_of,
             scheduled_for: run.scheduled_for,
@@ -59,6 +64,12 @@ impl StartRun {
             filter: run.filter.clone(),
             deadline_minutes: u32::try_from(minutes).unwrap_or(DEFAULT_DEADLINE_MINUTES),
         }
+    }
+
+    /// The night that the run belongs to.
+    #[must_use]
+    pub fn night(&self) -> NightKey {
+        NightKey { series: self.night_series.clone(), as_of: self.as_of }
     }
 
     /// The same start with another planning deadline, in minutes from the start.
@@ -149,8 +160,9 @@ pub enum StartError {
 pub async fn start_run(ports: &Ports, start: &StartRun, inputs: &dyn RunInputs) -> Result<Started, StartError> {
     let asked_for_here = !start.is_scheduled() && ports.store.run(start.id).await?.is_none();
     let early = if asked_for_here {
-        let pinned = pin(start, inputs).await.map_err(StartError::Inputs)?;
-        Some(store_inputs(ports, pinned).await?)
+        let before = night_before(ports, &start.night()).await?;
+        let pinned = pin(start, inputs, &before).await.map_err(StartError::Inputs)?;
+        Some(store_inputs(ports, start, pinned).await?)
     } else {
         None
     };
@@ -161,8 +173,9 @@ pub async fn start_run(ports: &Ports, start: &StartRun, inputs: &dyn RunInputs) 
     let pinned = match early {
         Some(pinned) => pinned,
         None => {
-            let stored = match pin(start, inputs).await {
-                Ok(pinned) => store_inputs(ports, pinned).await.map_err(|error| of_the_store(&error)),
+            let before = night_before(ports, &start.night()).await?;
+            let stored = match pin(start, inputs, &before).await {
+                Ok(pinned) => store_inputs(ports, start, pinned).await.map_err(|error| of_the_store(&error)),
                 Err(error) => Err(error),
             };
             match stored {
@@ -173,6 +186,7 @@ pub async fn start_run(ports: &Ports, start: &StartRun, inputs: &dyn RunInputs) 
     };
     match seal(ports, &run, pinned).await? {
         Sealing::Sealed(run) => {
+            keep_night(ports, &start.night(), None).await?;
             send_messages(ports, &run).await?;
             Ok(Started::Sealed(run))
         }
@@ -180,21 +194,37 @@ pub async fn start_run(ports: &Ports, start: &StartRun, inputs: &dyn RunInputs) 
     }
 }
 
-async fn pin(start: &StartRun, inputs: &dyn RunInputs) -> Result<PinnedInputs, JobError> {
-    inputs.pin(start.as_of, &start.filter).await
+async fn pin(start: &StartRun, inputs: &dyn RunInputs, before: &NightBefore) -> Result<PinnedInputs, JobError> {
+    inputs.pin(start.as_of, &start.filter, before).await
 }
 
-/// Inputs whose snapshot is stored.
+/// Inputs whose documents are stored.
 struct StoredInputs {
     /// The inputs, without the bytes of the snapshot.
     pinned: PinnedInputs,
     /// The stored snapshot.
     snapshot: ContentHash,
+    /// What is sealed for the night.
+    night: Option<SealedNight>,
 }
 
-async fn store_inputs(ports: &Ports, mut pinned: PinnedInputs) -> Result<StoredInputs, StoreError> {
+async fn store_inputs(ports: &Ports, start: &StartRun, mut pinned: PinnedInputs) -> Result<StoredInputs, StoreError> {
     let snapshot = ports.documents.put_snapshot(std::mem::take(&mut pinned.snapshot)).await?;
-    Ok(StoredInputs { pinned, snapshot })
+    let night = match pinned.night.take() {
+        Some(PinnedNight { members, inputs, newest_close }) => {
+            let members = put_members(ports, &members).await?;
+            Some(SealedNight { members, inputs, newest_close, nightbook_version: env!("CARGO_PKG_VERSION").to_owned() })
+        }
+        None => sealed_by_original(ports, start).await?,
+    };
+    Ok(StoredInputs { pinned, snapshot, night })
+}
+
+/// What the plan of the run that is repeated sealed for the night: a rerun has the same inputs.
+async fn sealed_by_original(ports: &Ports, start: &StartRun) -> Result<Option<SealedNight>, StoreError> {
+    let Some(original) = start.rerun_of else { return Ok(None) };
+    let stored = ports.store.run(original).await?;
+    Ok(stored.and_then(|stored| stored.run.plan).and_then(|plan| plan.night))
 }
 
 /// A store that cannot take the inputs may take them later.
@@ -301,7 +331,7 @@ enum Sealing {
 }
 
 async fn seal(ports: &Ports, run: &Run, inputs: StoredInputs) -> Result<Sealing, StartError> {
-    let StoredInputs { pinned, snapshot } = inputs;
+    let StoredInputs { pinned, snapshot, night } = inputs;
     let id = run.batch_run_id;
     let epoch = if guards::on(Guard::Epoch) { run.plan_epoch } else { 1 };
     for (bucket, chunk) in (0..).zip(pinned.portfolios.chunks(BUCKET_SIZE as usize)) {
@@ -316,6 +346,7 @@ async fn seal(ports: &Ports, run: &Run, inputs: StoredInputs) -> Result<Sealing,
         book: pinned.book,
         snapshot,
         market_data: pinned.market_data,
+        night,
         sealed_at,
         deadline: sealed_at + Duration::minutes(i64::from(pinned.deadline_minutes)),
     };

@@ -6,6 +6,7 @@ use crate::close_run::{Told, publish, tell};
 use crate::expected_items::with_untouched;
 use crate::guards::{self, Guard};
 use crate::ids::RunId;
+use crate::night::keep_night;
 use crate::ports::{Change, Creation, Notifier, Ports, Publisher, StoreError, StoredRun, WorkMessage};
 use crate::redact::redact;
 use crate::run::{Publication, Run, RunPhase};
@@ -308,6 +309,7 @@ async fn record_missed(ports: &Ports, start: &StartRun) -> Result<bool, StoreErr
             batch_run_id = %start.id, as_of = %start.as_of, scheduled_for = %start.scheduled_for,
             event = "slot.missed", "a scheduled slot passed without a run"
         );
+        keep_night(ports, &start.night(), None).await?;
     }
     Ok(recorded)
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use book::{Book, PricePoint};
 use chrono::NaiveDate;
-use domain::ids::{PortfolioId, RunId};
+use domain::ids::{ContentHash, PortfolioId, RunId};
+use domain::night::NightBefore;
 use domain::ports::{Clock, Documents, PinnedInputs, Randomness, RunInputs, Sleeper};
 use domain::record::JobError;
 use domain::retry::RetryPolicy;
@@ -15,6 +16,7 @@ use domain::words::ErrorCategory;
 use serde_json::{Map, Value, json};
 
 use crate::job_list::{MARKET_DATA_UPDATE, job_list, job_name};
+use crate::night::pinned_night;
 use crate::runner::store_error;
 use crate::snapshot::{Snapshot, SnapshotError};
 
@@ -141,7 +143,12 @@ impl BookInputs {
 
 #[async_trait]
 impl RunInputs for BookInputs {
-    async fn pin(&self, as_of: NaiveDate, filter: &[PortfolioId]) -> Result<PinnedInputs, JobError> {
+    async fn pin(
+        &self,
+        as_of: NaiveDate,
+        filter: &[PortfolioId],
+        before: &NightBefore,
+    ) -> Result<PinnedInputs, JobError> {
         let unknown = filter.iter().filter(|id| self.book.portfolio(id).is_none());
         let unknown: Vec<String> = unknown.map(ToString::to_string).collect();
         if !unknown.is_empty() {
@@ -157,15 +164,18 @@ impl RunInputs for BookInputs {
         };
 
         let (mut book, filter, closes) = (Arc::clone(&self.book), filter.to_vec(), fetched.closes);
+        let before = before.clone();
         let pinning = tokio::task::spawn_blocking(move || {
             if !closes.is_empty() {
                 let book = Arc::make_mut(&mut book);
                 closes.iter().for_each(|(symbol, points)| book.prices.add_missing(symbol, points));
             }
             let snapshot = Snapshot::of(&book, as_of, &filter);
-            snapshot.encode().map(|bytes| (snapshot, bytes))
+            let bytes = snapshot.encode()?;
+            let night = pinned_night(&book, as_of, ContentHash::of(&bytes), &before);
+            Ok((snapshot, bytes, night))
         });
-        let (snapshot, bytes) = pinning.await.map_err(InputsError::Panicked)?.map_err(InputsError::Snapshot)?;
+        let (snapshot, bytes, night) = pinning.await.map_err(InputsError::Panicked)?.map_err(InputsError::Snapshot)?;
         let market_data = RunLevelWork {
             attempts,
             started_at,
@@ -175,6 +185,7 @@ impl RunInputs for BookInputs {
             quality: None,
         };
         Ok(PinnedInputs {
+            night: Some(night),
             book: self.book.content_hash.clone(),
             portfolios: planned(&snapshot, &[]),
             jobs: job_list(&snapshot.settings),
@@ -229,7 +240,7 @@ impl SnapshotInputs {
 
 #[async_trait]
 impl RunInputs for SnapshotInputs {
-    async fn pin(&self, as_of: NaiveDate, filter: &[PortfolioId]) -> Result<PinnedInputs, JobError> {
+    async fn pin(&self, as_of: NaiveDate, filter: &[PortfolioId], _: &NightBefore) -> Result<PinnedInputs, JobError> {
         let id = self.original.batch_run_id;
         let plan = self.original.plan.as_ref().ok_or(InputsError::NotSealed(id))?;
         let bytes = self.documents.snapshot(&plan.snapshot).await.map_err(|error| store_error(&error))?;
@@ -246,6 +257,7 @@ impl RunInputs for SnapshotInputs {
             return Err(InputsError::NotInRun(unknown).into());
         }
         Ok(PinnedInputs {
+            night: None,
             book: plan.book.clone(),
             portfolios,
             jobs: plan.jobs.clone(),

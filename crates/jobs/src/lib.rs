@@ -7,6 +7,7 @@
 pub mod inputs;
 pub mod job_list;
 pub mod jobs;
+mod night;
 mod program;
 mod quality;
 pub mod registry;

@@ -116,10 +116,11 @@ async fn a_rerun_has_the_inputs_of_the_original() {
     let documents = Arc::new(Memory::default());
     let original = sealed(&pinned, date(LAST), &documents).await;
     let again = |portfolios: Vec<PortfolioId>| SnapshotInputs::new(documents.clone(), original.clone(), portfolios);
-    assert_eq!(again(Vec::new()).pin(date(LAST), &[]).await.unwrap(), pinned);
-    let error = again(vec![id("other")]).pin(date(LAST), &[]).await.unwrap_err();
+    assert_eq!(again(Vec::new()).pin(date(LAST), &[], &domain::night::NightBefore::default()).await.unwrap(), pinned);
+    let error =
+        again(vec![id("other")]).pin(date(LAST), &[], &domain::night::NightBefore::default()).await.unwrap_err();
     assert!(error.category == ErrorCategory::Permanent && error.message.contains("other"));
-    assert!(again(Vec::new()).pin(date("2024-06-27"), &[]).await.is_err());
+    assert!(again(Vec::new()).pin(date("2024-06-27"), &[], &domain::night::NightBefore::default()).await.is_err());
 }
 
 #[tokio::test]

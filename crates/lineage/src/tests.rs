@@ -29,6 +29,7 @@ fn run() -> BatchRun {
         time_limit_seconds: 60,
     };
     let plan = SealedPlan {
+        night: None,
         epoch: 1,
         portfolios: 1,
         jobs: vec![spec("a", &[]), spec("b", &["a"]), spec("c", &["b"]), spec("d", &[])],
@@ -48,6 +49,7 @@ fn run() -> BatchRun {
     };
     let start = domain::start_run::StartRun {
         id: RunId(Uuid::from_u128(7)),
+        night_series: ScheduleName::new("nightly").unwrap(),
         schedule: ScheduleName::new("nightly").unwrap(),
         trigger: "schedule".into(),
         as_of: "2026-11-24".parse().unwrap(),

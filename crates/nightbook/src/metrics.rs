@@ -346,6 +346,7 @@ mod tests {
         let schedule = domain::ids::ScheduleName::new("nightly").unwrap();
         let start = domain::start_run::StartRun {
             id: domain::identity::scheduled(&schedule, slot),
+            night_series: schedule.clone(),
             schedule,
             trigger: "schedule".into(),
             as_of: slot.date_naive(),

@@ -31,6 +31,7 @@ pub(crate) fn entry(n: u128, day: u32, fates: &[Fate]) -> Entry {
     let started = slot(day) + TimeDelta::seconds(2);
     let open = fates.contains(&Fate::Working);
     let plan = SealedPlan {
+        night: None,
         epoch: 1,
         portfolios: fates.len() as u32,
         jobs: jobs(),
@@ -50,6 +51,7 @@ pub(crate) fn entry(n: u128, day: u32, fates: &[Fate]) -> Entry {
     };
     let start = domain::start_run::StartRun {
         id: run_id(n),
+        night_series: ScheduleName::new("nightly").unwrap(),
         schedule: ScheduleName::new("nightly").unwrap(),
         trigger: "schedule".into(),
         as_of: date(day),

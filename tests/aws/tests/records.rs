@@ -177,6 +177,7 @@ fn a_plan(portfolios: u32) -> SealedPlan {
         time_limit_seconds: 300,
     };
     SealedPlan {
+        night: None,
         epoch: 1,
         portfolios,
         jobs: real_records()[0].iter().map(job).collect(),

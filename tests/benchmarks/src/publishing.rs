@@ -19,10 +19,12 @@ use domain::fold::{Fold, FoldEntry};
 use domain::ids::{ContentHash, Fingerprint, JobName, PortfolioId, RunId, ScheduleName};
 use domain::job::JobSpec;
 use domain::job_context::JobContext;
+use domain::night::{NightBefore, NightHead, NightKey};
 use domain::ports::{
-    Change, Clock, Creation, FailureSighting, History, JobRun, JobRunner, Notifier, PinnedInputs, PortfolioJobs,
-    PortfolioRun, Ports, PublishError, Publisher, RecordCursor, RecordPage, RecordQuery, RunInputs, RunPage, RunQuery,
-    RunStore, Runs, SiteFile, SiteStore, StoreError, StoredRun, Tallies, WorkItems, WriteIf, Written,
+    Change, Clock, Creation, FailureSighting, History, JobRun, JobRunner, NightQuery, Nights, Notifier, PinnedInputs,
+    PortfolioJobs, PortfolioRun, Ports, PublishError, Publisher, RecordCursor, RecordPage, RecordQuery, RunInputs,
+    RunPage, RunQuery, RunStore, Runs, SiteFile, SiteStore, StoreError, StoredRun, Tallies, WorkItems, WriteIf,
+    Written,
 };
 use domain::process_portfolio::process_portfolio;
 use domain::record::{JobError, JobOutput, JobRecord, Quality};
@@ -204,6 +206,7 @@ impl Desk {
         let schedule = ScheduleName::new("nightly").map_err(|error| anyhow::anyhow!("{error}"))?;
         let start = StartRun {
             id: domain::identity::scheduled(&schedule, slot),
+            night_series: schedule.clone(),
             schedule,
             trigger: "schedule".into(),
             as_of: slot.date_naive(),
@@ -321,7 +324,7 @@ struct Work {
 
 #[async_trait]
 impl RunInputs for Work {
-    async fn pin(&self, as_of: NaiveDate, _: &[PortfolioId]) -> Result<PinnedInputs, JobError> {
+    async fn pin(&self, as_of: NaiveDate, _: &[PortfolioId], _: &NightBefore) -> Result<PinnedInputs, JobError> {
         let id = |p: usize| PortfolioId::new(format!("p{p:05}"));
         let bad = |_| JobError::new(ErrorCategory::Internal, "an id is not usable");
         let portfolios: Result<Vec<_>, JobError> = (0..self.portfolios)
@@ -329,6 +332,7 @@ impl RunInputs for Work {
             .collect();
         let at = as_of.and_hms_opt(23, 30, 1).unwrap_or_default().and_utc();
         Ok(PinnedInputs {
+            night: None,
             book: ContentHash::of(b"book"),
             portfolios: portfolios?,
             jobs: self.jobs.clone(),
@@ -478,6 +482,14 @@ counted! {
         apply_item(key: &ItemKey, name: &str, place: Place, event: &ItemEvent) -> Change<WorkItem, ItemRefusal>;
         item(key: &ItemKey) -> Option<WorkItem>;
         items(run: RunId, bucket: u32) -> Vec<WorkItem>;
+    }
+    Nights {
+        night(key: &NightKey) -> Option<NightHead>;
+        put_night(head: &NightHead) -> bool;
+        nights(query: &NightQuery) -> Vec<NightHead>;
+        put_night_document(bytes: Vec<u8>) -> ContentHash;
+        night_document(hash: &ContentHash) -> Option<Vec<u8>>;
+        night_series() -> Vec<ScheduleName>;
     }
     Tallies {
         fold(run: RunId, bucket: u32, entry: &FoldEntry) -> Fold;

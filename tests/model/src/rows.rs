@@ -86,6 +86,7 @@ pub struct RunRow {
 
 pub(crate) fn plan(epoch: u8, list: u8) -> SealedPlan {
     SealedPlan {
+        night: None,
         epoch: u32::from(epoch),
         portfolios: PORTFOLIOS as u32,
         jobs: vec![job()],
@@ -115,6 +116,7 @@ impl RunRow {
         };
         let start = StartRun {
             id: RunId(Uuid::nil()),
+            night_series: name(ScheduleName::new("nightly")),
             schedule: name(ScheduleName::new("nightly")),
             trigger: "schedule".into(),
             as_of: now().date_naive(),

@@ -7,6 +7,7 @@ use chrono::{NaiveDate, TimeDelta};
 use domain::close_run::{close_run, publish_bucket};
 use domain::ids::{ContentHash, JobName, PortfolioId, RunId};
 use domain::job_context::JobContext;
+use domain::night::NightBefore;
 use domain::ports::{
     Change, Clock, JobRunner, PinnedInputs, PortfolioJobs, Ports, PublishError, Publisher, RunInputs, Runs as _,
     SiteFile, SiteStore, StoreError, Tallies as _, WorkItems as _, WriteIf,
@@ -323,7 +324,7 @@ struct Inputs {
 
 #[async_trait]
 impl RunInputs for Inputs {
-    async fn pin(&self, _as_of: NaiveDate, _filter: &[PortfolioId]) -> Result<PinnedInputs, JobError> {
+    async fn pin(&self, _as_of: NaiveDate, _filter: &[PortfolioId], _: &NightBefore) -> Result<PinnedInputs, JobError> {
         let slot = self.slot;
         let pinned = self.handle.call("read the book", move |h| {
             let scenario = &h.world.scenario;
@@ -340,6 +341,7 @@ impl RunInputs for Inputs {
             let (book, portfolios) = scenario.lists[which].clone();
             let at = h.now();
             Ok(PinnedInputs {
+                night: None,
                 book: book.clone(),
                 portfolios,
                 jobs: scenario.jobs.clone(),

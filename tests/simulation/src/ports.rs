@@ -8,11 +8,12 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use domain::alert::{AlertEvent, AlertRefusal, AlertState};
 use domain::fold::{Fold, FoldEntry};
-use domain::ids::{ContentHash, Fingerprint, JobName, Owner, PortfolioId, RunId};
+use domain::ids::{ContentHash, Fingerprint, JobName, Owner, PortfolioId, RunId, ScheduleName};
+use domain::night::{NightHead, NightKey};
 use domain::ports::{
-    Change, Clock, Creation, Documents, FailureSighting, History, JobRun, Notifier, PortfolioRun, Ports, Randomness,
-    RecordCursor, RecordPage, RecordQuery, RunPage, RunQuery, RunStore, Runs, SiteFile, SiteStore, Sleeper, StoreError,
-    StoredRun, Tallies, WorkItems, WorkMessage, WorkQueue, WriteIf, Written,
+    Change, Clock, Creation, Documents, FailureSighting, History, JobRun, NightQuery, Nights, Notifier, PortfolioRun,
+    Ports, Randomness, RecordCursor, RecordPage, RecordQuery, RunPage, RunQuery, RunStore, Runs, SiteFile, SiteStore,
+    Sleeper, StoreError, StoredRun, Tallies, WorkItems, WorkMessage, WorkQueue, WriteIf, Written,
 };
 use domain::record::{JobError, JobRecord};
 use domain::run::{PlannedPortfolio, Run, RunEvent, RunRefusal};
@@ -411,5 +412,36 @@ impl Randomness for Port {
 
     fn jitter(&self) -> f64 {
         self.0.jitter()
+    }
+}
+
+#[async_trait]
+impl Nights for Port {
+    async fn night(&self, key: &NightKey) -> Result<Option<NightHead>, StoreError> {
+        let key = key.clone();
+        self.0.call("read a night", move |h| now(h.world.store.night(&key))).await
+    }
+
+    async fn put_night(&self, head: &NightHead) -> Result<bool, StoreError> {
+        let head = head.clone();
+        self.0.call("write a night", move |h| now(h.world.store.put_night(&head))).await
+    }
+
+    async fn nights(&self, query: &NightQuery) -> Result<Vec<NightHead>, StoreError> {
+        let query = query.clone();
+        self.0.call("read the nights", move |h| now(h.world.store.nights(&query))).await
+    }
+
+    async fn night_series(&self) -> Result<Vec<ScheduleName>, StoreError> {
+        self.0.call("read the night series", move |h| now(h.world.store.night_series())).await
+    }
+
+    async fn put_night_document(&self, bytes: Vec<u8>) -> Result<ContentHash, StoreError> {
+        self.0.call("write a night document", move |h| now(h.world.store.put_night_document(bytes.clone()))).await
+    }
+
+    async fn night_document(&self, hash: &ContentHash) -> Result<Option<Vec<u8>>, StoreError> {
+        let hash = hash.clone();
+        self.0.call("read a night document", move |h| now(h.world.store.night_document(&hash))).await
     }
 }

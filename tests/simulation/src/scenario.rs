@@ -114,6 +114,7 @@ fn start(as_of: NaiveDate, slot: DateTime<Utc>) -> StartRun {
     let schedule = ScheduleName::new("nightly").unwrap_or_else(|_| unreachable!("a valid name"));
     StartRun {
         id: identity::scheduled(&schedule, slot),
+        night_series: schedule.clone(),
         schedule,
         trigger: "schedule".into(),
         as_of,

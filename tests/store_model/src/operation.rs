@@ -95,6 +95,7 @@ pub fn created(run: u8, missed: bool) -> Run {
     let started_at = at(day * 1_440 + i64::from(run));
     let start = domain::start_run::StartRun {
         id: run_id(run),
+        night_series: ScheduleName::new("nightly").unwrap_or_else(|_| unreachable!("a valid name")),
         schedule: ScheduleName::new("nightly").unwrap_or_else(|_| unreachable!("a valid name")),
         trigger: "schedule".into(),
         as_of: NaiveDate::from_ymd_opt(2026, 11, 30).unwrap_or_default() + TimeDelta::days(day),
@@ -121,6 +122,7 @@ pub fn created(run: u8, missed: bool) -> Run {
 
 pub(crate) fn plan(epoch: u32) -> SealedPlan {
     SealedPlan {
+        night: None,
         epoch,
         portfolios: PORTFOLIOS,
         jobs: jobs(),

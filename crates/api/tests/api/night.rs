@@ -61,6 +61,7 @@ fn sealed(day: i64, phase: RunPhase) -> Run {
         quality: None,
     };
     let plan = SealedPlan {
+        night: None,
         epoch: 1,
         portfolios: 3,
         jobs: jobs(),
@@ -73,6 +74,7 @@ fn sealed(day: i64, phase: RunPhase) -> Run {
     };
     let start = domain::start_run::StartRun {
         id: id(day),
+        night_series: ScheduleName::new("nightly").unwrap(),
         schedule: ScheduleName::new("nightly").unwrap(),
         trigger: "schedule".into(),
         as_of: NaiveDate::from_ymd_opt(2026, 11, 2).unwrap() + Duration::days(day),
@@ -96,6 +98,7 @@ fn record(run: &Run, n: u32, spec: &JobSpec, status: JobStatus) -> JobRecord {
         message: "no usable prices".into(),
         chain: Vec::new(),
         fingerprint: Fingerprint::new(CAUSE).unwrap(),
+        masked: None,
     });
     record.quality = (status == JobStatus::Success).then(|| Quality {
         flag: if n == 0 { QualityFlag::Full } else { QualityFlag::Limited },

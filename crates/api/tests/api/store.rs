@@ -9,10 +9,11 @@ use backends::memory::MemoryStore;
 use chrono::{DateTime, Utc};
 use domain::alert::{AlertEvent, AlertRefusal, AlertState};
 use domain::fold::{Fold, FoldEntry};
-use domain::ids::{Fingerprint, JobName, PortfolioId, RunId};
+use domain::ids::{ContentHash, Fingerprint, JobName, PortfolioId, RunId, ScheduleName};
+use domain::night::{NightHead, NightKey};
 use domain::ports::{
-    Change, Creation, FailureSighting, History, JobRun, PortfolioRun, RecordCursor, RecordPage, RecordQuery, RunPage,
-    RunQuery, Runs, StoreError, StoredRun, Tallies, WorkItems,
+    Change, Creation, FailureSighting, History, JobRun, NightQuery, Nights, PortfolioRun, RecordCursor, RecordPage,
+    RecordQuery, RunPage, RunQuery, Runs, StoreError, StoredRun, Tallies, WorkItems,
 };
 use domain::record::JobRecord;
 use domain::run::{PlannedPortfolio, Run, RunEvent, RunRefusal};
@@ -156,5 +157,28 @@ impl History for Counting {
     }
     async fn first_seen(&self, causes: &[Fingerprint]) -> Result<BTreeMap<Fingerprint, RunId>, StoreError> {
         self.note("first_seen").first_seen(causes).await
+    }
+}
+
+#[async_trait]
+impl Nights for Counting {
+    async fn night(&self, key: &NightKey) -> Result<Option<NightHead>, StoreError> {
+        self.note("night").night(key).await
+    }
+    async fn put_night(&self, _: &NightHead) -> Result<bool, StoreError> {
+        never()
+    }
+    async fn nights(&self, query: &NightQuery) -> Result<Vec<NightHead>, StoreError> {
+        self.note("nights").nights(query).await
+    }
+    async fn night_series(&self) -> Result<Vec<ScheduleName>, StoreError> {
+        self.note("night_series").night_series().await
+    }
+
+    async fn put_night_document(&self, _: Vec<u8>) -> Result<ContentHash, StoreError> {
+        never()
+    }
+    async fn night_document(&self, hash: &ContentHash) -> Result<Option<Vec<u8>>, StoreError> {
+        self.note("night_document").night_document(hash).await
     }
 }

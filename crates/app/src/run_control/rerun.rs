@@ -127,6 +127,7 @@ fn repeat_of(original: &Run, failed_only: bool, repeat: u32, portfolios: Vec<Por
     let of = original.batch_run_id;
     StartRun {
         id: identity::rerun(of, failed_only, repeat),
+        night_series: original.night_series().clone(),
         schedule: original.schedule.clone(),
         trigger: "rerun".to_owned(),
         as_of: original.as_of,

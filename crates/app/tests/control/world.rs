@@ -252,6 +252,7 @@ async fn seal(store: &MemoryStore, id: RunId, at: DateTime<Utc>) {
         time_limit_seconds: 300,
     };
     let plan = SealedPlan {
+        night: None,
         epoch: 1,
         portfolios: 1,
         jobs: vec![job],

@@ -17,7 +17,7 @@ use super::writer::OpError;
 
 /// Results: written once and read seldom, by the thousand a night. For these documents the first level packs as well as
 /// the third, in less time.
-const RESULTS_LEVEL: i32 = 1;
+pub(super) const RESULTS_LEVEL: i32 = 1;
 
 /// Inputs: one file a night.
 const SNAPSHOT_LEVEL: i32 = 3;
@@ -36,7 +36,7 @@ const TAG: &[u8; 4] = b"NB1:";
 const BARE_FRAME: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// Compresses a document for storing.
-fn pack(document: &[u8], level: i32) -> std::io::Result<Vec<u8>> {
+pub(super) fn pack(document: &[u8], level: i32) -> std::io::Result<Vec<u8>> {
     let frame = zstd::bulk::compress(document, level)?;
     let mut packed = Vec::with_capacity(TAG.len() + 32 + frame.len());
     packed.extend_from_slice(TAG);
@@ -46,7 +46,7 @@ fn pack(document: &[u8], level: i32) -> std::io::Result<Vec<u8>> {
 }
 
 /// Decompresses a stored document.
-fn unpacked(packed: &[u8]) -> std::io::Result<Vec<u8>> {
+pub(super) fn unpacked(packed: &[u8]) -> std::io::Result<Vec<u8>> {
     let wrong = |message: &str| std::io::Error::new(std::io::ErrorKind::InvalidData, message);
     let frame = match packed.strip_prefix(TAG).and_then(|rest| rest.split_at_checked(32)) {
         Some((hash, frame)) if Sha256::digest(frame)[..] == *hash => frame,

@@ -20,6 +20,7 @@ mod documents;
 mod folder;
 mod history;
 mod leases;
+mod nights;
 mod notes;
 mod open;
 mod programs;

@@ -6,10 +6,10 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 /// The schema that this release writes.
-pub(crate) const SCHEMA_VERSION: i64 = 4;
+pub(crate) const SCHEMA_VERSION: i64 = 5;
 
 /// The steps from one version to the next: the first makes version 1 of an empty file.
-const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [V1, V2, V3, V4];
+const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [V1, V2, V3, V4, V5];
 
 const V1: &str = r"
 CREATE TABLE runs (                    -- one row a run: one pass over all portfolios
@@ -172,6 +172,24 @@ CREATE TABLE notes (                   -- what people have to say of a run
   PRIMARY KEY (batch_run_id, at, note_id)
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX notes_by_id ON notes (batch_run_id, note_id);
+";
+
+/// The nights.
+const V5: &str = r"
+CREATE TABLE nights (                  -- one row a night: a night series and a trading date
+  night_series   TEXT NOT NULL,        -- the schedule, under the name that it keeps when it is renamed
+  as_of          TEXT NOT NULL,        -- trading date
+  version        INTEGER NOT NULL,     -- how often it was written
+  verdict        TEXT NOT NULL,        -- running, missed, failed, partial, warning, ok
+  head           TEXT NOT NULL,        -- JSON
+  content_hash   TEXT NOT NULL,
+  PRIMARY KEY (night_series, as_of)
+) WITHOUT ROWID;
+
+CREATE TABLE night_documents (         -- what a plan seals about the portfolios of its book, and folded nights
+  content_hash   TEXT PRIMARY KEY,     -- of the JSON document
+  document       BLOB NOT NULL         -- compressed (zstd)
+);
 ";
 
 /// Brings the file to the version of this release.

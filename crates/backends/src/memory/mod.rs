@@ -4,6 +4,7 @@
 mod alert_books;
 mod documents;
 mod history;
+mod nights;
 mod notes;
 mod runs;
 mod site;
@@ -17,6 +18,7 @@ use domain::alert::AlertState;
 use domain::alert_book::AlertBook;
 use domain::fold::Fold;
 use domain::ids::{ContentHash, RunId, ScheduleName};
+use domain::night::{NightHead, NightKey};
 use domain::note::Note;
 use domain::ports::{FailureSighting, RunCursor, StoreError, StoredRun};
 use domain::record::JobRecord;
@@ -46,6 +48,8 @@ struct State {
     snapshots: BTreeMap<ContentHash, Vec<u8>>,
     alert_books: BTreeMap<ScheduleName, AlertBook>,
     notes: BTreeMap<RunId, Vec<Note>>,
+    nights: BTreeMap<NightKey, NightHead>,
+    night_documents: BTreeMap<ContentHash, Vec<u8>>,
 }
 
 impl State {

@@ -116,6 +116,7 @@ pub(super) fn records(seed: u128, run: &Run, n: u32, statuses: &[JobStatus]) -> 
             message: format!("it broke for portfolio {n}"),
             chain: vec!["because".into()],
             fingerprint: cause(seed, "broken"),
+            masked: None,
         });
         record
     };

@@ -13,17 +13,24 @@
 //! 7. [`next_step`] and [`headline`] put it into sentences; [`report`] has the keys that every surface serializes.
 //!
 //! [`dates`] says which dates may have a night, and which night is the newest.
+//!
+//! [`members`] is what a plan seals for the night, [`stored`] turns runs on record into what the fold reads, [`head`] is
+//! the night as it is stored, and [`keeping`] writes it.
 
 pub mod causes;
 pub mod controls;
 pub mod dates;
 pub mod expected;
+pub mod head;
 pub mod headline;
 pub mod history;
 pub mod input;
+pub mod keeping;
+pub mod members;
 pub mod next_step;
 pub mod outcomes;
 pub mod report;
+pub mod stored;
 pub mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,7 +40,10 @@ use serde::{Deserialize, Serialize};
 
 pub use causes::{InputLocation, NightCause};
 pub use controls::{Control, ControlResult, ControlValue, Level, NightControl};
+pub use head::{HeadFacts, NightBasis, NightHead, NightKey};
 pub use input::{Acceptance, Failure, JobResult, NightJob, NightPlan, NightRun, NightRunState, PortfolioRun};
+pub use keeping::{NightView, keep_night};
+pub use members::{Earlier, Member, NightBefore, NightMembers, PinnedNight, SealedNight};
 pub use outcomes::{JobOutcome, PortfolioOutcome, Totals};
 pub use verdict::Verdict;
 

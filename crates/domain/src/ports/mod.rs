@@ -11,6 +11,7 @@ mod documents;
 mod history;
 mod inputs;
 mod jobs;
+mod nights;
 mod publisher;
 mod queue;
 mod runs;
@@ -30,6 +31,7 @@ pub use history::{
 };
 pub use inputs::{PinnedInputs, RunInputs};
 pub use jobs::{JobRunner, PortfolioJobs};
+pub use nights::{NightQuery, Nights};
 pub use publisher::{PublishError, Publisher};
 pub use queue::{WorkMessage, WorkQueue};
 pub use runs::{RunCursor, RunPage, RunQuery, Runs, StoredRun, month_of};

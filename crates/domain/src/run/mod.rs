@@ -24,6 +24,7 @@ pub use self::plan::{BUCKET_SIZE, PlannedPortfolio, RunLevelWork, SealedPlan, se
 pub use self::publication::{PagesThere, Publication};
 use crate::guards::{self, Guard};
 use crate::ids::{Owner, PortfolioId, RunId, ScheduleName};
+use crate::night::NightKey;
 use crate::record::RecordedError;
 use crate::start_run::StartRun;
 use crate::words::RunStatus;
@@ -87,6 +88,9 @@ pub struct Run {
     pub batch_run_id: RunId,
     /// The schedule that it belongs to.
     pub schedule: ScheduleName,
+    /// The night series; none where it is the schedule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub night_series: Option<ScheduleName>,
     /// What started it: `schedule`, or the name given by hand.
     pub trigger: String,
     /// The trading date it stands for.
@@ -148,6 +152,7 @@ impl Run {
         Self {
             batch_run_id: start.id,
             schedule: start.schedule.clone(),
+            night_series: (start.night_series != start.schedule).then(|| start.night_series.clone()),
             trigger: start.trigger.clone(),
             as_of: start.as_of,
             scheduled_for: start.scheduled_for,
@@ -169,6 +174,18 @@ impl Run {
             pages_at: None,
             pages_left: BTreeSet::new(),
         }
+    }
+
+    /// The night series: the name that the nights of the schedule keep when it is renamed.
+    #[must_use]
+    pub fn night_series(&self) -> &ScheduleName {
+        self.night_series.as_ref().unwrap_or(&self.schedule)
+    }
+
+    /// The night that it belongs to.
+    #[must_use]
+    pub fn night(&self) -> NightKey {
+        NightKey { series: self.night_series().clone(), as_of: self.as_of }
     }
 
     /// When this run is abandoned unless it is planned before.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{ContentHash, PortfolioId};
 use crate::job::JobSpec;
+use crate::night::SealedNight;
 use crate::record::{Quality, RecordedError};
 use crate::retry::RetryPolicy;
 
@@ -69,6 +70,9 @@ pub struct SealedPlan {
     pub snapshot: ContentHash,
     /// The work done once.
     pub market_data: RunLevelWork,
+    /// What it seals for the night; none in plans of releases that had no nights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub night: Option<SealedNight>,
     /// When the plan was sealed.
     pub sealed_at: DateTime<Utc>,
     /// When what is not finished is given up.

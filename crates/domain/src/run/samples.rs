@@ -23,6 +23,7 @@ pub(crate) fn planning(id: u128) -> Run {
     let start = StartRun {
         id: RunId(Uuid::from_u128(id)),
         schedule: ScheduleName::new("nightly").unwrap_or_else(|_| unreachable!("a valid name")),
+        night_series: ScheduleName::new("nightly").unwrap_or_else(|_| unreachable!("a valid name")),
         trigger: "manual".into(),
         as_of: NaiveDate::from_ymd_opt(2026, 11, 24).unwrap_or_default(),
         scheduled_for: at(0),
@@ -80,6 +81,7 @@ pub(crate) fn plan(epoch: u32, portfolios: u32) -> SealedPlan {
             metadata: serde_json::Map::new(),
             quality: None,
         },
+        night: None,
         sealed_at: at(2),
         deadline: at(7202),
     }

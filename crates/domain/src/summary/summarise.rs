@@ -115,7 +115,7 @@ pub(crate) fn abandoned_error(run: &Run) -> Option<RecordedError> {
             let category = ErrorCategory::Timeout;
             let job = JobName::new(RUN_LEVEL_JOB).ok()?;
             let fingerprint = fingerprint(&job, category, message, &[]);
-            Some(RecordedError { category, message: message.to_owned(), chain: Vec::new(), fingerprint })
+            Some(RecordedError { category, message: message.to_owned(), chain: Vec::new(), fingerprint, masked: None })
         }
     }
 }

@@ -120,7 +120,9 @@ pub fn book(equity: Option<f64>, lots: Vec<Lot>, last: NaiveDate, closes: &[(&st
 
 pub async fn pin_behind(book: &Book, as_of: NaiveDate, gate: Arc<dyn PriceGate>) -> Result<PinnedInputs, JobError> {
     let still = Arc::new(Still);
-    BookInputs::new(Arc::new(book.clone()), still.clone(), gate, still.clone(), still).pin(as_of, &[]).await
+    BookInputs::new(Arc::new(book.clone()), still.clone(), gate, still.clone(), still)
+        .pin(as_of, &[], &domain::night::NightBefore::default())
+        .await
 }
 
 pub async fn pin(book: &Book, as_of: NaiveDate) -> PinnedInputs {
@@ -131,6 +133,7 @@ pub async fn pin(book: &Book, as_of: NaiveDate) -> PinnedInputs {
 pub async fn sealed(pinned: &PinnedInputs, as_of: NaiveDate, documents: &Memory) -> Run {
     let snapshot = documents.put_snapshot(pinned.snapshot.clone()).await.unwrap();
     let plan = SealedPlan {
+        night: None,
         epoch: 1,
         portfolios: 1,
         jobs: pinned.jobs.clone(),
@@ -144,6 +147,7 @@ pub async fn sealed(pinned: &PinnedInputs, as_of: NaiveDate, documents: &Memory)
     let start = domain::start_run::StartRun {
         id: "7d0a1c2e-5b3f-5a6d-9c1b-2f4e6a8b0c1d".parse().unwrap(),
         schedule: ScheduleName::new("nightly").unwrap(),
+        night_series: ScheduleName::new("nightly").unwrap(),
         trigger: "manual".into(),
         as_of,
         scheduled_for: DateTime::UNIX_EPOCH,

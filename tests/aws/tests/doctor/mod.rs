@@ -132,6 +132,7 @@ fn broken() -> domain::record::RecordedError {
         message: "it broke".into(),
         chain: Vec::new(),
         fingerprint: domain::ids::Fingerprint::new("0123456789abcdef").unwrap(),
+        masked: None,
     }
 }
 

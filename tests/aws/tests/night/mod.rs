@@ -7,6 +7,7 @@ use backends::system::{SystemClock, SystemRandomness, TokioSleeper};
 use domain::close_run::{Closed, close_run};
 use domain::ids::JobName;
 use domain::job_context::JobContext;
+use domain::night::NightBefore;
 use domain::ports::{
     JobRunner, Notifier, PinnedInputs, PortfolioJobs, Ports, PublishError, Publisher, RunInputs, WorkMessage, WorkQueue,
 };
@@ -37,7 +38,7 @@ impl RunInputs for Inputs {
         let SealedPlan { jobs, retry, book, market_data, .. } = a_plan(PORTFOLIOS);
         let portfolios = (0..PORTFOLIOS).map(portfolio).collect();
         let snapshot = b"snapshot".to_vec();
-        Ok(PinnedInputs { book, portfolios, jobs, retry, deadline_minutes: 120, snapshot, market_data })
+        Ok(PinnedInputs { night: None, book, portfolios, jobs, retry, deadline_minutes: 120, snapshot, market_data })
     }
 }
 

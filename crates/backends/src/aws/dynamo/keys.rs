@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
-use domain::ids::{Fingerprint, JobName, PortfolioId, RunId, ScheduleName};
+use domain::ids::{ContentHash, Fingerprint, JobName, PortfolioId, RunId, ScheduleName};
+use domain::night::NightKey;
 use domain::work_item::{ItemKey, Place};
 use uuid::Uuid;
 
@@ -21,6 +22,8 @@ pub(super) const STARTED: &str = "STARTED";
 pub(super) const ACTIVE: &str = "ACTIVE";
 /// Partition of the alert books.
 pub(super) const ALERTS: &str = "ALERTS";
+/// Partition of the names of the night series.
+pub(super) const NIGHT_SERIES: &str = "NIGHTS";
 /// Start of the sort key of a record.
 pub(super) const RECORDS: &str = "RUN#";
 /// Start of the sort key of a run that repeats another.
@@ -166,6 +169,26 @@ pub(super) fn sighting(cause: &Fingerprint, started_at: DateTime<Utc>, run: RunI
 /// A dictionary of the records, for whoever reads the table without this program.
 pub(super) fn dictionary(number: u32) -> Key {
     Key::new("DICTIONARY", number.to_string())
+}
+
+/// The partition of the nights of a series.
+pub(super) fn night_partition(series: &ScheduleName) -> String {
+    format!("NIGHTS#{series}")
+}
+
+/// The head of a night.
+pub(super) fn night(night: &NightKey) -> Key {
+    Key::new(night_partition(&night.series), night.as_of.to_string())
+}
+
+/// A document of a night.
+pub(super) fn night_document(hash: &ContentHash) -> Key {
+    Key::new(format!("NIGHTDOC#{hash}"), "DOC")
+}
+
+/// The name of a night series.
+pub(super) fn night_series(series: &ScheduleName) -> Key {
+    Key::new(NIGHT_SERIES, series.as_str())
 }
 
 /// The alert book of a schedule.

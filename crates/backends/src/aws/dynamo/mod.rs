@@ -12,6 +12,7 @@ mod history;
 mod keys;
 mod manifests;
 mod meta;
+mod nights;
 mod notes;
 mod run_list;
 mod runs;

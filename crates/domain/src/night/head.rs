@@ -1,0 +1,172 @@
+//! The night as it is stored: a small head under a version, and a document with the whole fold.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::input::Acceptance;
+use super::{Night, NightCause, NightControl, Totals, Verdict};
+use crate::ids::{ContentHash, PortfolioId, RunId, ScheduleName};
+
+/// Absent portfolios that a head names. The document has all of them.
+pub const MOST_ABSENT: usize = 100;
+
+/// Causes and control results that a head names. The document has all of them.
+pub const MOST_LISTED: usize = 10;
+
+/// Portfolios that a cause in a head names. The document has all of them.
+const MOST_PORTFOLIOS: usize = 10;
+
+/// Runs that a head names, the newest ones.
+const MOST_RUNS: usize = 50;
+
+/// Characters of a message in a head.
+const MESSAGE_CHARS: usize = 300;
+
+/// Which night: a night series and a trading date.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct NightKey {
+    /// The night series.
+    pub series: ScheduleName,
+    /// The trading date.
+    pub as_of: NaiveDate,
+}
+
+/// From what a night was folded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NightBasis {
+    /// From sealed plans.
+    #[default]
+    Plans,
+    /// From runs of releases that sealed nothing for the night: the portfolios of the run are the expected ones.
+    Runs,
+}
+
+/// The stored summary of a night: what lists and calendars need. At most about 20 KB.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NightHead {
+    /// The night series.
+    pub night_series: ScheduleName,
+    /// The trading date.
+    pub as_of: NaiveDate,
+    /// How often it was written; 0 before the first time.
+    pub version: u64,
+    /// The schedule of the newest run, under its name then.
+    pub schedule: ScheduleName,
+    /// How the night stands.
+    pub verdict: Verdict,
+    /// The job counts.
+    pub totals: Totals,
+    /// The number of expected portfolios.
+    pub expected_portfolios: u64,
+    /// The number of expected portfolios that succeeded in every job.
+    pub succeeded_portfolios: u64,
+    /// The first absent portfolios, sorted.
+    pub absent: Vec<PortfolioId>,
+    /// The number of absent portfolios.
+    pub absent_count: u64,
+    /// The worst control results, shortened.
+    pub controls: Vec<NightControl>,
+    /// The number of control results other than `ok`.
+    pub control_count: u64,
+    /// The largest causes, shortened.
+    pub causes: Vec<NightCause>,
+    /// The number of causes.
+    pub cause_count: u64,
+    /// The newest runs, oldest first.
+    pub runs: Vec<RunId>,
+    /// The number of runs.
+    pub run_count: u64,
+    /// The runs that are open.
+    pub in_progress: Vec<RunId>,
+    /// The newest full run; none where every run was filtered.
+    pub full_run: Option<RunId>,
+    /// The date through which the data reaches.
+    pub newest_close: Option<NaiveDate>,
+    /// What somebody accepted, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub acceptances: Vec<Acceptance>,
+    /// From what it was folded.
+    #[serde(default)]
+    pub basis: NightBasis,
+    /// The document with the [`Night`].
+    pub document: ContentHash,
+    /// When it was folded.
+    pub folded_at: DateTime<Utc>,
+}
+
+/// What is told of a head beside the fold itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeadFacts {
+    /// The version of the head that this one replaces; 0 for the first.
+    pub version: u64,
+    /// The schedule of the newest run.
+    pub schedule: ScheduleName,
+    /// The newest full run.
+    pub full_run: Option<RunId>,
+    /// What somebody accepted.
+    pub acceptances: Vec<Acceptance>,
+    /// From what the night was folded.
+    pub basis: NightBasis,
+    /// The document with the night.
+    pub document: ContentHash,
+    /// When it was folded.
+    pub folded_at: DateTime<Utc>,
+}
+
+impl NightHead {
+    /// The head of a night.
+    #[must_use]
+    pub fn of(night: &Night, facts: HeadFacts) -> Self {
+        let newest_runs = night.runs.len().saturating_sub(MOST_RUNS);
+        Self {
+            night_series: night.night_series.clone(),
+            as_of: night.as_of,
+            version: facts.version,
+            schedule: facts.schedule,
+            verdict: night.verdict,
+            totals: night.totals,
+            expected_portfolios: night.expected_portfolios(),
+            succeeded_portfolios: night.outcomes.values().filter(|outcome| outcome.succeeded_wholly()).count() as u64,
+            absent: night.absent.iter().take(MOST_ABSENT).cloned().collect(),
+            absent_count: night.absent.len() as u64,
+            controls: night.controls.iter().take(MOST_LISTED).map(short_control).collect(),
+            control_count: night.controls.len() as u64,
+            causes: night.causes.iter().take(MOST_LISTED).map(short_cause).collect(),
+            cause_count: night.causes.len() as u64,
+            runs: night.runs[newest_runs..].to_vec(),
+            run_count: night.runs.len() as u64,
+            in_progress: night.in_progress.iter().take(MOST_RUNS).copied().collect(),
+            full_run: facts.full_run,
+            newest_close: night.newest_close,
+            acceptances: facts.acceptances,
+            basis: facts.basis,
+            document: facts.document,
+            folded_at: facts.folded_at,
+        }
+    }
+
+    /// Its key.
+    #[must_use]
+    pub fn key(&self) -> NightKey {
+        NightKey { series: self.night_series.clone(), as_of: self.as_of }
+    }
+}
+
+fn short(message: &str) -> String {
+    message.chars().take(MESSAGE_CHARS).collect()
+}
+
+fn short_control(control: &NightControl) -> NightControl {
+    let mut control = control.clone();
+    control.result.message = short(&control.result.message);
+    control
+}
+
+fn short_cause(cause: &NightCause) -> NightCause {
+    let mut cause = cause.clone();
+    cause.message = short(&cause.message);
+    cause.portfolios.truncate(MOST_PORTFOLIOS);
+    cause.locations.truncate(MOST_PORTFOLIOS);
+    cause
+}
