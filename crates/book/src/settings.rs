@@ -5,6 +5,9 @@ mod http_prices;
 mod jobs;
 mod scenarios;
 
+use std::collections::BTreeSet;
+
+use chrono::{NaiveDate, NaiveTime};
 use domain::ids::{JobName, ScheduleName};
 use domain::zone::Zone;
 use serde::{Deserialize, Serialize};
@@ -146,6 +149,19 @@ pub struct ScheduleSettings {
     pub grace_minutes: u32,
     /// Whether slots missed while nothing was running are run afterwards. Default true.
     pub catch_up: bool,
+    /// When a session ends, in `timezone`, for the calendars `weekdays` and `every-day`. Default: with the day.
+    // Pinned inputs of older releases do not have these four.
+    #[serde(default)]
+    pub close: Option<NaiveTime>,
+    /// Days without a session, beside those of the calendar. Default: none.
+    #[serde(default)]
+    pub closed: BTreeSet<NaiveDate>,
+    /// Days with a session although the calendar has none. Default: none.
+    #[serde(default)]
+    pub open: BTreeSet<NaiveDate>,
+    /// The night series, which the nights of the schedule keep when it is renamed. Default: the name of the schedule.
+    #[serde(default)]
+    pub series: Option<ScheduleName>,
 }
 
 impl Default for ScheduleSettings {
@@ -157,6 +173,10 @@ impl Default for ScheduleSettings {
             calendar: CalendarKind::Nyse,
             grace_minutes: 60,
             catch_up: true,
+            close: None,
+            closed: BTreeSet::new(),
+            open: BTreeSet::new(),
+            series: None,
         }
     }
 }
