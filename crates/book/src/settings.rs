@@ -46,6 +46,10 @@ pub struct Settings {
     pub scenarios: Vec<Scenario>,
     /// `[retention]`
     pub retention: RetentionSettings,
+    /// `[restatement]`
+    // Pinned inputs of older releases do not have it.
+    #[serde(default)]
+    pub restatement: RestatementSettings,
     /// `[alerts]`
     pub alerts: AlertSettings,
     /// `[[jobs]]`, in the order of the file: jobs that are programs of the user's own. They run after the built-in ones.
@@ -94,6 +98,7 @@ impl Default for Settings {
             market_risk: MarketRiskSettings::default(),
             scenarios: default_scenarios(),
             retention: RetentionSettings::default(),
+            restatement: RestatementSettings::default(),
             alerts: AlertSettings::default(),
             added_jobs: Vec::new(),
             lineage: LineageSettings::default(),
@@ -322,6 +327,19 @@ pub struct RetentionSettings {
 impl Default for RetentionSettings {
     fn default() -> Self {
         Self { records_days: 400, results_days: 30 }
+    }
+}
+
+/// `[restatement]`: when a figure of a later run of the same date is another figure.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct RestatementSettings {
+    /// The relative difference up to which two figures are the same, from 0 to 1. Default 1e-9.
+    pub tolerance: f64,
+}
+
+impl Default for RestatementSettings {
+    fn default() -> Self {
+        Self { tolerance: domain::night::editions::DEFAULT_TOLERANCE }
     }
 }
 

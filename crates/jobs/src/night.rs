@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use book::{Book, Portfolio};
 use chrono::NaiveDate;
 use domain::ids::{ContentHash, PortfolioId};
-use domain::night::editions::DEFAULT_TOLERANCE;
 use domain::night::{Member, NightBefore, NightMembers, PinnedNight};
 
 /// What the plan of a run on this book seals for the night. `inputs` is the hash of everything that the run can see.
@@ -20,7 +19,12 @@ pub(crate) fn pinned_night(book: &Book, as_of: NaiveDate, inputs: ContentHash, b
         expected_before: before.expected.clone(),
         controls: Vec::new(),
     };
-    PinnedNight { members, inputs, newest_close: newest_close(book, as_of), restatement_tolerance: DEFAULT_TOLERANCE }
+    PinnedNight {
+        members,
+        inputs,
+        newest_close: newest_close(book, as_of),
+        restatement_tolerance: book.settings.restatement.tolerance,
+    }
 }
 
 fn member(portfolio: &Portfolio, as_of: NaiveDate, before: &NightBefore) -> Member {
