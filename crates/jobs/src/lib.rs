@@ -5,6 +5,7 @@
 //! one file in [`jobs`] and one line in [`registry`].
 
 pub mod comparison;
+mod input_hashes;
 pub mod inputs;
 pub mod job_list;
 pub mod jobs;
@@ -18,8 +19,10 @@ pub mod shared;
 pub mod snapshot;
 
 pub use comparison::SnapshotComparer;
+pub use input_hashes::{input_hashes, same_beside};
 pub use inputs::{BookInputs, Fetched, NoGate, PriceGate, SnapshotInputs};
 pub use job_list::job_list;
+pub use night::{planned_night, stored_input_hashes};
 pub use results::expand;
 pub use runner::Runner;
 pub use snapshot::{Snapshot, SnapshotError};

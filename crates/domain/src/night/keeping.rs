@@ -5,6 +5,7 @@ use chrono::NaiveDate;
 use super::expected::deciding_run;
 use super::head::{HeadFacts, NightBasis, NightHead, NightKey};
 use super::input::{Acceptance, NightRun};
+use super::lookup::kept_equity;
 use super::members::{Earlier, NightBefore, NightMembers};
 use super::reasons::{self, Plans};
 use super::stored::{self, Members};
@@ -215,6 +216,11 @@ pub async fn stored_night(ports: &Ports, key: &NightKey) -> Result<Option<NightV
 /// # Errors
 /// The store.
 pub async fn night_before(ports: &Ports, key: &NightKey) -> Result<NightBefore, StoreError> {
+    let kept_equity = kept_equity(ports.store.as_ref(), key, ports.clock.now()).await?;
+    Ok(NightBefore { kept_equity, ..earlier_night(ports, key).await? })
+}
+
+async fn earlier_night(ports: &Ports, key: &NightKey) -> Result<NightBefore, StoreError> {
     let Some(to) = key.as_of.pred_opt() else { return Ok(NightBefore::default()) };
     let query = NightQuery { series: key.series.clone(), from: None, to: Some(to), limit: MOST_PASSED_OVER };
     // A night that nothing was planned for says nothing about portfolios.
