@@ -4,6 +4,7 @@
 //! the jobs of the [`job_list`](job_list()) on it. What portfolios share is worked out once per run ([`shared`]). A job is
 //! one file in [`jobs`] and one line in [`registry`].
 
+mod controls;
 pub mod inputs;
 pub mod job_list;
 pub mod jobs;

@@ -17,6 +17,7 @@ pub(super) struct Wrote {
     pub(super) factors: Option<Range<usize>>,
     pub(super) scenarios: bool,
     pub(super) shocks: Vec<(String, Range<usize>)>,
+    pub(super) wait: Option<Range<usize>>,
 }
 
 impl Walk<'_> {
@@ -27,6 +28,9 @@ impl Walk<'_> {
         self.factors_named(settings, wrote);
         if let Some(span) = &wrote.cron {
             self.night_hours(span, &settings.schedule);
+        }
+        if let Some(span) = &wrote.wait {
+            self.wait_after_slot(span, settings);
         }
     }
 

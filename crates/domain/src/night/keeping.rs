@@ -7,7 +7,7 @@ use super::head::{HeadFacts, NightBasis, NightHead, NightKey};
 use super::input::{Acceptance, NightRun};
 use super::members::{Earlier, NightBefore, NightMembers};
 use super::stored::{self, Members};
-use super::{Control, Level, Night};
+use super::{Control, ControlResult, Level, Night};
 use crate::expected_items::all_expected_items;
 use crate::ids::{ContentHash, RunId, ScheduleName};
 use crate::ports::{NightQuery, Ports, RunQuery, StoreError, StoredRun};
@@ -173,6 +173,18 @@ fn json_of<T: serde::Serialize>(document: &T) -> Result<Vec<u8>, StoreError> {
         doing: "write a document of a night".to_owned(),
         source: Box::new(error),
     })
+}
+
+/// The control results of a run, from what its plan sealed.
+///
+/// # Errors
+/// The store.
+pub(crate) async fn run_controls(ports: &Ports, run: &Run) -> Result<Vec<ControlResult>, StoreError> {
+    let members = match run.plan.as_ref().and_then(|plan| plan.night.as_ref()) {
+        Some(sealed) => read_members(ports, &sealed.members).await?,
+        None => None,
+    };
+    Ok(stored::controls(run, members.as_ref()))
 }
 
 async fn read_members(ports: &Ports, hash: &ContentHash) -> Result<Option<NightMembers>, StoreError> {

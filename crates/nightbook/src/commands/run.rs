@@ -14,7 +14,6 @@ use domain::run::Publication;
 use domain::shell::command_line;
 use domain::start_run::StartRun;
 use domain::summary::RunSummary;
-use domain::words::RunStatus;
 use jobs::{BookInputs, PriceGate};
 use serde_json::json;
 
@@ -216,9 +215,5 @@ pub(crate) fn exit_code(summaries: &[RunSummary], data: &Path) -> anyhow::Result
         let advice = format!("{error}; to publish again: {again}");
         return Err(NotPublished(advice).into());
     }
-    if summaries.iter().all(|summary| summary.status == RunStatus::Success) {
-        Ok(ExitCode::SUCCESS)
-    } else {
-        Ok(NOT_WELL.into())
-    }
+    if summaries.iter().all(RunSummary::is_good) { Ok(ExitCode::SUCCESS) } else { Ok(NOT_WELL.into()) }
 }
