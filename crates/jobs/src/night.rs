@@ -20,18 +20,20 @@ pub(crate) fn pinned_night(
     filtered: bool,
 ) -> PinnedNight {
     let as_of = snapshot.as_of;
+    let portfolios = book.portfolios.iter().filter(|portfolio| !portfolio.is_closed(as_of));
     let open: BTreeMap<PortfolioId, Member> =
-        book.portfolios.iter().map(|portfolio| (portfolio.id.clone(), member(portfolio, as_of, before))).collect();
+        portfolios.map(|portfolio| (portfolio.id.clone(), member(portfolio, as_of, before))).collect();
+    let closures = book.portfolios.iter().filter_map(|portfolio| Some((portfolio.id.clone(), portfolio.closed_on?)));
     let mut members = NightMembers {
         open,
-        closures: BTreeMap::new(),
+        closures: closures.collect(),
         expected_before: before.expected.clone(),
         controls: Vec::new(),
     };
     let newest_close = newest_close(book, as_of);
     let planned = Planned { book, snapshot, members: &members, before, newest_close, filtered };
     members.controls = controls::evaluate(&planned);
-    PinnedNight { members, inputs, newest_close }
+    PinnedNight { members, inputs, newest_close, restatement_tolerance: book.settings.restatement.tolerance }
 }
 
 fn member(portfolio: &Portfolio, as_of: NaiveDate, before: &NightBefore) -> Member {

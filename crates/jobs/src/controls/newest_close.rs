@@ -14,8 +14,8 @@ pub(super) fn evaluate(planned: &Planned<'_>, limits: &Limits) -> Vec<ControlRes
         );
         return vec![ControlResult { limit, ..about_run(Control::NewestClose, Level::Failure, message) }];
     };
-    let calendar = planned.snapshot.settings.schedule.calendar;
-    let missing = calendar.sessions(calendar.next_session(newest), session);
+    let schedule = &planned.snapshot.settings.schedule;
+    let missing = schedule.sessions(schedule.next_session(newest), session);
     let (level, allowed) = limits.level(missing.len() as f64);
     let dates = match missing[..] {
         [] => return Vec::new(),
