@@ -208,7 +208,7 @@ fn not_published(summaries: &[RunSummary]) -> Option<&str> {
     })
 }
 
-/// 0 where every run succeeded, else 1. A publication that failed wins: it is an error with exit code 3.
+/// 0 where every run succeeded and none of its controls failed, else 1. A publication that failed wins: it is an error with exit code 3.
 pub(crate) fn exit_code(summaries: &[RunSummary], data: &Path) -> anyhow::Result<ExitCode> {
     if let Some(error) = not_published(summaries) {
         let again = command_line(["nightbook", "publish", "--data", &data.to_string_lossy()]);
