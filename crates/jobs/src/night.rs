@@ -9,6 +9,7 @@ use domain::ids::{ContentHash, PortfolioId};
 use domain::night::{Member, NightBefore, NightMembers, PinnedNight};
 use domain::ports::{Documents, StoreError};
 
+use crate::controls::{self, Planned};
 use crate::input_hashes::{input_hashes, run_hash};
 use crate::snapshot::Snapshot;
 
@@ -22,7 +23,10 @@ pub async fn planned_night(
     filter: Vec<PortfolioId>,
     before: NightBefore,
 ) -> Result<PinnedNight, StoreError> {
-    let work = move || pinned_night(&book, &Snapshot::without_fits(&book, as_of, &filter), &before);
+    let work = move || {
+        let snapshot = Snapshot::without_fits(&book, as_of, &filter);
+        pinned_night(&book, &snapshot, &before, !filter.is_empty())
+    };
     tokio::task::spawn_blocking(work).await.map_err(in_the_background)
 }
 
@@ -48,27 +52,26 @@ fn in_the_background(error: tokio::task::JoinError) -> StoreError {
     StoreError::Unavailable { doing: "compare the inputs of a night".to_owned(), source: Box::new(error) }
 }
 
-/// What the plan of a run on this book seals for the night. `snapshot` is what is pinned for the run.
-pub(crate) fn pinned_night(book: &Book, snapshot: &Snapshot, before: &NightBefore) -> PinnedNight {
+/// What the plan of a run on this book seals for the night. `snapshot` is what is pinned for the run, which is `filtered`
+/// where it has not all portfolios.
+pub(crate) fn pinned_night(book: &Book, snapshot: &Snapshot, before: &NightBefore, filtered: bool) -> PinnedNight {
     let as_of = snapshot.as_of;
     let hashes = input_hashes(snapshot);
     let portfolios = book.portfolios.iter().filter(|portfolio| !portfolio.is_closed(as_of));
     let open: BTreeMap<PortfolioId, Member> =
         portfolios.map(|portfolio| (portfolio.id.clone(), member(portfolio, as_of, &hashes, before))).collect();
     let closures = book.portfolios.iter().filter_map(|portfolio| Some((portfolio.id.clone(), portfolio.closed_on?)));
-    let members = NightMembers {
+    let mut members = NightMembers {
         open,
         closures: closures.collect(),
         expected_before: before.expected.clone(),
         controls: Vec::new(),
     };
     let newest_close = newest_close(book, as_of);
-    PinnedNight {
-        inputs: run_hash(as_of, &members, newest_close),
-        members,
-        newest_close,
-        restatement_tolerance: book.settings.restatement.tolerance,
-    }
+    let planned = Planned { book, snapshot, members: &members, before, newest_close, filtered };
+    members.controls = controls::evaluate(&planned);
+    let inputs = run_hash(as_of, &members, newest_close);
+    PinnedNight { members, inputs, newest_close, restatement_tolerance: book.settings.restatement.tolerance }
 }
 
 fn member(
