@@ -88,7 +88,7 @@ pub(crate) enum Needed {
 pub(crate) struct NewRun {
     /// Whether runs of the date are on record already.
     pub(crate) repeats: bool,
-    /// The portfolios whose inputs changed, where nothing else of the night did and others did not.
+    /// The portfolios whose inputs no run had, where nothing else of the night changed: not all, and maybe none.
     pub(crate) only: Option<Vec<PortfolioId>>,
     /// Why, in one sentence part.
     pub(crate) reason: String,
@@ -121,12 +121,17 @@ struct Closed {
 }
 
 impl Lookup<'_> {
-    /// What is to be done for each of these dates, in their order. A night of which only the inputs of some portfolios
-    /// changed runs only these.
+    /// What is to be done for each of these dates, in their order. With `narrow` a night of which only the inputs of some
+    /// portfolios changed runs only these, and one whose portfolios all have a run with the same inputs runs none.
     ///
     /// # Errors
     /// The store.
-    pub async fn nights(&self, dates: &[NaiveDate], wanted: Wanted<'_>) -> Result<Vec<NeededNight>, StoreError> {
+    pub async fn nights(
+        &self,
+        dates: &[NaiveDate],
+        wanted: Wanted<'_>,
+        narrow: bool,
+    ) -> Result<Vec<NeededNight>, StoreError> {
         let mut nights = Vec::with_capacity(dates.len());
         for as_of in dates {
             let (action, portfolios, reason, run) = match self.night(*as_of, wanted).await? {
@@ -137,8 +142,12 @@ impl Lookup<'_> {
                     let reason = format!("run {} had the same inputs", run.batch_run_id.short());
                     (NightAction::LeaveOut, sorted(wanted.portfolios), reason, Some(run.batch_run_id))
                 }
+                Needed::New(NewRun { only: Some(only), reason, .. }) if narrow && only.is_empty() => {
+                    (NightAction::LeaveOut, only, reason, None)
+                }
                 Needed::New(NewRun { only, reason, .. }) => {
-                    (NightAction::Run, only.unwrap_or_else(|| sorted(wanted.portfolios)), reason, None)
+                    let only = only.filter(|_| narrow).unwrap_or_else(|| sorted(wanted.portfolios));
+                    (NightAction::Run, only, reason, None)
                 }
             };
             nights.push(NeededNight { as_of: *as_of, action, portfolios, reason, batch_run_id: run });
@@ -249,14 +258,14 @@ fn compare(as_of: NaiveDate, filter: &[PortfolioId], planned: &PinnedNight, know
     let newest = full.or(known.last()).map(|closed| closed.run.batch_run_id.short()).unwrap_or_default();
     let (all, part) = (now.len(), changed.len());
     let reason = match (part, beside || !filter.is_empty()) {
-        (0, true) => format!("no single run had all of these inputs; the newest is run {newest}"),
+        (0, true) => "several runs together had the same inputs".to_owned(),
         (0, false) => {
             format!("the portfolios, the newest close or the files of the book changed since run {newest}")
         }
         (1, _) => format!("the inputs of 1 of {all} portfolios changed since run {newest}"),
         _ => format!("the inputs of {part} of {all} portfolios changed since run {newest}"),
     };
-    let narrow = filter.is_empty() && beside && part > 0 && part < all;
+    let narrow = filter.is_empty() && beside && part < all;
     let only = narrow.then(|| changed.into_iter().cloned().collect());
     Needed::New(NewRun { repeats: true, only, reason })
 }

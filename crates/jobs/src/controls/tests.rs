@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use book::{Calendar, MemorySource};
 use chrono::NaiveDate;
-use domain::ids::{ContentHash, PortfolioId};
+use domain::ids::PortfolioId;
 use domain::night::{Control, ControlResult, ControlValue, Earlier, Level, NightBefore};
 use proptest::prelude::*;
 

@@ -37,12 +37,8 @@ pub(crate) async fn nights(
     }
     let lookup = Lookup { store, documents, book, now: SystemClock.now() };
     let wanted = Wanted { portfolios: &asked.portfolios, trigger: &asked.trigger, again: asked.again };
-    let mut nights = lookup.nights(dates, wanted).await?;
-    if asked.span.is_none() {
-        // A single date is run as it was asked for.
-        nights.iter_mut().for_each(|night| night.portfolios.clone_from(&asked.portfolios));
-    }
-    Ok(nights)
+    // A single date is run as it was asked for.
+    Ok(lookup.nights(dates, wanted, asked.span.is_some()).await?)
 }
 
 /// Prints what a `run` would do, and runs nothing. Works beside `serve`.
