@@ -106,9 +106,8 @@ impl Rig {
             Some(Row::Unusable) if line.contains(",S0,") => Some(line.replacen(",1", ",1OO", 1)),
             _ => Some(line.to_owned()),
         });
-        let prices = self.lines("prices.csv", |line| {
-            (!self.stale || !line.starts_with(DATES[1])).then(|| line.to_owned())
-        });
+        let prices =
+            self.lines("prices.csv", |line| (!self.stale || !line.starts_with(DATES[1])).then(|| line.to_owned()));
         for (name, content) in [("portfolios.csv", portfolios), ("positions.csv", positions), ("prices.csv", prices)] {
             std::fs::write(self.book().join(name), content).unwrap();
         }
@@ -142,8 +141,10 @@ impl Rig {
         let fresh = !(self.stale && date == DATES[1]);
         if portfolio.is_none() || !night.planned {
             let open: BTreeSet<usize> = (0..PORTFOLIOS).filter(open).collect();
-            night.expected = &(&open | &expected_before) - &(0..PORTFOLIOS).filter(|n| self.rows[*n] == Row::Closed).collect();
-            night.fresh = if portfolio.is_none() { fresh } else { night.processed.is_empty() && fresh || night.fresh && fresh };
+            night.expected =
+                &(&open | &expected_before) - &(0..PORTFOLIOS).filter(|n| self.rows[*n] == Row::Closed).collect();
+            night.fresh =
+                if portfolio.is_none() { fresh } else { night.processed.is_empty() && fresh || night.fresh && fresh };
         } else {
             night.fresh &= fresh;
         }
@@ -158,7 +159,12 @@ impl Rig {
         let verdict = night["verdict"].as_str().unwrap().to_owned();
         let green = matches!(verdict.as_str(), "ok" | "warning");
         assert_eq!(code, i32::from(!green), "{trail}: exit code of {verdict}");
-        assert_eq!(green, self.nights[date].is_good(), "{trail}: {verdict} on {date}: {night:#}\n{:?}", self.nights[date]);
+        assert_eq!(
+            green,
+            self.nights[date].is_good(),
+            "{trail}: {verdict} on {date}: {night:#}\n{:?}",
+            self.nights[date]
+        );
         let totals = &night["totals"];
         let sum: u64 = ["success", "failed", "skipped", "missing"].iter().filter_map(|key| totals[*key].as_u64()).sum();
         assert_eq!(Some(sum), totals["total_jobs"].as_u64(), "{trail}");
@@ -203,7 +209,10 @@ fn no_two_surfaces_disagree_about_a_night() {
             if step > 0 {
                 match chance.below(4) {
                     0 => rig.stale = !rig.stale,
-                    _ => rig.rows[chance.below(PORTFOLIOS)] = [Row::Good, Row::Unusable, Row::Closed, Row::Deleted][chance.below(4)],
+                    _ => {
+                        rig.rows[chance.below(PORTFOLIOS)] =
+                            [Row::Good, Row::Unusable, Row::Closed, Row::Deleted][chance.below(4)]
+                    }
                 }
             }
             rig.write();
