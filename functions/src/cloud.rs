@@ -42,9 +42,11 @@ impl Cloud {
     /// # Errors
     /// A variable that is missing; it is named.
     pub fn ports(&self) -> anyhow::Result<Ports> {
+        let documents = self.aws.documents()?;
         Ok(Ports {
             store: Arc::clone(&self.store) as Arc<dyn RunStore>,
-            documents: self.aws.documents()?,
+            comparer: Arc::new(jobs::SnapshotComparer::new(Arc::clone(&documents))),
+            documents,
             queue: self.aws.queue()?,
             clock: Arc::new(SystemClock),
             sleeper: Arc::new(TokioSleeper),

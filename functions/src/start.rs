@@ -359,11 +359,11 @@ fn failed(error: ControlError) -> anyhow::Error {
 }
 
 fn no_session(book: &Book, date: NaiveDate) -> Value {
-    let calendar = book.settings.schedule.calendar;
-    let why = calendar.holiday_name(date).unwrap_or("its session has had its run");
+    let schedule = &book.settings.schedule;
+    let why = schedule.holiday_name(date).unwrap_or("its session has had its run");
     let reason = format!("{date} is not a session with a run of its own: {why}");
     tracing::info!(reason, event = "run.none", "nothing is to be run");
-    json!({ "run": null, "reason": reason, "next_session": calendar.next_session(date) })
+    json!({ "run": null, "reason": reason, "next_session": schedule.next_session(date) })
 }
 
 #[cfg(test)]

@@ -166,6 +166,7 @@ impl Cloud {
         let (store, site) = (MemoryStore::default(), MemorySite::default());
         let clock = SetClock(Arc::new(Mutex::new(SLOT.parse().unwrap())));
         let ports = Ports {
+            comparer: Arc::new(domain::ports::NoComparison),
             store: Arc::new(store.clone()),
             documents: Arc::new(store.clone()),
             queue: Arc::new(shared.clone()),

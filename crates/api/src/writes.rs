@@ -45,6 +45,7 @@ impl From<ControlError> for Problem {
             | Refusal::DateNotAllowed { .. }
             | Refusal::SpanReversed { .. }
             | Refusal::UnknownPortfolio { .. }
+            | Refusal::PortfolioClosed { .. }
             | Refusal::BookUnusable(_)
             | Refusal::Mute { .. } => Self::unprocessable(message),
             // The trigger is `triggered_by` in the words of this API.

@@ -32,7 +32,7 @@ pub fn allowed_dates(schedule: &ScheduleSettings, dates: Dates, now: DateTime<Ut
         Dates::Span { from, to } if from > to => Err(Refusal::SpanReversed { from, to }),
         Dates::Span { from, to } => {
             refuse_later(schedule, to, now)?;
-            Ok(schedule.calendar.sessions(from, to))
+            Ok(schedule.sessions(from, to))
         }
     }
 }
@@ -42,12 +42,12 @@ fn allowed_date(
     as_of: Option<NaiveDate>,
     now: DateTime<Utc>,
 ) -> Result<NaiveDate, Refusal> {
-    let Some(date) = as_of else { return Ok(schedule.calendar.last_completed_session(now, schedule.timezone)) };
+    let Some(date) = as_of else { return Ok(schedule.last_completed_session(now)) };
     refuse_later(schedule, date, now)?;
-    match schedule.calendar.holiday_name(date) {
+    match schedule.holiday_name(date) {
         None => Ok(date),
         Some(why) => {
-            let next = schedule.calendar.next_session(date);
+            let next = schedule.next_session(date);
             Err(Refusal::NoSession { date, why: why.to_owned(), next })
         }
     }
@@ -55,9 +55,8 @@ fn allowed_date(
 
 /// A day up to today that has no session is not too late: nothing is run for it.
 fn refuse_later(schedule: &ScheduleSettings, date: NaiveDate, now: DateTime<Utc>) -> Result<(), Refusal> {
-    let (calendar, zone) = (schedule.calendar, schedule.timezone);
-    let last_allowed = calendar.last_allowed(now, zone);
-    let is_day_off = date <= calendar.today(now, zone) && !calendar.is_session(date);
+    let last_allowed = schedule.last_allowed(now);
+    let is_day_off = date <= schedule.today(now) && !schedule.is_session(date);
     if date <= last_allowed || is_day_off { Ok(()) } else { Err(Refusal::DateNotAllowed { date, last_allowed }) }
 }
 

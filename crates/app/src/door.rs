@@ -62,6 +62,7 @@ impl Refusal {
                 format!("give an earlier date, for example: {}", door.start(*last_allowed))
             }
             Self::SpanReversed { .. } => "give the earlier date first".to_owned(),
+            Self::PortfolioClosed { .. } => "give an earlier date, or leave the portfolio out".to_owned(),
             Self::UnknownPortfolio { .. }
             | Self::BookUnusable(_)
             | Self::AlreadyEnded { .. }

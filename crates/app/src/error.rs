@@ -54,6 +54,14 @@ pub enum Refusal {
         /// The first portfolios of the book, and how many more it has.
         known: String,
     },
+    /// The portfolio is declared closed on the date.
+    #[error("portfolio_ids: {id} is closed from {closed_on} on, by `closed_on` in portfolios.csv")]
+    PortfolioClosed {
+        /// The portfolio.
+        id: PortfolioId,
+        /// The first date on which it is closed.
+        closed_on: NaiveDate,
+    },
     /// The book cannot be read or run.
     #[error("{0}")]
     BookUnusable(String),

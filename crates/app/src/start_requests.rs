@@ -13,7 +13,7 @@ use domain::start_run::StartRun;
 pub fn scheduled(schedule: &ScheduleSettings, slot: DateTime<Utc>) -> StartRun {
     StartRun {
         id: identity::scheduled(&schedule.name, slot),
-        night_series: schedule.name.clone(),
+        night_series: schedule.night_series().clone(),
         schedule: schedule.name.clone(),
         trigger: "schedule".to_owned(),
         as_of: as_of_of_slot(schedule, slot),
@@ -64,7 +64,7 @@ pub async fn by_hand(
     filter.dedup();
     Ok(StartRun {
         id: id(repeat),
-        night_series: book.settings.schedule.name.clone(),
+        night_series: book.settings.schedule.night_series().clone(),
         schedule: book.settings.schedule.name.clone(),
         trigger: trigger.to_owned(),
         as_of,

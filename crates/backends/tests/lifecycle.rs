@@ -213,6 +213,7 @@ impl World {
         let store = MemoryStore::default();
         let (clock, closes) = (Arc::new(Hands(Mutex::new(slot()))), Arc::new(Closes::default()));
         let ports = Ports {
+            comparer: Arc::new(domain::ports::NoComparison),
             store: Arc::new(store.clone()),
             documents: Arc::new(store.clone()),
             queue: Arc::clone(&closes) as Arc<dyn WorkQueue>,

@@ -78,53 +78,25 @@ impl Calendar {
     /// The first session after this day. At the end of representable time it is that end.
     #[must_use]
     pub fn next_session(self, after: NaiveDate) -> NaiveDate {
-        let mut date = after;
-        while let Some(next) = date.succ_opt() {
-            date = next;
-            if self.is_session(date) {
-                break;
-            }
-        }
-        date
+        following(after, |date| self.is_session(date))
     }
 
     /// The last session before this day. At the beginning of representable time it is that beginning.
     #[must_use]
     pub fn previous_session(self, before: NaiveDate) -> NaiveDate {
-        let mut date = before;
-        while let Some(previous) = date.pred_opt() {
-            date = previous;
-            if self.is_session(date) {
-                break;
-            }
-        }
-        date
+        preceding(before, |date| self.is_session(date))
     }
 
     /// All sessions from one day to another, both included; empty if they are the wrong way round.
     #[must_use]
     pub fn sessions(self, from: NaiveDate, to: NaiveDate) -> Vec<NaiveDate> {
-        if from > to {
-            return Vec::new();
-        }
-        from.iter_days().take_while(|date| *date <= to).filter(|date| self.is_session(*date)).collect()
+        within(from, to, |date| self.is_session(date))
     }
 
     /// The last `n` sessions up to this day, oldest first.
     #[must_use]
     pub fn last_sessions(self, as_of: NaiveDate, n: usize) -> Vec<NaiveDate> {
-        let mut sessions = Vec::new();
-        let mut date = Some(as_of);
-        while let Some(day) = date
-            && sessions.len() < n
-        {
-            if self.is_session(day) {
-                sessions.push(day);
-            }
-            date = day.pred_opt();
-        }
-        sessions.reverse();
-        sessions
+        latest(as_of, n, |date| self.is_session(date))
     }
 
     /// Whether the session of this day ends early: at 13:00 in New York.
@@ -150,17 +122,7 @@ impl Calendar {
             Self::Nyse => (Zone::new_york(), date, if self.is_early_close(date) { 13 } else { 16 }),
             Self::Weekdays | Self::EveryDay => (zone, date.checked_add_days(Days::new(1)).unwrap_or(date), 0),
         };
-        instant_at_hour(date, hour, zone)
-    }
-
-    /// The last session that has ended by now.
-    #[must_use]
-    pub fn last_completed_session(self, now: DateTime<Utc>, zone: Zone) -> NaiveDate {
-        let today = self.today(now, zone);
-        if self.is_session(today) && self.close_time(today, zone) <= now {
-            return today;
-        }
-        self.previous_session(today)
+        instant_at(date, NaiveTime::from_hms_opt(hour, 0, 0).unwrap_or_default(), zone)
     }
 
     /// The date of now, in New York for the exchange and in the zone given for the other calendars.
@@ -172,19 +134,6 @@ impl Calendar {
             || now.checked_sub_signed(chrono::TimeDelta::days(2)).is_none();
         if far { now.naive_utc().date() } else { now.with_timezone(&home).date_naive() }
     }
-
-    /// The newest date that may be run now: the last completed session where sessions have a closing hour, else the
-    /// last session up to today.
-    #[must_use]
-    pub fn last_allowed(self, now: DateTime<Utc>, zone: Zone) -> NaiveDate {
-        match self {
-            Self::Nyse => self.last_completed_session(now, zone),
-            Self::Weekdays | Self::EveryDay => {
-                let today = self.today(now, zone);
-                if self.is_session(today) { today } else { self.previous_session(today) }
-            }
-        }
-    }
 }
 
 impl std::fmt::Display for Calendar {
@@ -193,9 +142,57 @@ impl std::fmt::Display for Calendar {
     }
 }
 
-/// This full hour of local time as an instant; where clocks skip it, the first moment after the gap.
-fn instant_at_hour(date: NaiveDate, hour: u32, zone: Zone) -> DateTime<Utc> {
-    let local = date.and_time(NaiveTime::from_hms_opt(hour, 0, 0).unwrap_or_default());
+/// The first session after a day.
+pub(crate) fn following(after: NaiveDate, is_session: impl Fn(NaiveDate) -> bool) -> NaiveDate {
+    let mut date = after;
+    while let Some(next) = date.succ_opt() {
+        date = next;
+        if is_session(date) {
+            break;
+        }
+    }
+    date
+}
+
+/// The last session before a day.
+pub(crate) fn preceding(before: NaiveDate, is_session: impl Fn(NaiveDate) -> bool) -> NaiveDate {
+    let mut date = before;
+    while let Some(previous) = date.pred_opt() {
+        date = previous;
+        if is_session(date) {
+            break;
+        }
+    }
+    date
+}
+
+/// The sessions from one day to another, both included.
+pub(crate) fn within(from: NaiveDate, to: NaiveDate, is_session: impl Fn(NaiveDate) -> bool) -> Vec<NaiveDate> {
+    if from > to {
+        return Vec::new();
+    }
+    from.iter_days().take_while(|date| *date <= to).filter(|date| is_session(*date)).collect()
+}
+
+/// The last `n` sessions up to a day, oldest first.
+pub(crate) fn latest(as_of: NaiveDate, n: usize, is_session: impl Fn(NaiveDate) -> bool) -> Vec<NaiveDate> {
+    let mut sessions = Vec::new();
+    let mut date = Some(as_of);
+    while let Some(day) = date
+        && sessions.len() < n
+    {
+        if is_session(day) {
+            sessions.push(day);
+        }
+        date = day.pred_opt();
+    }
+    sessions.reverse();
+    sessions
+}
+
+/// This local time as an instant; where clocks skip it, the first moment after the gap.
+pub(crate) fn instant_at(date: NaiveDate, time: NaiveTime, zone: Zone) -> DateTime<Utc> {
+    let local = date.and_time(time);
     let near_the_edge =
         local.checked_add_days(Days::new(2)).is_none() || local.checked_sub_days(Days::new(2)).is_none();
     if near_the_edge {
@@ -289,10 +286,6 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn instant(text: &str) -> DateTime<Utc> {
-        text.parse().unwrap()
-    }
-
     /// Every weekday on which the exchange was or will be closed, from its published lists.
     #[rustfmt::skip]
     const CLOSURES: [(i32, &[(u32, u32)]); 13] = [
@@ -331,24 +324,6 @@ mod tests {
 
     fn days_of(year: i32) -> impl Iterator<Item = NaiveDate> {
         NaiveDate::from_ymd_opt(year, 1, 1).unwrap().iter_days().take_while(move |date| date.year() == year)
-    }
-
-    #[test]
-    fn dates_may_be_run_up_to_the_last_completed_session_or_today() {
-        let day = |text: &str| text.parse::<NaiveDate>().unwrap();
-        let now = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
-        let new_york = Zone::new_york();
-        for (calendar, at, last) in [
-            (Calendar::Nyse, "2026-11-24T20:59:59Z", "2026-11-23"),
-            (Calendar::Nyse, "2026-11-24T21:00:00Z", "2026-11-24"),
-            (Calendar::Nyse, "2026-11-28T21:00:00Z", "2026-11-27"),
-            (Calendar::Weekdays, "2026-11-24T20:59:59Z", "2026-11-24"),
-            (Calendar::Weekdays, "2026-11-24T04:59:59Z", "2026-11-23"),
-            (Calendar::Weekdays, "2026-11-28T21:00:00Z", "2026-11-27"),
-            (Calendar::EveryDay, "2026-11-28T21:00:00Z", "2026-11-28"),
-        ] {
-            assert_eq!(calendar.last_allowed(now(at), new_york), day(last), "{calendar} at {at}");
-        }
     }
 
     #[test]
@@ -435,22 +410,6 @@ mod tests {
     }
 
     #[test]
-    fn the_last_completed_session_waits_for_the_close() {
-        let last = |now: &str| Calendar::Nyse.last_completed_session(instant(now), Zone::UTC).to_string();
-        assert_eq!(last("2025-11-26T20:59:59Z"), "2025-11-25");
-        assert_eq!(last("2025-11-26T21:00:00Z"), "2025-11-26");
-        assert_eq!(last("2025-11-28T18:00:00Z"), "2025-11-28");
-        assert_eq!(last("2025-11-30T18:00:00Z"), "2025-11-28");
-        // Still the evening before in New York.
-        assert_eq!(last("2025-11-27T02:00:00Z"), "2025-11-26");
-        let berlin = |now: &str| {
-            Calendar::Weekdays.last_completed_session(instant(now), "Europe/Berlin".parse().unwrap()).to_string()
-        };
-        assert_eq!(berlin("2025-12-02T22:59:59Z"), "2025-12-01");
-        assert_eq!(berlin("2025-12-02T23:00:00Z"), "2025-12-02");
-    }
-
-    #[test]
     fn the_ends_of_time_do_not_panic() {
         for calendar in [Calendar::Nyse, Calendar::Weekdays, Calendar::EveryDay] {
             for date in [NaiveDate::MIN, NaiveDate::MAX, date("0001-01-01"), date("9999-12-31")] {
@@ -459,7 +418,7 @@ mod tests {
                     let _ = (calendar.close_time(date, zone), calendar.last_sessions(date, 3));
                     let _ = calendar.sessions(date, date);
                     for now in [DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC] {
-                        let _ = calendar.last_completed_session(now, zone);
+                        let _ = calendar.today(now, zone);
                     }
                 }
             }

@@ -14,6 +14,7 @@ mod price_files;
 mod prices;
 mod read;
 pub mod schedule;
+mod sessions;
 pub mod settings;
 mod settings_file;
 mod source;

@@ -46,11 +46,21 @@ pub struct Portfolio {
     pub tags: Vec<String>,
     /// `runbook_url`: begins with `https://` or `http://`.
     pub runbook_url: Option<String>,
+    /// `closed_on`: the first trading date on which the portfolio is closed. It is not run from then on.
+    pub closed_on: Option<NaiveDate>,
     /// The usable rows of `positions.csv`, in their order there.
     pub positions: Vec<Lot>,
     /// The unusable rows of `positions.csv`; if there is one, the portfolio cannot be processed. At most 20, then a count.
     #[serde(with = "crate::issue::scoped")]
     pub issues: Vec<Issue>,
+}
+
+impl Portfolio {
+    /// Whether the portfolio is declared closed on this date.
+    #[must_use]
+    pub fn is_closed(&self, as_of: NaiveDate) -> bool {
+        self.closed_on.is_some_and(|date| date <= as_of)
+    }
 }
 
 /// One row of `positions.csv`.

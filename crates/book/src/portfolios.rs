@@ -9,8 +9,10 @@ use crate::model::Portfolio;
 use crate::table::{Columns, Row, Table};
 use crate::value;
 
-pub(crate) const COLUMNS: Columns =
-    Columns { required: &["portfolio_id", "name", "equity"], optional: &["currency", "owner", "tags", "runbook_url"] };
+pub(crate) const COLUMNS: Columns = Columns {
+    required: &["portfolio_id", "name", "equity"],
+    optional: &["currency", "owner", "tags", "runbook_url", "closed_on"],
+};
 
 /// What `portfolios.csv` says.
 #[derive(Default)]
@@ -92,14 +94,17 @@ struct Places {
     owner: Option<usize>,
     tags: Option<usize>,
     runbook_url: Option<usize>,
+    closed_on: Option<usize>,
 }
 
 impl Places {
     fn of(table: &Table) -> Self {
         let places: Vec<Option<usize>> =
             (0..COLUMNS.required.len() + COLUMNS.optional.len()).map(|at| table.place(at)).collect();
-        let [id, name, equity, currency, owner, tags, runbook_url] = places[..] else { unreachable!("seven columns") };
-        Self { id, name, equity, currency, owner, tags, runbook_url }
+        let [id, name, equity, currency, owner, tags, runbook_url, closed_on] = places[..] else {
+            unreachable!("eight columns")
+        };
+        Self { id, name, equity, currency, owner, tags, runbook_url, closed_on }
     }
 }
 
@@ -129,11 +134,17 @@ fn portfolio_of(
         let text = String::from_utf8_lossy(row.field(at)).into_owned();
         (!text.is_empty()).then_some(text)
     };
+    let closed_text = row.field(places.closed_on);
+    let closed_on = value::parse_date(closed_text);
+    if closed_on.is_none() && !closed_text.is_empty() {
+        let message = format!("{}; blank: the portfolio is open", value::date_complaint(closed_text));
+        complaints.error("closed_on", closed_text, message);
+    }
     let equity_text = row.field(places.equity);
     let equity = value::parse_number(equity_text);
     if equity.is_none() && !equity_text.is_empty() {
         complaints.error("equity", equity_text, value::number_complaint(equity_text, "blank or the net asset value"));
-    } else if equity.is_none_or(|equity| equity <= 0.0) {
+    } else if closed_on.is_none() && equity.is_none_or(|equity| equity <= 0.0) {
         let what = if equity.is_none() { "no equity" } else { "equity is not above 0" };
         warnings.push(row.line, "equity", equity_text, format!("{what}: {NEEDS_EQUITY}"), Scope::Orphan);
     }
@@ -171,6 +182,7 @@ fn portfolio_of(
         owner: text(places.owner),
         tags,
         runbook_url,
+        closed_on,
         positions: Vec::new(),
         issues: Vec::new(),
     })

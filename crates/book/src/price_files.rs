@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use chrono::NaiveDate;
 
-use crate::calendar::Calendar;
 use crate::issue::{Findings, Issue, Scope, shown};
 use crate::prices::{PricePoint, Prices};
+use crate::settings::ScheduleSettings;
 use crate::source::BookError;
 use crate::table::{Columns, Row, Table};
 use crate::value;
@@ -31,7 +31,7 @@ struct Entry {
 /// All closes while files are still being read.
 #[derive(Default)]
 pub(crate) struct Collector {
-    calendar: Calendar,
+    schedule: ScheduleSettings,
     numbers: HashMap<Box<[u8]>, u32>,
     symbols: Vec<String>,
     entries: Vec<Vec<Entry>>,
@@ -43,8 +43,8 @@ pub(crate) struct Collector {
 }
 
 impl Collector {
-    pub(crate) fn new(calendar: Calendar) -> Self {
-        Self { calendar, ..Self::default() }
+    pub(crate) fn new(schedule: ScheduleSettings) -> Self {
+        Self { schedule, ..Self::default() }
     }
 
     fn is_session(&mut self, date: NaiveDate) -> bool {
@@ -54,7 +54,7 @@ impl Collector {
             self.sessions.resize(at + 4_000, 0);
         }
         if self.sessions[at] == 0 {
-            self.sessions[at] = if self.calendar.is_session(date) { 1 } else { 2 };
+            self.sessions[at] = if self.schedule.is_session(date) { 1 } else { 2 };
         }
         self.sessions[at] == 1
     }
@@ -172,11 +172,11 @@ impl Collector {
             1 => "on a day".to_owned(),
             count => format!("on {} days", value::grouped(count as u64)),
         };
-        let reason = self.calendar.holiday_name(*date).unwrap_or("no session");
+        let reason = self.schedule.holiday_name(*date).unwrap_or("no session");
         let weekday = value::weekday_name(*date);
         let message = format!(
             "{rows} left out: {days} without a session by the calendar {}; the first is this {weekday}{}",
-            self.calendar,
+            self.schedule.calendar,
             if reason == weekday { String::new() } else { format!(" ({reason})") }
         );
         warnings.push(*line, "date", date.to_string().as_bytes(), message, Scope::Orphan);

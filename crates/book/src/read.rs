@@ -234,7 +234,7 @@ impl Reader<'_> {
                 );
             }
         }
-        let mut collector = Collector::new(settings.schedule.calendar);
+        let mut collector = Collector::new(settings.schedule.clone());
         let (mut errors, mut warnings) = (Vec::new(), Vec::new());
         for name in &files {
             let (mut file_errors, mut file_warnings) = (Findings::new(name), Findings::new(name));

@@ -31,7 +31,7 @@ pub fn next_slot(schedule: &ScheduleSettings, after: DateTime<Utc>) -> Option<Da
 /// The trading day that a slot stands for: the last session that has ended when the slot comes.
 #[must_use]
 pub fn as_of_of_slot(schedule: &ScheduleSettings, slot: DateTime<Utc>) -> NaiveDate {
-    schedule.calendar.last_completed_session(slot, schedule.timezone)
+    schedule.last_completed_session(slot)
 }
 
 /// The slot of a trading day: the first one at which its session has ended.
@@ -39,7 +39,7 @@ pub fn as_of_of_slot(schedule: &ScheduleSettings, slot: DateTime<Utc>) -> NaiveD
 /// If the schedule skips the day (a weekly one does), it is the end of the session itself.
 #[must_use]
 pub fn slot_of(schedule: &ScheduleSettings, as_of: NaiveDate) -> DateTime<Utc> {
-    let close = schedule.calendar.close_time(as_of, schedule.timezone);
+    let close = schedule.close_time(as_of);
     let just_before = close.checked_sub_signed(TimeDelta::seconds(1)).unwrap_or(close);
     next_slot(schedule, just_before).filter(|slot| as_of_of_slot(schedule, *slot) == as_of).unwrap_or(close)
 }
@@ -158,6 +158,17 @@ mod tests {
         let weekly = schedule("0 20 * * 5", Zone::new_york(), Calendar::Nyse);
         assert_eq!(slot_of(&weekly, date("2025-12-02")), instant("2025-12-02T21:00:00Z"));
         assert_eq!(slot_of(&weekly, date("2025-12-05")), instant("2025-12-06T01:00:00Z"));
+    }
+
+    /// Without a closing hour the session of a weekday ends at midnight, after the slot of the evening.
+    #[test]
+    fn an_evening_slot_stands_for_its_own_day_after_the_closing_hour() {
+        let open_ended = schedule("30 18 * * 1-5", Zone::new_york(), Calendar::Weekdays);
+        let closing = ScheduleSettings { close: chrono::NaiveTime::from_hms_opt(17, 30, 0), ..open_ended.clone() };
+        let slot = instant("2025-12-02T23:30:00Z");
+        assert_eq!(as_of_of_slot(&open_ended, slot), date("2025-12-01"));
+        assert_eq!(as_of_of_slot(&closing, slot), date("2025-12-02"));
+        assert_eq!(slot_of(&closing, date("2025-12-02")), slot);
     }
 
     #[test]

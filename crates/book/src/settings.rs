@@ -5,6 +5,9 @@ mod http_prices;
 mod jobs;
 mod scenarios;
 
+use std::collections::BTreeSet;
+
+use chrono::{NaiveDate, NaiveTime};
 use domain::ids::{JobName, ScheduleName};
 use domain::zone::Zone;
 use serde::{Deserialize, Serialize};
@@ -43,6 +46,10 @@ pub struct Settings {
     pub scenarios: Vec<Scenario>,
     /// `[retention]`
     pub retention: RetentionSettings,
+    /// `[restatement]`
+    // Pinned inputs of older releases do not have it.
+    #[serde(default)]
+    pub restatement: RestatementSettings,
     /// `[alerts]`
     pub alerts: AlertSettings,
     /// `[[jobs]]`, in the order of the file: jobs that are programs of the user's own. They run after the built-in ones.
@@ -91,6 +98,7 @@ impl Default for Settings {
             market_risk: MarketRiskSettings::default(),
             scenarios: default_scenarios(),
             retention: RetentionSettings::default(),
+            restatement: RestatementSettings::default(),
             alerts: AlertSettings::default(),
             added_jobs: Vec::new(),
             lineage: LineageSettings::default(),
@@ -146,6 +154,19 @@ pub struct ScheduleSettings {
     pub grace_minutes: u32,
     /// Whether slots missed while nothing was running are run afterwards. Default true.
     pub catch_up: bool,
+    /// When a session ends, in `timezone`, for the calendars `weekdays` and `every-day`. Default: with the day.
+    // Pinned inputs of older releases do not have these four.
+    #[serde(default)]
+    pub close: Option<NaiveTime>,
+    /// Days without a session, beside those of the calendar. Default: none.
+    #[serde(default)]
+    pub closed: BTreeSet<NaiveDate>,
+    /// Days with a session although the calendar has none. Default: none.
+    #[serde(default)]
+    pub open: BTreeSet<NaiveDate>,
+    /// The night series, which the nights of the schedule keep when it is renamed. Default: the name of the schedule.
+    #[serde(default)]
+    pub series: Option<ScheduleName>,
 }
 
 impl Default for ScheduleSettings {
@@ -157,6 +178,10 @@ impl Default for ScheduleSettings {
             calendar: CalendarKind::Nyse,
             grace_minutes: 60,
             catch_up: true,
+            close: None,
+            closed: BTreeSet::new(),
+            open: BTreeSet::new(),
+            series: None,
         }
     }
 }
@@ -302,6 +327,19 @@ pub struct RetentionSettings {
 impl Default for RetentionSettings {
     fn default() -> Self {
         Self { records_days: 400, results_days: 30 }
+    }
+}
+
+/// `[restatement]`: when a figure of a later run of the same date is another figure.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct RestatementSettings {
+    /// The relative difference up to which two figures are the same, from 0 to 1. Default 1e-9.
+    pub tolerance: f64,
+}
+
+impl Default for RestatementSettings {
+    fn default() -> Self {
+        Self { tolerance: domain::night::editions::DEFAULT_TOLERANCE }
     }
 }
 

@@ -68,6 +68,7 @@ const SECTIONS: &[(&str, Section)] = &[
         },
     ),
     ("retention", Section::Keys(run::RETENTION)),
+    ("restatement", Section::Keys(run::RESTATEMENT)),
     (
         "prices",
         Section::Own {

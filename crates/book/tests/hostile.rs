@@ -248,6 +248,21 @@ fn rows_of_portfolios() {
     }
     expect(&with(file, "USD", "usd"), file, 2, "currency", "three capital letters");
     expect(&with(file, "https://wiki.example/alpha", "javascript:alert(1)"), file, 2, "runbook_url", "https://");
+    let closing = |day: &str| {
+        let header = "portfolio_id,name,equity,closed_on\n";
+        let mut source = good();
+        source.insert(file, format!("{header}alpha,A,1,{day}\nbeta,B,1,\n"));
+        read(&source).unwrap()
+    };
+    for day in ["2026-02-30", "24.11.2026", "never"] {
+        expect(&closing(day), file, 2, "closed_on", "allowed is a date that exists");
+    }
+    let book = closing("2025-03-31").book.unwrap();
+    let closed = |day: &str| book.portfolios[0].is_closed(day.parse().unwrap());
+    assert!(
+        !closed("2025-03-30") && closed("2025-03-31") && !book.portfolios[1].is_closed("2025-03-31".parse().unwrap())
+    );
+    assert!(!book.portfolios[0].positions.is_empty(), "its rows are no orphans");
     expect(&with(file, ",core;us,", ",core,us,"), file, 2, "", "8 fields and the header 7");
     expect(
         &with(file, "portfolio_id,", "portfolio-id,"),

@@ -211,9 +211,10 @@ struct StoredInputs {
 async fn store_inputs(ports: &Ports, start: &StartRun, mut pinned: PinnedInputs) -> Result<StoredInputs, StoreError> {
     let snapshot = ports.documents.put_snapshot(std::mem::take(&mut pinned.snapshot)).await?;
     let night = match pinned.night.take() {
-        Some(PinnedNight { members, inputs, newest_close }) => {
+        Some(PinnedNight { members, inputs, newest_close, restatement_tolerance }) => {
             let members = put_members(ports, &members).await?;
-            Some(SealedNight { members, inputs, newest_close, nightbook_version: env!("CARGO_PKG_VERSION").to_owned() })
+            let nightbook_version = env!("CARGO_PKG_VERSION").to_owned();
+            Some(SealedNight { members, inputs, newest_close, nightbook_version, restatement_tolerance })
         }
         None => sealed_by_original(ports, start).await?,
     };

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking, as tests do")]
 
+#[path = "night/editions.rs"]
+mod night_editions;
 #[path = "night/examples.rs"]
 mod night_examples;
 #[path = "night/next_steps.rs"]

@@ -55,6 +55,8 @@ impl PriceGate for NoGate {
 enum InputsError {
     #[error("there is no portfolio {} in the book: name one that portfolios.csv has", list(.0))]
     UnknownPortfolios(Vec<String>),
+    #[error("the portfolio {} is closed on {}: leave it out", list(.0), .1)]
+    ClosedPortfolios(Vec<String>, NaiveDate),
     #[error("there is no portfolio {} in the run that is repeated: name one that it had", list(.0))]
     NotInRun(Vec<String>),
     #[error("run {0} was never sealed, so there are no inputs to repeat it on: run it again from the book")]
@@ -70,9 +72,11 @@ enum InputsError {
 impl InputsError {
     fn category(&self) -> ErrorCategory {
         match self {
-            Self::UnknownPortfolios(_) | Self::NotInRun(_) | Self::NotSealed(_) | Self::OtherDate(_) => {
-                ErrorCategory::Permanent
-            }
+            Self::UnknownPortfolios(_)
+            | Self::ClosedPortfolios(..)
+            | Self::NotInRun(_)
+            | Self::NotSealed(_)
+            | Self::OtherDate(_) => ErrorCategory::Permanent,
             Self::Snapshot(SnapshotError::Encode(_)) | Self::Panicked(_) => ErrorCategory::Internal,
             Self::Snapshot(_) => ErrorCategory::Permanent,
         }
@@ -153,6 +157,12 @@ impl RunInputs for BookInputs {
         let unknown: Vec<String> = unknown.map(ToString::to_string).collect();
         if !unknown.is_empty() {
             return Err(InputsError::UnknownPortfolios(unknown).into());
+        }
+        let known = filter.iter().filter_map(|id| self.book.portfolio(id));
+        let closed: Vec<String> =
+            known.filter(|portfolio| portfolio.is_closed(as_of)).map(|portfolio| portfolio.id.to_string()).collect();
+        if !closed.is_empty() {
+            return Err(InputsError::ClosedPortfolios(closed, as_of).into());
         }
         let run = &self.book.settings.run;
         let retry = RetryPolicy { attempts: run.retries.max(1), backoff_seconds: run.backoff_seconds };

@@ -4,6 +4,7 @@
 //! the jobs of the [`job_list`](job_list()) on it. What portfolios share is worked out once per run ([`shared`]). A job is
 //! one file in [`jobs`] and one line in [`registry`].
 
+pub mod comparison;
 pub mod inputs;
 pub mod job_list;
 pub mod jobs;
@@ -16,6 +17,7 @@ pub mod runner;
 pub mod shared;
 pub mod snapshot;
 
+pub use comparison::SnapshotComparer;
 pub use inputs::{BookInputs, Fetched, NoGate, PriceGate, SnapshotInputs};
 pub use job_list::job_list;
 pub use results::expand;

@@ -9,15 +9,22 @@ use domain::night::{Member, NightBefore, NightMembers, PinnedNight};
 
 /// What the plan of a run on this book seals for the night. `inputs` is the hash of everything that the run can see.
 pub(crate) fn pinned_night(book: &Book, as_of: NaiveDate, inputs: ContentHash, before: &NightBefore) -> PinnedNight {
+    let portfolios = book.portfolios.iter().filter(|portfolio| !portfolio.is_closed(as_of));
     let open: BTreeMap<PortfolioId, Member> =
-        book.portfolios.iter().map(|portfolio| (portfolio.id.clone(), member(portfolio, as_of, before))).collect();
+        portfolios.map(|portfolio| (portfolio.id.clone(), member(portfolio, as_of, before))).collect();
+    let closures = book.portfolios.iter().filter_map(|portfolio| Some((portfolio.id.clone(), portfolio.closed_on?)));
     let members = NightMembers {
         open,
-        closures: BTreeMap::new(),
+        closures: closures.collect(),
         expected_before: before.expected.clone(),
         controls: Vec::new(),
     };
-    PinnedNight { members, inputs, newest_close: newest_close(book, as_of) }
+    PinnedNight {
+        members,
+        inputs,
+        newest_close: newest_close(book, as_of),
+        restatement_tolerance: book.settings.restatement.tolerance,
+    }
 }
 
 fn member(portfolio: &Portfolio, as_of: NaiveDate, before: &NightBefore) -> Member {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 
-use book::{Book, Class, Lot, OptionTerms, Settings};
+use book::{Book, Class, Lot, OptionTerms, Portfolio, Settings};
 use chrono::NaiveDate;
 use domain::ids::PortfolioId;
 use quant::factors::{FactorModel, SymbolFits};
@@ -131,18 +131,19 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Pins what a book says as of a date about these portfolios (empty: all).
+    /// Pins what a book says as of a date about these portfolios (empty: all), without those that are closed by then.
     #[must_use]
     pub fn of(book: &Book, as_of: NaiveDate, filter: &[PortfolioId]) -> Self {
         // What the calculations do not need is not pinned: the command of the alerts may hold a key.
         let settings = Settings { alerts: book::AlertSettings::default(), ..book.settings.clone() };
-        let sessions = settings.schedule.calendar.last_sessions(as_of, sessions_needed(&settings));
+        let sessions = settings.schedule.last_sessions(as_of, sessions_needed(&settings));
         let mut instruments = Instruments::default();
         let wanted = |id: &PortfolioId| filter.is_empty() || filter.contains(id);
+        let is_run = |portfolio: &&Portfolio| wanted(&portfolio.id) && !portfolio.is_closed(as_of);
         let portfolios: Vec<PinnedPortfolio> = book
             .portfolios
             .iter()
-            .filter(|portfolio| wanted(&portfolio.id))
+            .filter(is_run)
             .map(|portfolio| {
                 let lots: Vec<&Lot> = portfolio.positions.iter().filter(|lot| lot.is_active(as_of)).collect();
                 let (holdings, notes) = instruments.group(&lots);

@@ -226,3 +226,20 @@ async fn a_rerun_gives_the_same_bytes() {
     assert_eq!(first.bytes, second.bytes);
     assert_eq!(pinned.snapshot, pin(&small(Some(1_000.0), lots()), date(LAST)).await.snapshot);
 }
+
+#[tokio::test]
+async fn a_closed_portfolio_is_left_out_from_its_closing_date_on() {
+    let closed_on = |day: &str| {
+        let mut book = small(Some(1_000.0), lots());
+        book.portfolios[0].closed_on = Some(date(day));
+        book
+    };
+    let members = async |book: &Book| {
+        let pinned = pin(book, date(LAST)).await;
+        let members = pinned.night.unwrap().members;
+        (pinned.portfolios.len(), members.open.len(), members.closures.len())
+    };
+    assert_eq!(members(&small(Some(1_000.0), lots())).await, (1, 1, 0));
+    assert_eq!(members(&closed_on(LAST)).await, (0, 0, 1));
+    assert_eq!(members(&closed_on("2024-07-01")).await, (1, 1, 1), "a later closure is known, and not in force yet");
+}

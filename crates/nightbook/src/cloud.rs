@@ -67,6 +67,7 @@ impl Cloud {
         let queue = self.aws.queue().unwrap_or_else(|missing| Arc::new(Unnamed(missing)));
         Ok(Ports {
             store: Arc::clone(&self.store) as Arc<dyn RunStore>,
+            comparer: Arc::new(jobs::SnapshotComparer::new(Arc::clone(&documents))),
             documents,
             queue,
             clock: Arc::new(SystemClock),

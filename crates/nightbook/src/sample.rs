@@ -402,7 +402,7 @@ mod tests {
         assert_eq!(std::mem::take(&mut shown.alerts.rules.mutes).len(), 1);
         assert!(shown.alerts.rules.quiet_hours.take().is_some());
         assert_eq!(shown.alerts.rules.digest.take(), Some(true));
-        assert!(shown.run.concurrency.take().is_some());
+        assert!(shown.run.concurrency.take().is_some() && shown.schedule.series.take().is_some());
         assert!(shown.http_prices.take().is_some());
         let lineage = &mut shown.lineage;
         assert!(lineage.file.take().is_some() && lineage.url.take().is_some() && lineage.key_env.take().is_some());

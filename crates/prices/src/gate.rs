@@ -105,8 +105,8 @@ impl PriceGate for HttpPrices {
         let symbols = symbols(book, as_of);
         let schedule = &book.settings.schedule;
         // A session that has not ended has no close yet.
-        let newest = as_of.min(schedule.calendar.last_completed_session(self.clock.now(), schedule.timezone));
-        let mut sessions = schedule.calendar.last_sessions(as_of, jobs::snapshot::sessions_needed(&book.settings));
+        let newest = as_of.min(schedule.last_completed_session(self.clock.now()));
+        let mut sessions = schedule.last_sessions(as_of, jobs::snapshot::sessions_needed(&book.settings));
         sessions.retain(|session| *session <= newest);
         let own: BTreeMap<String, BTreeSet<NaiveDate>> = symbols
             .iter()

@@ -136,6 +136,7 @@ impl Desk {
         let store = LocalStore::open(folder)?;
         let counted = Arc::new(Counted { inner: store.clone(), calls: AtomicU64::new(0) });
         let ports = Ports {
+            comparer: Arc::new(domain::ports::NoComparison),
             store: Arc::new(store.clone()),
             documents: Arc::new(store),
             queue: Arc::new(LocalQueue::new()),

@@ -36,6 +36,7 @@ pub(crate) fn now<T>(future: impl Future<Output = Result<T, StoreError>>) -> Res
 pub(crate) fn ports(handle: &Handle) -> Ports {
     let port = Arc::new(Port(handle.clone()));
     Ports {
+        comparer: Arc::new(domain::ports::NoComparison),
         store: Arc::clone(&port) as Arc<dyn RunStore>,
         documents: Arc::clone(&port) as Arc<dyn Documents>,
         queue: Arc::clone(&port) as Arc<dyn WorkQueue>,

@@ -67,7 +67,8 @@ impl RunControl {
 /// The dates for which these portfolios of a book (empty: all) may be run now, oldest first.
 ///
 /// # Errors
-/// [`Refusal::NoSession`], [`Refusal::DateNotAllowed`], [`Refusal::SpanReversed`] and [`Refusal::UnknownPortfolio`].
+/// [`Refusal::NoSession`], [`Refusal::DateNotAllowed`], [`Refusal::SpanReversed`], [`Refusal::UnknownPortfolio`] and
+/// [`Refusal::PortfolioClosed`].
 pub fn startable(
     book: &Book,
     dates: Dates,
@@ -76,7 +77,18 @@ pub fn startable(
 ) -> Result<Vec<NaiveDate>, Refusal> {
     let dates = allowed_dates(&book.settings.schedule, dates, now)?;
     refuse_unknown(book, portfolios)?;
+    refuse_closed(book, portfolios, &dates)?;
     Ok(dates)
+}
+
+/// A portfolio cannot be asked for on a date on which it is closed.
+fn refuse_closed(book: &Book, asked: &[PortfolioId], dates: &[NaiveDate]) -> Result<(), Refusal> {
+    let Some(last) = dates.last() else { return Ok(()) };
+    let closed = asked.iter().filter_map(|id| book.portfolio(id)).find(|portfolio| portfolio.is_closed(*last));
+    match closed.and_then(|portfolio| Some((portfolio.id.clone(), portfolio.closed_on?))) {
+        Some((id, closed_on)) => Err(Refusal::PortfolioClosed { id, closed_on }),
+        None => Ok(()),
+    }
 }
 
 /// Only portfolios of the book can be run.

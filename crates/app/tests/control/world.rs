@@ -68,6 +68,7 @@ impl RunWorker for Calls {
 
 pub(crate) fn ports(store: &MemoryStore) -> Ports {
     Ports {
+        comparer: Arc::new(domain::ports::NoComparison),
         store: Arc::new(store.clone()),
         documents: Arc::new(store.clone()),
         queue: Arc::new(Sink),

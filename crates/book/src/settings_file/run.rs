@@ -1,4 +1,5 @@
-//! `[run]` and `[retention]`: what a run does, what it may take, and how long it is kept.
+//! `[run]`, `[retention]` and `[restatement]`: what a run does, how long it is kept, and when a later one changes its
+//! figures.
 
 use std::ops::Range;
 
@@ -41,6 +42,10 @@ pub(super) const RETENTION: &[Key<Draft>] = &[
         walk.whole(entry.key, entry.value, 1..=36_500, &mut draft.settings.retention.results_days);
     }),
 ];
+
+pub(super) const RESTATEMENT: &[Key<Draft>] = &[key("tolerance", |walk, entry, draft| {
+    walk.number(entry.key, entry.value, 0.0..=1.0, &mut draft.settings.restatement.tolerance);
+})];
 
 impl Walk<'_> {
     fn jobs(&mut self, entry: &Entry<'_, '_>, draft: &mut Draft) {

@@ -1,15 +1,19 @@
 //! `[schedule]`: when runs start, and which day each of them stands for.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
-use chrono::{DateTime, Offset, TimeZone, Timelike, Utc};
+use chrono::{DateTime, NaiveDate, Offset, TimeZone, Timelike, Utc};
 use domain::ids::ScheduleName;
 use domain::zone::Zone;
+use toml::de::DeValue;
 
 use super::Draft;
+use super::together::Wrote;
 use super::walk::{Entry, Key, Walk, key};
 use crate::calendar::Calendar;
 use crate::schedule;
+use crate::sessions::parse_close;
 use crate::settings::ScheduleSettings;
 use crate::value;
 
@@ -36,7 +40,35 @@ pub(super) const KEYS: &[Key<Draft>] = &[
             draft.settings.schedule.catch_up = catch_up;
         }
     }),
+    key("close", |walk, entry, draft| {
+        let Some((text, span)) = walk.text(entry.key, entry.value) else { return };
+        match parse_close(&text) {
+            Some(close) => {
+                draft.settings.schedule.close = Some(close);
+                draft.wrote.close = Some(span);
+            }
+            None => walk.error(&span, "`close` must be a time of the day from 00:01 to 23:59, as \"17:30\""),
+        }
+    }),
+    key("closed", |walk, entry, draft| {
+        draft.wrote.closed = walk.days(entry);
+        draft.settings.schedule.closed = draft.wrote.closed.iter().map(|(day, _)| *day).collect();
+    }),
+    key("open", |walk, entry, draft| {
+        draft.wrote.open = walk.days(entry);
+        draft.settings.schedule.open = draft.wrote.open.iter().map(|(day, _)| *day).collect();
+    }),
+    key("series", |walk, entry, draft| {
+        let Some((text, span)) = walk.text(entry.key, entry.value) else { return };
+        match ScheduleName::new(text) {
+            Ok(name) => draft.settings.schedule.series = Some(name),
+            Err(_) => walk.error(&span, format!("`series` may have {}", ScheduleName::ALLOWED)),
+        }
+    }),
 ];
+
+/// The longest list of days.
+const MOST_DAYS: usize = 1_000;
 
 impl Walk<'_> {
     fn cron(&mut self, entry: &Entry<'_, '_>, draft: &mut Draft) {
@@ -71,6 +103,57 @@ impl Walk<'_> {
                 let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
                 let message = format!("`timezone` must be an IANA time zone such as America/New_York or UTC{near}");
                 self.error(&span, message);
+            }
+        }
+    }
+
+    /// A list of days, each with its place.
+    fn days(&mut self, entry: &Entry<'_, '_>) -> Vec<(NaiveDate, Range<usize>)> {
+        let key = entry.key;
+        let wanted = format!("`{key}` must be a list of at most {MOST_DAYS} days, as [2026-12-24, 2026-12-31]");
+        let DeValue::Array(list) = entry.value.get_ref() else {
+            self.error(&entry.value.span(), wanted);
+            return Vec::new();
+        };
+        if list.len() > MOST_DAYS {
+            self.error(&entry.value.span(), wanted);
+            return Vec::new();
+        }
+        let mut days: Vec<(NaiveDate, Range<usize>)> = Vec::new();
+        let mut known = BTreeSet::new();
+        for item in list {
+            let text = match item.get_ref() {
+                DeValue::Datetime(day) => day.to_string(),
+                DeValue::String(text) => text.trim().to_owned(),
+                _ => String::new(),
+            };
+            match value::parse_date(text.as_bytes()) {
+                Some(day) if known.insert(day) => days.push((day, item.span())),
+                Some(day) => self.error(&item.span(), format!("{day} is in `{key}` twice")),
+                None => self.error(&item.span(), format!("`{key}` must have days; allowed is {}", value::DATE_ALLOWED)),
+            }
+        }
+        days
+    }
+
+    /// Closing hour, closed and open days against the calendar and each other.
+    pub(super) fn sessions_together(&mut self, wrote: &Wrote, schedule: &ScheduleSettings) {
+        let calendar = schedule.calendar;
+        if let Some(span) = wrote.close.as_ref().filter(|_| calendar == Calendar::Nyse) {
+            let message =
+                "`close` is for the calendars weekdays and every-day: nyse has closing hours of its own; remove it";
+            self.error(span, message);
+        }
+        for (day, span) in &wrote.open {
+            if schedule.closed.contains(day) {
+                self.error(span, format!("{day} is in `closed` too; leave it in one of the two lists"));
+            } else if calendar.is_session(*day) {
+                self.warn(span, format!("{day} has a session by the calendar {calendar} already"));
+            }
+        }
+        for (day, span) in &wrote.closed {
+            if let Some(why) = calendar.holiday_name(*day).filter(|_| !schedule.open.contains(day)) {
+                self.warn(span, format!("{day} has no session by the calendar {calendar} already: {why}"));
             }
         }
     }

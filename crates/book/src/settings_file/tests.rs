@@ -46,6 +46,10 @@ const EVERY_SETTING: &str = r#"
         calendar = "weekdays"
         grace_minutes = 30
         catch_up = false
+        close = "17:30"
+        closed = [2026-12-24, "2026-12-31"]
+        open = [2026-12-26]
+        series = "nightly"
         [factors]
         Market = "VT"
         "Interest Rate" = "IEF"
@@ -147,6 +151,9 @@ fn every_setting_can_be_set() {
     assert_ne!(settings.site, defaults.site);
     assert_eq!(settings.site.base_url.as_deref(), Some("https://risk.example/night"));
     assert_eq!(settings.schedule.timezone, "Europe/Berlin".parse().unwrap());
+    assert_eq!(settings.schedule.close, chrono::NaiveTime::from_hms_opt(17, 30, 0));
+    assert_eq!((settings.schedule.closed.len(), settings.schedule.open.len()), (2, 1));
+    assert_eq!(settings.schedule.night_series().as_str(), "nightly");
     assert_eq!(settings.factors.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["Market", "Interest Rate"]);
     assert_eq!(settings.scenarios[0].shocks.len(), 2);
     assert_eq!(settings.scenarios[0].shocks[0], Shock { factor: "Market".to_owned(), change: -0.4 });
@@ -229,6 +236,26 @@ fn settings_that_contradict_each_other_are_errors() {
     assert!(errors[0].contains("a job at least"), "{errors:?}");
     let (_, errors, _) = parse("[run]\njobs = [\"market_data_update\", \"market_data_update\"]\n");
     assert!(errors[0].contains("twice"), "{errors:?}");
+}
+
+#[test]
+fn sessions_are_checked() {
+    let errors = |content: &str| parse(content).1;
+    let days =
+        "[schedule]\ncalendar = \"weekdays\"\nclosed = [2026-12-24, 2026-12-24, 12, 2026-02-30]\nopen = [2026-12-24]\n";
+    let found = errors(&days.replace("2026-02-30", "\"2026-02-30\""));
+    for wanted in ["2026-12-24 is in `closed` twice", "`closed` must have days", "2026-12-24 is in `closed` too"] {
+        assert!(found.iter().any(|error| error.contains(wanted)), "{wanted} in {found:?}");
+    }
+    assert_eq!(found.len(), 4, "{found:?}");
+    for close in ["\"24:00\"", "\"00:00\"", "\"5:30\"", "17"] {
+        let found = errors(&format!("[schedule]\ncalendar = \"weekdays\"\nclose = {close}\n"));
+        assert!(found.len() == 1 && found[0].contains("3:9: "), "{close}: {found:?}");
+    }
+    let found = errors("[schedule]\nclose = \"17:30\"\n");
+    assert!(found[0].contains("nyse has closing hours of its own"), "{found:?}");
+    let (_, errors, warnings) = parse("[schedule]\nclosed = [2026-11-28]\nopen = [2026-11-27]\n");
+    assert!(errors.is_empty() && warnings.len() == 2, "{errors:?} {warnings:?}");
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use chrono::NaiveDate;
+
 use super::Draft;
 use super::walk::Walk;
 use crate::settings::{Scenario, Settings};
@@ -11,6 +13,9 @@ use crate::value;
 #[derive(Default)]
 pub(super) struct Wrote {
     pub(super) cron: Option<Range<usize>>,
+    pub(super) close: Option<Range<usize>>,
+    pub(super) closed: Vec<(NaiveDate, Range<usize>)>,
+    pub(super) open: Vec<(NaiveDate, Range<usize>)>,
     pub(super) rates_factor: Option<Range<usize>>,
     pub(super) factor_window: Option<Range<usize>>,
     pub(super) correlation_window: Option<Range<usize>>,
@@ -25,6 +30,7 @@ impl Walk<'_> {
         let Draft { settings, wrote } = draft;
         self.windows(settings, wrote);
         self.factors_named(settings, wrote);
+        self.sessions_together(wrote, &settings.schedule);
         if let Some(span) = &wrote.cron {
             self.night_hours(span, &settings.schedule);
         }

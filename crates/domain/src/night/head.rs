@@ -3,6 +3,7 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::editions::{Edition, Why};
 use super::input::Acceptance;
 use super::{Night, NightCause, NightControl, Totals, Verdict};
 use crate::ids::{ContentHash, PortfolioId, RunId, ScheduleName};
@@ -13,7 +14,10 @@ pub const MOST_ABSENT: usize = 100;
 /// Causes and control results that a head names. The document has all of them.
 pub const MOST_LISTED: usize = 10;
 
-/// Portfolios that a cause in a head names. The document has all of them.
+/// Editions that a head names, the newest ones.
+const MOST_EDITIONS: usize = 3;
+
+/// Portfolios that a cause or an edition in a head names. The document has all of them.
 const MOST_PORTFOLIOS: usize = 10;
 
 /// Runs that a head names, the newest ones.
@@ -83,6 +87,12 @@ pub struct NightHead {
     pub full_run: Option<RunId>,
     /// The date through which the data reaches.
     pub newest_close: Option<NaiveDate>,
+    /// The newest editions, oldest first, shortened.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub editions: Vec<Edition>,
+    /// The number of editions beside the first.
+    #[serde(default)]
+    pub edition_count: u64,
     /// What somebody accepted, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub acceptances: Vec<Acceptance>,
@@ -139,6 +149,11 @@ impl NightHead {
             in_progress: night.in_progress.iter().take(MOST_RUNS).copied().collect(),
             full_run: facts.full_run,
             newest_close: night.newest_close,
+            editions: night.editions[night.editions.len().saturating_sub(MOST_EDITIONS)..]
+                .iter()
+                .map(short_edition)
+                .collect(),
+            edition_count: night.editions.len() as u64,
             acceptances: facts.acceptances,
             basis: facts.basis,
             document: facts.document,
@@ -151,6 +166,15 @@ impl NightHead {
     pub fn key(&self) -> NightKey {
         NightKey { series: self.night_series.clone(), as_of: self.as_of }
     }
+}
+
+/// An edition with its first figures; the document has the rest and what changed in the inputs.
+fn short_edition(edition: &Edition) -> Edition {
+    let mut edition = edition.shortened();
+    edition.changed.truncate(MOST_LISTED);
+    edition.portfolios.truncate(MOST_PORTFOLIOS);
+    edition.why = Why::UNKNOWN;
+    edition
 }
 
 fn short(message: &str) -> String {

@@ -6,6 +6,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::controls::ControlResult;
+use super::editions::RecordedFigures;
 use crate::ids::{ContentHash, JobName, PortfolioId, RunId};
 use crate::words::{ErrorCategory, JobStatus, JobType};
 
@@ -57,7 +58,7 @@ pub enum NightRunState {
 }
 
 /// What the plan of a run seals for the night. It never changes afterwards, and no other night changes it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NightPlan {
     /// The open portfolios of the whole book, also where the run is filtered.
     pub open: BTreeSet<PortfolioId>,
@@ -73,6 +74,8 @@ pub struct NightPlan {
     pub newest_close: Option<NaiveDate>,
     /// The version of Nightbook that made the plan.
     pub nightbook_version: String,
+    /// The relative difference up to which two figures are the same ([`super::editions`]).
+    pub restatement_tolerance: f64,
 }
 
 /// A job of a job list.
@@ -85,12 +88,15 @@ pub struct NightJob {
 }
 
 /// One portfolio in one run.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct PortfolioRun {
     /// Whether its work item ended on its own: not lost, not timed out, not canceled.
     pub ended_on_its_own: bool,
     /// The recorded jobs; at most one of each name.
     pub jobs: Vec<JobResult>,
+    /// The recorded figures of the jobs that succeeded.
+    #[serde(default)]
+    pub figures: RecordedFigures,
 }
 
 /// The recorded outcome of one job.

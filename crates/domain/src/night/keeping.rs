@@ -6,6 +6,7 @@ use super::expected::deciding_run;
 use super::head::{HeadFacts, NightBasis, NightHead, NightKey};
 use super::input::{Acceptance, NightRun};
 use super::members::{Earlier, NightBefore, NightMembers};
+use super::reasons::{self, Plans};
 use super::stored::{self, Members};
 use super::{Control, Level, Night};
 use crate::expected_items::all_expected_items;
@@ -19,6 +20,9 @@ const MOST_TRIES: usize = 100;
 
 /// Nights without a plan that are passed over to find the newest one with a plan.
 const MOST_PASSED_OVER: usize = 100;
+
+/// What an error calls the document of a night.
+pub(super) const NIGHT_DOCUMENT: &str = "the document of a night";
 
 /// A night with its head.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,7 +83,8 @@ async fn write_night(
             acceptances.push(acceptance.clone());
         }
         let Some(folded) = fold(ports, key, acceptances, known).await? else { return Ok(None) };
-        let Folded { night, schedule, full_run, acceptances, basis } = folded;
+        let Folded { mut night, schedule, full_run, acceptances, basis, plans } = folded;
+        reasons::fill(ports, &mut night, before.as_ref(), &plans).await?;
         let document = ports.store.put_night_document(json_of(&night)?).await?;
         let version = before.as_ref().map_or(0, |head| head.version);
         let folded_at = ports.clock.now();
@@ -105,6 +110,7 @@ struct Folded {
     full_run: Option<RunId>,
     acceptances: Vec<Acceptance>,
     basis: NightBasis,
+    plans: Plans,
 }
 
 async fn fold(
@@ -141,7 +147,9 @@ async fn fold(
     let planned = stored.iter().any(|stored| stored.run.plan.is_some());
     let basis =
         if planned && !stored.iter().any(|stored| sealed(&stored.run)) { NightBasis::Runs } else { NightBasis::Plans };
-    Ok(Some(Folded { night, schedule, full_run: newest_full(&runs), acceptances, basis }))
+    let plan = |stored: StoredRun| Some((stored.run.batch_run_id, stored.run.plan?));
+    let plans = stored.into_iter().filter_map(plan).collect();
+    Ok(Some(Folded { night, schedule, full_run: newest_full(&runs), acceptances, basis, plans }))
 }
 
 /// The newest full run: the deciding one where it is full.
@@ -179,7 +187,7 @@ async fn read_members(ports: &Ports, hash: &ContentHash) -> Result<Option<NightM
     read(ports, hash, "what a plan seals for the night").await
 }
 
-async fn read<T: serde::de::DeserializeOwned>(
+pub(super) async fn read<T: serde::de::DeserializeOwned>(
     ports: &Ports,
     hash: &ContentHash,
     what: &str,
@@ -195,7 +203,7 @@ async fn read<T: serde::de::DeserializeOwned>(
 /// The store.
 pub async fn stored_night(ports: &Ports, key: &NightKey) -> Result<Option<NightView>, StoreError> {
     if let Some(head) = ports.store.night(key).await?
-        && let Some(night) = read::<Night>(ports, &head.document, "the document of a night").await?
+        && let Some(night) = read::<Night>(ports, &head.document, NIGHT_DOCUMENT).await?
     {
         return Ok(Some(NightView { head, night }));
     }

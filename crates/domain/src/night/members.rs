@@ -55,7 +55,7 @@ pub struct Earlier<T> {
 }
 
 /// What a sealed plan holds for the night: the part that is small enough for the run itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SealedNight {
     /// The document with the [`NightMembers`].
     pub members: ContentHash,
@@ -66,6 +66,13 @@ pub struct SealedNight {
     pub newest_close: Option<NaiveDate>,
     /// The version of Nightbook that made the plan.
     pub nightbook_version: String,
+    /// The relative difference up to which two figures are the same ([`super::editions`]).
+    #[serde(default = "default_tolerance")]
+    pub restatement_tolerance: f64,
+}
+
+const fn default_tolerance() -> f64 {
+    super::editions::DEFAULT_TOLERANCE
 }
 
 /// What the planner of a run learns about the night from its inputs.
@@ -77,6 +84,8 @@ pub struct PinnedNight {
     pub inputs: ContentHash,
     /// The newest date with a close that is not after the trading date.
     pub newest_close: Option<NaiveDate>,
+    /// The relative difference up to which two figures are the same ([`super::editions`]).
+    pub restatement_tolerance: f64,
 }
 
 /// What a planner has to know about the newest earlier night of the series.

@@ -9,8 +9,9 @@
 //! 3. [`outcomes`] picks the outcome of each job of each expected portfolio.
 //! 4. [`causes`] groups what did not succeed; [`history`] follows a cause over several nights.
 //! 5. [`controls`] folds the control results.
-//! 6. [`verdict`] is the one rule for the word.
-//! 7. [`next_step`] and [`headline`] put it into sentences; [`report`] has the keys that every surface serializes.
+//! 6. [`editions`] finds the runs that changed recorded figures.
+//! 7. [`verdict`] is the one rule for the word.
+//! 8. [`next_step`] and [`headline`] put it into sentences; [`report`] has the keys that every surface serializes.
 //!
 //! [`dates`] says which dates may have a night, and which night is the newest.
 //!
@@ -20,6 +21,7 @@
 pub mod causes;
 pub mod controls;
 pub mod dates;
+pub mod editions;
 pub mod expected;
 pub mod head;
 pub mod headline;
@@ -29,6 +31,7 @@ pub mod keeping;
 pub mod members;
 pub mod next_step;
 pub mod outcomes;
+mod reasons;
 pub mod report;
 pub mod stored;
 pub mod verdict;
@@ -40,6 +43,7 @@ use serde::{Deserialize, Serialize};
 
 pub use causes::{InputLocation, NightCause};
 pub use controls::{Control, ControlResult, ControlValue, Level, NightControl};
+pub use editions::{Edition, RestatedFigure, Why};
 pub use head::{HeadFacts, NightBasis, NightHead, NightKey};
 pub use input::{Acceptance, Failure, JobResult, NightJob, NightPlan, NightRun, NightRunState, PortfolioRun};
 pub use keeping::{NightView, keep_night};
@@ -72,6 +76,9 @@ pub struct Night {
     pub causes: Vec<NightCause>,
     /// Control results other than `ok`, the worst first.
     pub controls: Vec<NightControl>,
+    /// The runs that changed recorded figures, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub editions: Vec<Edition>,
     /// Every run of the date and every recorded missed slot, oldest first.
     pub runs: Vec<RunId>,
     /// The runs that are open.
@@ -137,6 +144,7 @@ impl Night {
             totals,
             causes,
             controls,
+            editions: editions::editions(&ordered),
             runs: ordered.iter().map(|run| run.id).collect(),
             in_progress,
             full_run_ended,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::headline::Headline;
 use super::next_step::{CommandTarget, NextStep, next_step};
-use super::{Night, NightCause, NightControl, Totals, Verdict};
+use super::{Edition, Night, NightCause, NightControl, Totals, Verdict};
 use crate::ids::{PortfolioId, RunId, ScheduleName};
 
 /// A night with its sentences. The names of the fields are a contract.
@@ -33,6 +33,9 @@ pub struct NightReport {
     pub controls: Vec<NightControl>,
     /// Causes, the largest first.
     pub causes: Vec<NightCause>,
+    /// The runs that changed recorded figures, oldest first; numbers begin with 2.
+    #[serde(default)]
+    pub editions: Vec<Edition>,
     /// Every run, oldest first.
     pub runs: Vec<RunId>,
     /// The runs that are open.
@@ -66,6 +69,7 @@ impl NightReport {
             totals: night.totals,
             controls: night.controls.clone(),
             causes: night.causes.clone(),
+            editions: night.editions.iter().map(Edition::shortened).collect(),
             runs: night.runs.clone(),
             in_progress: night.in_progress.clone(),
             newest_close: night.newest_close,

@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::controls::ControlResult;
+use super::editions::DEFAULT_TOLERANCE;
 use super::input::{Failure, JobResult, NightJob, NightPlan, NightRun, NightRunState, PortfolioRun};
 use super::members::NightMembers;
-use crate::ids::ContentHash;
-use crate::ports::StoredRun;
+use crate::ids::{ContentHash, JobName};
+use crate::ports::{Cell, StoredRun};
 use crate::record::{JobRecord, RecordedError};
 use crate::run::{AbandonReason, Abandoned, Run, RunPhase, SealedPlan};
 use crate::summary::abandoned_error;
-use crate::words::ErrorCategory;
+use crate::words::{ErrorCategory, JobStatus};
 use crate::work_item::{ItemState, WorkItem};
 
 impl Failure {
@@ -90,6 +91,7 @@ fn night_plan(plan: &SealedPlan, items: &[WorkItem], members: Option<&NightMembe
         inputs: sealed.map_or_else(|| plan.snapshot.clone(), |night| night.inputs.clone()),
         newest_close: sealed.and_then(|night| night.newest_close),
         nightbook_version: sealed.map(|night| night.nightbook_version.clone()).unwrap_or_default(),
+        restatement_tolerance: sealed.map_or(DEFAULT_TOLERANCE, |night| night.restatement_tolerance),
     }
 }
 
@@ -104,7 +106,14 @@ fn portfolio_run(item: &WorkItem) -> PortfolioRun {
     PortfolioRun {
         ended_on_its_own: item.state == ItemState::Done,
         jobs: item.records.iter().map(job_result).collect(),
+        figures: item.records.iter().filter_map(figures).collect(),
     }
+}
+
+/// The recorded figures of a job that succeeded.
+fn figures(record: &JobRecord) -> Option<(JobName, BTreeMap<String, f64>)> {
+    let figures = Cell::recorded_figures(record);
+    (record.status == JobStatus::Success && !figures.is_empty()).then(|| (record.job_name.clone(), figures))
 }
 
 fn job_result(record: &JobRecord) -> JobResult {

@@ -53,11 +53,17 @@ pub const KEY_FIGURES: [&str; 15] = [
 pub const DATA_DAYS: [&str; 2] = ["data_days", "required_days"];
 
 impl Cell {
+    /// Those results in brief of a record that [`KEY_FIGURES`] names.
+    #[must_use]
+    pub fn recorded_figures(record: &JobRecord) -> BTreeMap<String, f64> {
+        let brief = |name: &&str| Some(((*name).to_owned(), record.job_metadata.get(*name)?.as_f64()?));
+        KEY_FIGURES.iter().filter_map(brief).collect()
+    }
+
     /// The cell of a record.
     #[must_use]
     pub fn of(record: &JobRecord) -> Self {
-        let brief = |name: &&str| Some(((*name).to_owned(), record.job_metadata.get(*name)?.as_f64()?));
-        let mut figures: BTreeMap<String, f64> = KEY_FIGURES.iter().filter_map(brief).collect();
+        let mut figures = Self::recorded_figures(record);
         if let Some(quality) = record.quality.as_ref().filter(|quality| quality.required_days > 0) {
             figures.extend(
                 DATA_DAYS.map(str::to_owned).into_iter().zip([quality.data_days, quality.required_days].map(f64::from)),

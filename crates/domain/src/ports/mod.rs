@@ -7,6 +7,7 @@
 
 mod alerts;
 mod cell;
+mod comparer;
 mod documents;
 mod history;
 mod inputs;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 
 pub use alerts::{AlertBooks, AlertChannel, ChannelError, Notifier};
 pub use cell::{Cell, DATA_DAYS, KEY_FIGURES};
+pub use comparer::{InputComparer, NoComparison};
 pub use documents::Documents;
 pub use history::{
     FailureSighting, History, JobRun, NotARecordCursor, PortfolioRun, RecordCursor, RecordPage, RecordQuery,
@@ -48,6 +50,8 @@ pub struct Ports {
     pub store: Arc<dyn RunStore>,
     /// Documents.
     pub documents: Arc<dyn Documents>,
+    /// The comparison of pinned inputs.
+    pub comparer: Arc<dyn InputComparer>,
     /// Messages.
     pub queue: Arc<dyn WorkQueue>,
     /// The time.

@@ -90,7 +90,11 @@ fn item_of((ended_on_its_own, jobs): &Item) -> PortfolioRun {
             skipped_because: (*cause < 2).then(|| first.clone()),
         }
     };
-    PortfolioRun { ended_on_its_own: *ended_on_its_own, jobs: jobs.iter().enumerate().map(record).collect() }
+    PortfolioRun {
+        ended_on_its_own: *ended_on_its_own,
+        jobs: jobs.iter().enumerate().map(record).collect(),
+        ..PortfolioRun::default()
+    }
 }
 
 impl Draft {

@@ -75,7 +75,7 @@ pub(crate) fn skipped(job: &str, because: &str) -> JobResult {
 /// A work item in which every job succeeded.
 pub(crate) fn good() -> PortfolioRun {
     let jobs = nine_jobs().iter().map(|job| result(job.name.as_str(), JobStatus::Success)).collect();
-    PortfolioRun { ended_on_its_own: true, jobs }
+    PortfolioRun { ended_on_its_own: true, jobs, ..PortfolioRun::default() }
 }
 
 /// A work item whose first job failed, so that the others were skipped.
@@ -83,7 +83,7 @@ pub(crate) fn failed_at_once(portfolio: &PortfolioId, category: ErrorCategory, m
     let first = nine_jobs()[0].name.to_string();
     let mut jobs = vec![failed(&first, portfolio, category, message)];
     jobs.extend(nine_jobs().iter().skip(1).map(|job| skipped(job.name.as_str(), &first)));
-    PortfolioRun { ended_on_its_own: true, jobs }
+    PortfolioRun { ended_on_its_own: true, jobs, ..PortfolioRun::default() }
 }
 
 /// A work item without equity: two jobs fail, two are skipped because of them.
@@ -118,6 +118,7 @@ pub(crate) fn plan(open: &[PortfolioId]) -> NightPlan {
         inputs: ContentHash::of(b"inputs"),
         newest_close: Some(as_of()),
         nightbook_version: "0.1.0".to_owned(),
+        restatement_tolerance: domain::night::editions::DEFAULT_TOLERANCE,
     }
 }
 

@@ -54,16 +54,20 @@ pub(crate) async fn run(
     bars: &Bars,
     stop: Stop,
 ) -> anyhow::Result<ExitCode> {
-    let calendar = Calendar::Nyse;
-    let last = as_of.unwrap_or_else(|| {
-        calendar.last_completed_session(SystemClock.now(), book::Settings::default().schedule.timezone)
-    });
+    let calendar = book::ScheduleSettings { calendar: Calendar::Nyse, ..book::ScheduleSettings::default() };
+    let last = as_of.unwrap_or_else(|| calendar.last_completed_session(SystemClock.now()));
     if !calendar.is_session(last) {
         return Err(BadInput(format!(
             "--as-of {last} is not a session: the one before it is {}",
             calendar.previous_session(last)
         ))
         .into());
+    }
+    let last_allowed = calendar.last_allowed(SystemClock.now());
+    if last > last_allowed {
+        return Err(
+            BadInput(format!("--as-of {last} cannot be run yet: the last allowed date is {last_allowed}")).into()
+        );
     }
     let nights = sample_nights(&calendar.last_sessions(last, SESSIONS));
     let (book_dir, data) = (dir.join("book"), dir.join("data"));

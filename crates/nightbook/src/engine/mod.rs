@@ -114,6 +114,7 @@ impl Engine {
         let ports = Ports {
             store: Arc::new(store.clone()),
             documents: Arc::clone(&documents),
+            comparer: Arc::new(jobs::SnapshotComparer::new(Arc::clone(&documents))),
             queue: Arc::clone(&queue) as Arc<dyn domain::ports::WorkQueue>,
             clock,
             sleeper: Arc::new(TokioSleeper),

@@ -162,6 +162,7 @@ async fn a_night_of_a_thousand_portfolios_keeps_its_budget() {
     let records = Records::new().await;
     let queue = Arc::new(Waiting::default());
     let ports = Ports {
+        comparer: Arc::new(domain::ports::NoComparison),
         store: records.store(),
         documents: Arc::new(backends::memory::MemoryStore::default()),
         queue: Arc::clone(&queue) as Arc<dyn WorkQueue>,
