@@ -149,7 +149,7 @@ impl StoredSettings {
                 name: schedule.name.to_string(),
                 cron: schedule.cron.clone(),
                 timezone: schedule.timezone.to_string(),
-                series: schedule.name.to_string(),
+                series: schedule.night_series().to_string(),
                 next_due: slots.take(DUE_SLOTS).collect(),
                 grace_seconds: u64::from(schedule.grace_minutes) * 60,
             }),
@@ -159,7 +159,7 @@ impl StoredSettings {
             ),
             mutes: self.settings.alerts.rules.mutes.clone(),
             settings_warning: None,
-            last_allowed: Some(schedule.calendar.last_allowed(now, schedule.timezone)),
+            last_allowed: Some(schedule.last_allowed(now)),
             book: None,
             records: Records::Unknown,
         }

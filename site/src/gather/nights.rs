@@ -196,6 +196,7 @@ fn of_head(head: &NightHead, heads: &[&NightHead], newest: &Night) -> Night {
         totals: head.totals,
         causes: head.causes.clone(),
         controls: Vec::new(),
+        editions: Vec::new(),
         runs: head.runs.clone(),
         in_progress: head.in_progress.clone(),
         full_run_ended: good,

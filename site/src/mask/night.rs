@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::ids::PortfolioId;
+use domain::night::editions::{Edition, Why};
 use domain::night::{Acceptance, ControlValue, Failure, Night, NightCause, NightControl, NightHead, PortfolioOutcome};
 
 use super::Mask;
+use crate::text::visible;
 
 impl Mask {
     /// A whole night.
@@ -17,6 +19,7 @@ impl Mask {
             closed: night.closed.into_iter().map(|(id, date)| (self.id(&id), date)).collect::<BTreeMap<_, _>>(),
             causes: night.causes.into_iter().map(|cause| self.cause(cause)).collect(),
             controls: night.controls.into_iter().map(|control| self.control(control)).collect(),
+            editions: night.editions.into_iter().map(|edition| self.edition(edition)).collect(),
             ..night
         }
     }
@@ -26,6 +29,7 @@ impl Mask {
         head.absent = self.ids(&head.absent);
         head.causes = head.causes.into_iter().map(|cause| self.cause(cause)).collect();
         head.controls = head.controls.into_iter().map(|control| self.control(control)).collect();
+        head.editions = head.editions.into_iter().map(|edition| self.edition(edition)).collect();
         head.acceptances = head.acceptances.into_iter().map(|acceptance| self.acceptance(acceptance)).collect();
         head
     }
@@ -76,6 +80,27 @@ impl Mask {
             accepted.note = self.text(&accepted.note);
         }
         control
+    }
+
+    /// An edition. Its figures, closes, lots and equities are what a redacted site withholds.
+    fn edition(&self, mut edition: Edition) -> Edition {
+        edition.portfolios = self.ids(&edition.portfolios);
+        if self.redacted {
+            edition.changed.clear();
+            edition.why = Why::UNKNOWN;
+            return edition;
+        }
+        for figure in &mut edition.changed {
+            figure.figure = visible(&figure.figure);
+        }
+        if let Why::Changes(changes) = &mut edition.why {
+            let symbols = changes.closes.iter_mut().map(|close| &mut close.symbol);
+            let symbols = symbols.chain(changes.lots.iter_mut().map(|lots| &mut lots.symbol));
+            for text in symbols.chain(&mut changes.settings) {
+                *text = visible(text);
+            }
+        }
+        edition
     }
 
     fn acceptance(&self, mut acceptance: Acceptance) -> Acceptance {
