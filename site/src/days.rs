@@ -1,6 +1,6 @@
 //! Trading dates: one night each. The strip, the calendar, the lists and the feed stand on it.
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use domain::ids::{RunId, ScheduleName};
 use domain::night::{Acceptance, NightHead, Totals, Verdict};
 
@@ -65,7 +65,11 @@ impl TradingDay {
             link: linkable.then(|| night_path(&head.night_series, head.as_of)),
             runs: head.runs.clone(),
             run_count: head.run_count,
-            began: runs.iter().map(|run| run.run.started_at).min().unwrap_or(head.folded_at),
+            began: runs
+                .iter()
+                .map(|run| run.run.started_at)
+                .min()
+                .unwrap_or_else(|| head.as_of.and_time(NaiveTime::MIN).and_utc()),
             closed_at: runs.iter().filter_map(|run| run.summary.closed_at).max(),
             rerun: runs.iter().any(|run| run.run.rerun_of.is_some()),
             by_hand: !missed_only && runs.iter().any(|run| run.run.trigger != "schedule" && run.run.plan.is_some()),

@@ -2,7 +2,6 @@
 
 mod data;
 mod nights;
-mod unfolded;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, Datelike as _, Utc};
 use domain::expected_items::with_untouched;
 use domain::ids::{JobName, PortfolioId, RunId};
-use domain::night::NightKey;
+use domain::night::{NightHead, NightKey};
 use domain::ports::{FailureSighting, JobRun, RecordQuery, RunQuery, RunStore, StoreError, StoredRun};
 use domain::run::{PagesThere, Run};
 use domain::summary::{FailureCluster, RunSummary, summarise};
@@ -53,6 +52,8 @@ pub(crate) struct EndedItems {
     items: Mutex<VecDeque<(RunId, Items)>>,
     /// Folded nights: they change with the hash of their document.
     nights: Mutex<VecDeque<nights::KeptNight>>,
+    /// Heads of nights that no release has stored, as they were folded.
+    folded: Mutex<BTreeMap<NightKey, NightHead>>,
 }
 
 /// The items of a run, masked, and the ids of their portfolios before that.

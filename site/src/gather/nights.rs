@@ -3,13 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate};
 use domain::ids::{CauseId, ContentHash, PortfolioId, RunId, ScheduleName};
 use domain::night::history::standing;
-use domain::night::{Night, NightHead, NightKey, PortfolioOutcome, Verdict};
+use domain::night::{Night, NightHead, NightKey, NightView, PortfolioOutcome, Verdict, read_night};
 use domain::ports::{NightQuery, RunQuery, StoreError};
 
-use super::unfolded::stored;
 use super::{Reader, RunHead, lock};
 use crate::days::TradingDay;
 
@@ -79,7 +78,7 @@ impl Reader {
             .map(|head| NightKey { series: head.run.night_series().clone(), as_of: head.run.as_of })
             .collect();
         for key in unfolded {
-            if let Some((head, _)) = stored(self.store.as_ref(), &key).await? {
+            if let Some(head) = self.folded(&key).await? {
                 let known = dates.entry(head.as_of).or_insert_with(|| head.clone());
                 if head.night_series == *own {
                     *known = head;
@@ -88,6 +87,24 @@ impl Reader {
         }
         let newest_first = dates.into_values().rev().map(|head| self.mask.night_head(head));
         Ok(newest_first.take(if asked.limit == 0 { usize::MAX } else { asked.limit }).collect())
+    }
+
+    /// A night of the store. One that is not stored is folded: no page shows when that was.
+    async fn read(&self, key: &NightKey) -> Result<Option<NightView>, StoreError> {
+        read_night(self.store.as_ref(), key, DateTime::UNIX_EPOCH).await
+    }
+
+    /// The head of a night that has none in the store. Every run of this release stores one, so that it is folded once.
+    async fn folded(&self, key: &NightKey) -> Result<Option<NightHead>, StoreError> {
+        let known = lock(&self.ended.folded).get(key).cloned();
+        if known.is_some() {
+            return Ok(known);
+        }
+        let head = self.read(key).await?.map(|view| view.head);
+        if let Some(head) = head.as_ref().filter(|head| head.in_progress.is_empty()) {
+            lock(&self.ended.folded).insert(key.clone(), head.clone());
+        }
+        Ok(head)
     }
 
     /// Which night is the newest up to the last date that may be run: of `own`, or of any series where `own` has none.
@@ -123,7 +140,7 @@ impl Reader {
                 return Ok(Some(NightData { head: self.mask.night_head(head), night, absent_ids }));
             }
         }
-        let Some((head, night)) = stored(self.store.as_ref(), key).await? else { return Ok(None) };
+        let Some(NightView { head, night }) = self.read(key).await? else { return Ok(None) };
         let absent_ids: Arc<Vec<PortfolioId>> = Arc::new(night.absent.iter().take(MOST_ABSENT).cloned().collect());
         let night = Arc::new(self.mask.night(night));
         let mut kept = lock(&self.ended.nights);

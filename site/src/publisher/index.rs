@@ -204,7 +204,7 @@ impl SitePublisher {
             None => Past::default(),
         };
         let standings = match &overview.night {
-            Some(data) => self.standings(reader, data).await?,
+            Some(data) => self.standings(reader, data, &overview.runs).await?,
             None => BTreeMap::new(),
         };
         let target = self.options.target();

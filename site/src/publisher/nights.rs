@@ -67,17 +67,18 @@ impl SitePublisher {
         Ok(NewestNights { heads, key, missed })
     }
 
-    /// How long each cause of a night lasts, in words.
+    /// How long each cause of a night lasts, in words; `runs` are the newest runs.
     pub(super) async fn standings(
         &self,
         reader: &Reader,
         data: &NightData,
+        runs: &[RunHead],
     ) -> Result<BTreeMap<CauseId, String>, PublishError> {
         if data.night.causes.is_empty() {
             return Ok(BTreeMap::new());
         }
         let asked = Nights { from: None, to: data.night.as_of.pred_opt(), limit: FOLLOWED };
-        let before = reader.nights(&data.night.night_series, asked, &[]).await?;
+        let before = reader.nights(&data.night.night_series, asked, runs).await?;
         Ok(reader.standings(&data.night, &before).await?)
     }
 
@@ -169,7 +170,7 @@ impl SitePublisher {
             let input = NightPageInput {
                 night: NightInput {
                     data: &data,
-                    standings: &self.standings(&reader, &data).await?,
+                    standings: &self.standings(&reader, &data, &newest_runs).await?,
                     with_page: &self.pages_of(&all, &[&data]).await?,
                     missed: if is_newest { &newest.missed } else { &[] },
                     runs: &runs,

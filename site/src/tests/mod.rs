@@ -2,6 +2,7 @@
 
 mod abandoned;
 mod fake;
+mod nights;
 mod publishing;
 mod redaction;
 mod sample;

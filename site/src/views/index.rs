@@ -118,7 +118,7 @@ fn tiles(input: &IndexInput<'_>, data: &NightData, resolved: &BTreeMap<Portfolio
     let absent = if head.absent_count > 0 { format!(", {} absent", head.absent_count) } else { String::new() };
     let retried = match retried(resolved) {
         0 => String::new(),
-        n => format!(", {n} after a retry ↻"),
+        n => format!("{n} after a retry ↻"),
     };
     let full_run = input.latest.iter().find(|run| Some(run.head.run.batch_run_id) == head.full_run);
     let (took_value, (note, class)) = match full_run.and_then(|run| run.head.summary.wall_seconds) {
@@ -127,12 +127,12 @@ fn tiles(input: &IndexInput<'_>, data: &NightData, resolved: &BTreeMap<Portfolio
     };
     vec![
         tile(
-            "Portfolios",
+            "Portfolios succeeded",
             format!("{} of {}", head.succeeded_portfolios, head.expected_portfolios),
-            format!("succeeded in every job{absent}"),
+            format!("in every job{absent}"),
             unwell(head.absent_count, "miss"),
         ),
-        tile("Jobs", format!("{} of {}", totals.success, totals.total_jobs), format!("succeeded{retried}"), ""),
+        tile("Jobs succeeded", format!("{} of {}", totals.success, totals.total_jobs), retried, ""),
         tile("Failed", totals.failed.to_string(), count(head.cause_count, "cause"), unwell(totals.failed, "bad")),
         match night.verdict {
             // While the night runs, what has no record has not ended yet.
