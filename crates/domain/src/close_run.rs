@@ -9,6 +9,7 @@ use futures::future::{Either, select};
 use crate::alert::{AlertAbout, AlertEvent};
 use crate::guards::{self, Guard};
 use crate::ids::{Fingerprint, RunId};
+use crate::night::folding::run_controls;
 use crate::night::{KnownItems, keep_night};
 use crate::ports::{Change, Creation, Notifier, Ports, PublishError, Publisher, StoreError};
 use crate::record::JobError;
@@ -120,7 +121,7 @@ async fn write_summary(
     let mut first_seen = ports.store.first_seen(&causes).await?;
     // A closer that died after the summary has already recorded this run as the first.
     first_seen.retain(|_, first| *first != run.batch_run_id);
-    let summary = summarise(run, items, &first_seen);
+    let summary = summarise(run, items, &first_seen).with_controls(run_controls(ports.store.as_ref(), run).await?);
     if let Some(disagreement) = disagreement(&summary, folds) {
         return Err(StoreError::Damaged {
             what: format!("the count of run {}", run.batch_run_id),

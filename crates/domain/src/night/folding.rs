@@ -2,13 +2,13 @@
 
 use serde::de::DeserializeOwned;
 
-use super::Night;
 use super::expected::deciding_run;
 use super::head::{HeadFacts, NightBasis, NightHead, NightKey};
 use super::input::{Acceptance, NightRun};
 use super::members::NightMembers;
 use super::reasons::Plans;
 use super::stored::{self, Members};
+use super::{ControlResult, Night};
 use crate::expected_items::all_expected_items;
 use crate::ids::{ContentHash, RunId, ScheduleName};
 use crate::ports::{RunQuery, RunStore, StoreError, StoredRun};
@@ -131,6 +131,18 @@ pub(super) fn json_of<T: serde::Serialize>(document: &T) -> Result<Vec<u8>, Stor
         doing: "write a document of a night".to_owned(),
         source: Box::new(error),
     })
+}
+
+/// The control results of a run, from what its plan sealed.
+///
+/// # Errors
+/// The store.
+pub(crate) async fn run_controls(store: &dyn RunStore, run: &Run) -> Result<Vec<ControlResult>, StoreError> {
+    let members = match run.plan.as_ref().and_then(|plan| plan.night.as_ref()) {
+        Some(sealed) => read_members(store, &sealed.members).await?,
+        None => None,
+    };
+    Ok(stored::controls(run, members.as_ref()))
 }
 
 /// What a plan seals about the portfolios of the book; none where it was retired.

@@ -24,7 +24,7 @@ pub mod controls;
 pub mod dates;
 pub mod editions;
 pub mod expected;
-mod folding;
+pub(crate) mod folding;
 pub mod head;
 pub mod headline;
 pub mod history;
