@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use domain::fold::{Fold, FoldEntry};
-use domain::ids::{ContentHash, PortfolioId, RunId};
-use domain::night::{Night, refold, runs_of};
+use domain::ids::{ContentHash, PortfolioId, RunId, ScheduleName};
+use domain::night::{Night, NightHead, NightKey, refold, runs_of};
 use domain::note::RunNotes;
-use domain::ports::{AlertBooks, Documents, NightQuery, RecordQuery, RunStore, StoreError, StoredRun};
+use domain::ports::{AlertBooks, Documents, NightQuery, RecordQuery, RunQuery, RunStore, StoreError, StoredRun};
 use domain::run::{PlannedPortfolio, Run, SealedPlan};
 use domain::summary::{RunSummary, disagreement};
 use domain::words::JobStatus;
@@ -157,6 +157,13 @@ impl<'a> Examination<'a> {
         if kept.records && report.problems.is_empty() {
             self.questions(stored, &mut report).await;
         }
+        if let Some(sealed) = plan.filter(|_| kept.records).and_then(|plan| plan.night.as_ref()) {
+            report.count("sealed documents of nights", 1);
+            if report.note(self.store.night_document(&sealed.members).await).is_some_and(|document| document.is_none())
+            {
+                report.problems.push(format!("the document that the plan of run {id} sealed for its night is gone"));
+            }
+        }
         let inputs = plan.filter(|_| kept.inputs).map(|plan| &plan.snapshot);
         if let Some(hash) = inputs.filter(|hash| self.is_new(hash)) {
             report.count("pinned inputs", 1);
@@ -178,7 +185,15 @@ impl<'a> Examination<'a> {
     pub(crate) async fn nights(store: &dyn RunStore, is_kept: impl Fn(&Run) -> bool, report: &mut DoctorReport) {
         for series in report.note(store.night_series().await).unwrap_or_default() {
             let query = NightQuery { series: series.clone(), from: None, to: None, limit: 0 };
-            for head in report.note(store.nights(&query).await).unwrap_or_default() {
+            let heads = match store.nights(&query).await {
+                Ok(heads) => heads,
+                // One that is damaged hides the others, so each is read by itself.
+                Err(error) => {
+                    report.note::<()>(Err(error));
+                    Self::heads_one_by_one(store, &series, report).await
+                }
+            };
+            for head in heads {
                 report.count("nights", 1);
                 let (key, as_of) = (head.key(), head.as_of);
                 let Some(document) = report.note(night_document(store, &head.document).await) else { continue };
@@ -200,6 +215,22 @@ impl<'a> Examination<'a> {
                 }
             }
         }
+    }
+
+    async fn heads_one_by_one(
+        store: &dyn RunStore,
+        series: &ScheduleName,
+        report: &mut DoctorReport,
+    ) -> Vec<NightHead> {
+        let runs = report.note(store.runs(&RunQuery::default()).await).map(|page| page.runs).unwrap_or_default();
+        let of_series = runs.iter().filter(|stored| stored.run.night_series() == series);
+        let dates: BTreeSet<NaiveDate> = of_series.map(|stored| stored.run.as_of).collect();
+        let mut heads = Vec::new();
+        for as_of in dates {
+            let key = NightKey { series: series.clone(), as_of };
+            heads.extend(report.note(store.night(&key).await).flatten());
+        }
+        heads
     }
 
     fn is_new(&self, inputs: &ContentHash) -> bool {

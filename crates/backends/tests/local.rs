@@ -488,6 +488,44 @@ fn a_changed_night_is_named_and_a_replaced_document_is_removed() {
     drop(folder);
 }
 
+/// A run that is sealed with a document for its night.
+fn sealed(store: &LocalStore, seed: u128) -> (Run, ContentHash) {
+    let now = NaiveDate::from_ymd_opt(2_100, 1, 1).unwrap().and_hms_opt(23, 30, 0).unwrap().and_utc();
+    let (run, members) = (planned(seed, now), format!("{{\"open\":{{}},\"seed\":{seed}}}").into_bytes());
+    let night = domain::night::SealedNight {
+        members: wait(store.put_night_document(members)).unwrap(),
+        inputs: ContentHash::of(b"inputs"),
+        newest_close: None,
+        nightbook_version: "1.0.0".into(),
+        restatement_tolerance: 1e-9,
+    };
+    let hash = night.members.clone();
+    let plan = Box::new(SealedPlan { night: Some(night), ..plan(seed, 0, now) });
+    wait(store.create_run(&run)).unwrap();
+    wait(store.apply_run(run.batch_run_id, &RunEvent::Seal { plan })).unwrap();
+    (run, hash)
+}
+
+#[test]
+fn what_an_open_run_sealed_and_what_nothing_names_yet_outlive_the_retention() {
+    let (_folder, store, closed) = filled();
+    let (open, members) = sealed(&store, 2);
+    let unnamed = wait(store.put_night_document(b"stored, and named in a moment".to_vec())).unwrap();
+    wait(store.retire(closed.run.started_at.max(open.started_at) + Duration::days(60), 50, 10)).unwrap();
+    for hash in [members, unnamed] {
+        assert!(wait(store.night_document(&hash)).unwrap().is_some());
+    }
+}
+
+#[test]
+fn a_lost_document_of_a_sealed_plan_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(folder.path()).unwrap();
+    let (run, _) = sealed(&store, 2);
+    sql(folder.path(), "DELETE FROM night_documents");
+    told(&store, &format!("the plan of run {} sealed for its night is gone", run.batch_run_id));
+}
+
 #[test]
 fn records_of_an_older_release_are_copied_before_they_are_migrated() {
     let (folder, store, stored) = filled();

@@ -7,10 +7,10 @@ use chrono::{NaiveDate, TimeDelta};
 use domain::close_run::{close_run, publish_bucket};
 use domain::ids::{ContentHash, JobName, PortfolioId, RunId};
 use domain::job_context::JobContext;
-use domain::night::NightBefore;
+use domain::night::{Member, NightBefore, NightKey, NightMembers, PinnedNight};
 use domain::ports::{
-    Change, Clock, JobRunner, PinnedInputs, PortfolioJobs, Ports, PublishError, Publisher, RunInputs, Runs as _,
-    SiteFile, SiteStore, StoreError, Tallies as _, WorkItems as _, WriteIf,
+    Change, Clock, JobRunner, Nights as _, PinnedInputs, PortfolioJobs, Ports, PublishError, Publisher, RunInputs,
+    Runs as _, SiteFile, SiteStore, StoreError, StoredRun, Tallies as _, WorkItems as _, WriteIf,
 };
 use domain::process_portfolio::{Handled, process_portfolio};
 use domain::record::{JobError, JobOutput, Quality};
@@ -324,8 +324,13 @@ struct Inputs {
 
 #[async_trait]
 impl RunInputs for Inputs {
-    async fn pin(&self, _as_of: NaiveDate, _filter: &[PortfolioId], _: &NightBefore) -> Result<PinnedInputs, JobError> {
-        let slot = self.slot;
+    async fn pin(
+        &self,
+        _as_of: NaiveDate,
+        _filter: &[PortfolioId],
+        before: &NightBefore,
+    ) -> Result<PinnedInputs, JobError> {
+        let (slot, expected_before) = (self.slot, before.expected.clone());
         let pinned = self.handle.call("read the book", move |h| {
             let scenario = &h.world.scenario;
             let Slot { unreadable_until, permanent, .. } = scenario.slots[slot];
@@ -341,7 +346,16 @@ impl RunInputs for Inputs {
             let (book, portfolios) = scenario.lists[which].clone();
             let at = h.now();
             Ok(PinnedInputs {
-                night: None,
+                night: Some(PinnedNight {
+                    members: NightMembers {
+                        open: portfolios.iter().map(|one| (one.id.clone(), Member::default())).collect(),
+                        expected_before: expected_before.clone(),
+                        ..NightMembers::default()
+                    },
+                    inputs: book.clone(),
+                    newest_close: None,
+                    restatement_tolerance: 1e-9,
+                }),
                 book: book.clone(),
                 portfolios,
                 jobs: scenario.jobs.clone(),
@@ -537,6 +551,13 @@ impl World {
         stored.run.has_ended()
             && matches!(stored.run.publication, Publication::Published { .. })
             && matches!(told, Ok(Change::Refused(domain::alert::AlertState::Sent { .. }, _)))
+            && self.night_knows(&stored)
+    }
+
+    /// Whether the head of the night was written after the run ended. A sweep writes it where its writer died.
+    fn night_knows(&self, stored: &StoredRun) -> bool {
+        let key = NightKey { series: stored.run.night_series().clone(), as_of: stored.run.as_of };
+        matches!(now(self.store.night(&key)), Ok(Some(head)) if head.knows(stored))
     }
 
     /// Whether the start of this run was refused for good, with nothing recorded.

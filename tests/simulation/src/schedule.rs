@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use domain::alert::AlertAbout;
 use domain::ids::RunId;
-use domain::ports::{Documents as _, Runs as _, StoredRun, WorkItems as _};
+use domain::night::{NightKey, refold};
+use domain::ports::{Documents as _, Nights as _, Runs as _, StoredRun, WorkItems as _};
 use domain::run::{RunPhase, SealedPlan};
 use domain::words::RunStatus;
 use domain::work_item::ItemKey;
@@ -171,6 +172,7 @@ fn check_end(world: &Arc<World>, runs: &[RunId], executor: &mut Executor) {
             world.violate(Promise::Lost, format!("run {} is not on record", id.short()));
             continue;
         };
+        check_night(world, &stored);
         let told = |about: AlertAbout| {
             let id = format!("{id}/{}", about.as_str());
             world.state().deliveries.get(&id).map_or(0, Vec::len)
@@ -224,6 +226,22 @@ fn check_end(world: &Arc<World>, runs: &[RunId], executor: &mut Executor) {
         if !changed.is_empty() {
             world.violate(Promise::Other, format!("published again, with nothing new, and rewritten: {changed:?}"));
         }
+    }
+}
+
+/// The head of the night of a run is what all runs of the date say.
+fn check_night(world: &Arc<World>, stored: &StoredRun) {
+    let id = stored.run.batch_run_id;
+    let key = NightKey { series: stored.run.night_series().clone(), as_of: stored.run.as_of };
+    let Ok(Some(head)) = now(world.store.night(&key)) else {
+        world.violate(Promise::Lost, format!("the night of run {} has no head", id.short()));
+        return;
+    };
+    let folded = now(refold(&world.store, &key, head.acceptances.clone()));
+    match folded {
+        Ok(Some(night)) if head.is_of(&night) => {}
+        Ok(_) => world.violate(Promise::Other, format!("the night of run {} is not what its runs come to", id.short())),
+        Err(error) => world.violate(Promise::Lost, format!("the night of run {}: {error}", id.short())),
     }
 }
 

@@ -181,7 +181,6 @@ fn readers(folder: &Path) -> Result<Readers, OpenError> {
     Readers::open(folder, |folder| connect(folder, OpenFlags::SQLITE_OPEN_READ_ONLY))
 }
 
-/// Takes the lock of a folder: proof that whoever held it before is dead.
 /// Copies the records of an older release before they are migrated: once, complete, beside them.
 ///
 /// The copy is written under another name first, so that a copy that is there is whole.
@@ -213,6 +212,7 @@ fn back_up_before_migration(connection: &Connection, folder: &Path) -> Result<()
     Ok(())
 }
 
+/// Takes the lock of a folder: proof that whoever held it before is dead.
 fn take_lock(folder: &Path) -> Result<File, OpenError> {
     let path = folder.join("lock");
     let unusable = |source: std::io::Error| OpenError::Unusable {

@@ -20,17 +20,20 @@ pub(crate) const RECORDS_RETIRED: &str = "records_retired_before";
 /// In `meta`: closed runs that began before have no results and perhaps no pinned inputs any more.
 pub(crate) const RESULTS_RETIRED: &str = "results_retired_before";
 
-/// Removes the documents of nights that neither a head nor the plan of a kept run names.
-fn forget_documents(connection: &rusqlite::Connection, records_before: &str) -> Result<(), OpError> {
+/// Removes what the plans of old runs sealed for their nights, unless a plan that stays names it too.
+///
+/// A document that nothing names is left alone: a planner or a closer may have stored it a moment ago, and be about to
+/// name it.
+fn retire_members(connection: &rusqlite::Connection, records_before: &str) -> Result<(), OpError> {
+    const MEMBERS: &str = "json_extract(run, '$.plan.night.members')";
+    // A rerun that is not planned yet takes over what its original sealed.
+    const STAYS: &str = "(phase <> 'closed' OR started_at >= ?1
+        OR batch_run_id IN (SELECT rerun_of FROM runs WHERE phase <> 'closed' AND rerun_of IS NOT NULL))";
     connection
-        .prepare_cached(
-            "DELETE FROM night_documents
-             WHERE content_hash NOT IN (SELECT json_extract(head, '$.document') FROM nights)
-               AND content_hash NOT IN (
-                 SELECT json_extract(run, '$.plan.night.members') FROM runs
-                 WHERE json_extract(run, '$.plan.night.members') IS NOT NULL
-                   AND NOT (phase = 'closed' AND started_at < ?1))",
-        )?
+        .prepare_cached(&format!(
+            "DELETE FROM night_documents WHERE content_hash IN (SELECT {MEMBERS} FROM runs WHERE NOT {STAYS})
+             AND content_hash NOT IN (SELECT {MEMBERS} FROM runs WHERE {STAYS} AND {MEMBERS} IS NOT NULL)"
+        ))?
         .execute(params![records_before])?;
     Ok(())
 }
@@ -117,7 +120,7 @@ impl LocalStore {
                         .prepare(&format!("DELETE FROM {table} WHERE batch_run_id IN ({old})"))?
                         .execute(params![records])?;
                 }
-                forget_documents(connection, &records)?;
+                retire_members(connection, &records)?;
                 Ok(emptied)
             })
             .await?;

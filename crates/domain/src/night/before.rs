@@ -11,8 +11,8 @@ use super::{Control, Level, Night};
 use crate::ids::PortfolioId;
 use crate::ports::{NightQuery, Ports, StoreError};
 
-/// Nights without a plan that are passed over to find the newest one with a plan.
-const MOST_PASSED_OVER: usize = 100;
+/// Nights that are read at a time to find the newest one with a plan.
+const PAGE: usize = 100;
 
 /// What a planner has to know about the newest night before this date.
 ///
@@ -28,14 +28,18 @@ async fn earlier_night(ports: &Ports, key: &NightKey) -> Result<NightBefore, Sto
     let (store, now) = (ports.store.as_ref(), ports.clock.now());
     // A night that nothing was planned for says nothing about portfolios.
     let planned = |head: &NightHead| head.expected_portfolios > 0;
-    let mut newest = None;
-    for limit in [1, MOST_PASSED_OVER] {
-        let query = NightQuery { series: key.series.clone(), from: None, to: Some(to), limit };
-        newest = recent_nights(store, &query, now).await?.into_iter().find(planned);
-        if newest.is_some() {
-            break;
+    let mut query = NightQuery { series: key.series.clone(), from: None, to: Some(to), limit: 1 };
+    let newest = loop {
+        let heads = recent_nights(store, &query, now).await?;
+        let Some(oldest) = heads.last().map(|head| head.as_of) else { break None };
+        if let Some(head) = heads.into_iter().find(planned) {
+            break Some(head);
         }
-    }
+        // The night before is planned almost always, so the first page is small.
+        query.limit = PAGE;
+        let Some(earlier) = oldest.pred_opt() else { break None };
+        query.to = Some(earlier);
+    };
     let Some(head) = newest else { return Ok(NightBefore::default()) };
     let (as_of, full_run) = (head.as_of, head.full_run.or_else(|| head.runs.last().copied()));
     let Some(view) = night_of_head(store, head, now).await? else { return Ok(NightBefore::default()) };

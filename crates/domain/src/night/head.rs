@@ -7,6 +7,7 @@ use super::editions::{Edition, Why};
 use super::input::Acceptance;
 use super::{Night, NightCause, NightControl, Totals, Verdict};
 use crate::ids::{ContentHash, PortfolioId, RunId, ScheduleName};
+use crate::ports::StoredRun;
 
 /// Absent portfolios that a head names. The document has all of them.
 pub const MOST_ABSENT: usize = 100;
@@ -159,6 +160,17 @@ impl NightHead {
             document: facts.document,
             folded_at: facts.folded_at,
         }
+    }
+
+    /// Whether it was folded after this run was recorded, and after it ended if it has ended.
+    ///
+    /// A head names its newest runs only. An older one that it does not name counts as known.
+    #[must_use]
+    pub fn knows(&self, stored: &StoredRun) -> bool {
+        let id = stored.run.batch_run_id;
+        let is_over = stored.summary.is_some() || stored.run.is_closed();
+        let is_named = self.runs.contains(&id) || self.run_count > self.runs.len() as u64;
+        is_named && !(is_over && self.in_progress.contains(&id))
     }
 
     /// Whether this is the head of this night: what both say is the same.

@@ -1,6 +1,6 @@
 //! Writes nights: folds the runs of a date, and stores head and document.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
 
@@ -10,7 +10,7 @@ use super::input::Acceptance;
 use super::reading::NightView;
 use super::reasons;
 use crate::ids::ScheduleName;
-use crate::ports::{NightQuery, Ports, RunQuery, StoreError};
+use crate::ports::{NightQuery, Ports, RunQuery, StoreError, StoredRun};
 
 /// Tries to write a head that others write too.
 const MOST_TRIES: usize = 100;
@@ -46,24 +46,29 @@ pub async fn accept_control(
     write_night(ports, key, None, Some(acceptance)).await
 }
 
-/// Folds and stores the nights of the newest runs that have no head: those of releases without nights, and those whose
-/// writer died between the run and the head. Gives how many were written.
+/// Folds and stores the nights of the newest runs that their heads do not know: those of releases without nights, and
+/// those whose writer died between the run and the head, or between the summary and the head. Gives how many were folded.
 ///
 /// # Errors
 /// The store.
 pub async fn keep_missing_nights(ports: &Ports) -> Result<usize, StoreError> {
     let page = ports.store.runs(&RunQuery { limit: MOST_LOOKED_AT, ..RunQuery::default() }).await?;
-    let mut nights: BTreeMap<ScheduleName, BTreeSet<NaiveDate>> = BTreeMap::new();
+    let mut nights: BTreeMap<ScheduleName, BTreeMap<NaiveDate, Vec<StoredRun>>> = BTreeMap::new();
     for stored in page.runs {
-        nights.entry(stored.run.night_series().clone()).or_default().insert(stored.run.as_of);
+        let dates = nights.entry(stored.run.night_series().clone()).or_default();
+        dates.entry(stored.run.as_of).or_default().push(stored);
     }
     let mut written = 0;
     for (series, dates) in nights {
-        let (from, to) = (dates.first().copied(), dates.last().copied());
+        let from = dates.first_key_value().map(|(as_of, _)| *as_of);
+        let to = dates.last_key_value().map(|(as_of, _)| *as_of);
         let heads = ports.store.nights(&NightQuery { series: series.clone(), from, to, limit: 0 }).await?;
-        let known: BTreeSet<NaiveDate> = heads.into_iter().map(|head| head.as_of).collect();
-        for as_of in dates.difference(&known) {
-            let key = NightKey { series: series.clone(), as_of: *as_of };
+        let heads: BTreeMap<NaiveDate, NightHead> = heads.into_iter().map(|head| (head.as_of, head)).collect();
+        for (as_of, runs) in dates {
+            if heads.get(&as_of).is_some_and(|head| runs.iter().all(|stored| head.knows(stored))) {
+                continue;
+            }
+            let key = NightKey { series: series.clone(), as_of };
             written += usize::from(keep_night(ports, &key, None).await?.is_some());
         }
     }
