@@ -9,6 +9,7 @@ mod dates;
 mod door;
 mod due_slots;
 mod error;
+mod night_reader;
 mod records;
 mod requests;
 mod run_control;
@@ -22,6 +23,7 @@ pub use dates::{Dates, allowed_dates};
 pub use door::Door;
 pub use due_slots::{DueSlot, due_slot, grace};
 pub use error::{ControlError, Refusal};
+pub use night_reader::NightReader;
 pub use records::{all_records, not_successful};
 pub use requests::{
     Accepted, AnnotateRequest, CancelRequest, MuteRequest, PublicationFailure, PublishRequest, Published, RerunRequest,
@@ -31,6 +33,6 @@ pub use run_control::{
     ActiveRuns, BookOf, ControlParts, Decided, Inputs, NoWorker, RunControl, RunWorker, StartElsewhere, Starts, Work,
     publish_site, startable,
 };
-pub use run_lookup::{RunText, find_run};
+pub use run_lookup::{RunLookup, RunText, find_run};
 pub use start_requests::{by_hand, scheduled, started_as};
 pub use stored_settings::{SettingsFile, StoredSettings, store_settings, stored_settings};

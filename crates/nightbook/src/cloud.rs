@@ -7,13 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use app::{BookOf, Decided, RerunRequest, RunControl, SettingsFile, StoredSettings, store_settings, stored_settings};
+use app::{
+    BookOf, Decided, NightReader, RerunRequest, RunControl, SettingsFile, StoredSettings, store_settings,
+    stored_settings,
+};
 use backends::DoctorReport;
 use backends::aws::{Aws, DynamoStore, KeptFile, MissingSetting, QueueKind, Settings, connect};
 use backends::system::{SystemClock, SystemRandomness, TokioSleeper};
 use book::Book;
 use chrono::NaiveDate;
 use domain::ids::{ContentHash, RunId};
+use domain::night::next_step::CommandTarget;
 use domain::note::RunNotes;
 use domain::ports::{
     AlertBooks, Clock as _, Documents, Ports, RunInputs, RunStore, Runs as _, StoreError, Tallies as _, WorkMessage,
@@ -95,6 +99,20 @@ impl Cloud {
         Ok(stored_settings(&self.settings_file()?).await?.unwrap_or_default())
     }
 
+    /// Reads nights by the settings of the book that was run last; where these are not named, by the default schedule.
+    pub(crate) async fn nights(&self, table: &str) -> anyhow::Result<NightReader> {
+        let kept = match self.aws.kept() {
+            Ok(object) => stored_settings(&SettingsObject(object)).await?.unwrap_or_default(),
+            Err(_) => StoredSettings::default(),
+        };
+        let target = CommandTarget::Table { book: None, table: table.to_owned() };
+        Ok(NightReader { schedule: kept.settings.schedule, target })
+    }
+
+    fn table(&self) -> anyhow::Result<&str> {
+        named(self.aws.settings().table())
+    }
+
     /// Stores the settings of a book, as `start-run` does.
     async fn keep(&self, book: &Book) -> anyhow::Result<()> {
         Ok(store_settings(&self.settings_file()?, book, &SystemRandomness, SystemClock.now()).await?)
@@ -143,7 +161,8 @@ impl Cloud {
         let rerun::Asked { data, run, failed_only, wait, .. } = asked;
         let (failed_only, wait) = (*failed_only, *wait);
         let ports = self.ports()?;
-        let original = reading::find(self.store.as_ref(), data, run).await?;
+        let nights = self.nights(self.table()?).await?;
+        let original = reading::find(self.store.as_ref(), &nights, data, run, None).await?;
         let control = self.control(&ports, BookOf::Nowhere);
         let request = RerunRequest { run: original.run.batch_run_id, failed_only };
         let decided = control.decide_rerun(&request).await.map_err(|error| refused(error, &door(data, None)))?;
@@ -231,7 +250,8 @@ impl Cloud {
     ) -> anyhow::Result<std::process::ExitCode> {
         let ports = self.ports()?;
         let control = self.control(&ports, BookOf::Nowhere);
-        let run = cancel::cancel(&control, &ports, data, run, &door(data, None)).await?;
+        let nights = self.nights(self.table()?).await?;
+        let run = cancel::cancel(&control, &ports, &nights, data, run, &door(data, None)).await?;
         let summary = self.wait(run.batch_run_id, &Bars::new(false), &mut stop).await?;
         if output.is_json() {
             output.json(&summary)?;

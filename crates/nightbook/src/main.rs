@@ -129,6 +129,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::History { data, status, month, limit, after } => {
             commands::history::run(&data.data, status, month, limit, after, &output).await
         }
+        Command::Night { as_of, data } => commands::night::run(&data.data, as_of, &output).await,
         Command::Show { run, data, portfolio, job, job_type } => {
             let filter = commands::show::Filter { portfolio, job, job_type };
             commands::show::run(&data.data, &run, &filter, &output).await

@@ -41,9 +41,9 @@ impl Filter {
 
 /// Runs the command.
 pub(crate) async fn run(data: &Path, run: &str, filter: &Filter, output: &Output) -> anyhow::Result<ExitCode> {
-    let Records { store, documents, notes } = reading::open(data).await?;
+    let Records { store, documents, notes, nights } = reading::open(data).await?;
     let store = store.as_ref();
-    let stored = reading::find(store, data, run).await?;
+    let stored = reading::find(store, &nights, data, run, filter.portfolio.as_ref()).await?;
     let summary = reading::summary(store, &stored).await?;
     if let Some(job) = &filter.job {
         require_job_of(&stored.run, job)?;
