@@ -2,6 +2,7 @@
 
 use std::iter::successors;
 
+use async_trait::async_trait;
 use book::{ScheduleSettings, next_due_slot};
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::ids::{CauseId, ScheduleName};
@@ -33,6 +34,31 @@ pub struct NightReader {
     pub schedule: ScheduleSettings,
     /// Where the commands of a report point.
     pub target: CommandTarget,
+}
+
+/// The settings in force, for surfaces that outlive a change of them.
+#[async_trait]
+pub trait NightSettings: Send + Sync {
+    /// A reader by the settings in force now.
+    ///
+    /// # Errors
+    /// The settings cannot be read.
+    async fn reader(&self) -> Result<NightReader, StoreError>;
+}
+
+#[async_trait]
+impl NightSettings for NightReader {
+    async fn reader(&self) -> Result<NightReader, StoreError> {
+        Ok(self.clone())
+    }
+}
+
+impl Default for NightReader {
+    /// By the default schedule, with placeholders in commands.
+    fn default() -> Self {
+        let target = CommandTarget::Folder { book: None, data: "DATA".to_owned() };
+        Self { schedule: ScheduleSettings::default(), target }
+    }
 }
 
 impl NightReader {

@@ -138,6 +138,26 @@ pub(crate) enum Command {
         #[command(flatten)]
         data: DataDir,
     },
+    /// Accept a control result: record who relies on it all the same, and why. The night then does not count it.
+    Accept {
+        /// The trading date of the night.
+        #[arg(value_name = "DATE")]
+        as_of: NaiveDate,
+        /// The control, as `nightbook night` names it.
+        #[arg(long, value_name = "C")]
+        control: String,
+        /// Only the results of this portfolio; default: all results of the control.
+        #[arg(long, value_name = "P")]
+        portfolio: Option<PortfolioId>,
+        /// Why, for those who read it on the pages of the night.
+        #[arg(long, value_name = "TEXT")]
+        note: String,
+        /// Who accepts; default: the user of this process.
+        #[arg(long, value_name = "NAME")]
+        author: Option<String>,
+        #[command(flatten)]
+        data: DataDir,
+    },
     /// One run: its summary, its jobs, or the full results of a portfolio in it.
     ///
     /// A trading date is the newest full run of that date, "latest" that of the newest night. With --portfolio either is

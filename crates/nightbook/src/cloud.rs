@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use app::{
-    BookOf, Decided, NightReader, RerunRequest, RunControl, SettingsFile, StoredSettings, store_settings,
-    stored_settings,
+    AcceptRequest, BookOf, Decided, NightReader, RerunRequest, RunControl, SettingsFile, StoredSettings,
+    store_settings, stored_settings,
 };
 use backends::DoctorReport;
 use backends::aws::{Aws, DynamoStore, KeptFile, MissingSetting, QueueKind, Settings, connect};
@@ -18,11 +18,13 @@ use book::Book;
 use chrono::NaiveDate;
 use domain::ids::{ContentHash, RunId};
 use domain::night::next_step::CommandTarget;
+use domain::night::report::NightReport;
 use domain::note::RunNotes;
 use domain::ports::{
     AlertBooks, Clock as _, Documents, Ports, RunInputs, RunStore, Runs as _, StoreError, Tallies as _, WorkMessage,
     WorkQueue,
 };
+use domain::run::{Publication, RunEvent};
 use domain::start_run::{StartError, StartRun, Started, start_run};
 use domain::summary::RunSummary;
 use domain::watch::mend;
@@ -238,6 +240,22 @@ impl Cloud {
                 () = tokio::time::sleep(LOOK) => {}
             }
         }
+    }
+
+    /// `nightbook accept`. The watch has the pages of the night written again.
+    pub(crate) async fn accept(&self, data: &Path, request: &AcceptRequest) -> anyhow::Result<NightReport> {
+        let (ports, nights) = (self.ports()?, self.nights(self.table()?).await?);
+        let control = self.control(&ports, BookOf::Nowhere);
+        let accepted = control.accept(request, &nights).await.map_err(|error| refused(error, &door(data, None)))?;
+        if let Some(run) = accepted.run
+            && let Some(stored) = self.store.run(run).await?
+            && stored.run.has_ended()
+        {
+            let plan_epoch = stored.run.plan_epoch;
+            let event = RunEvent::Publish { publication: Publication::Pending, plan_epoch };
+            self.store.apply_run(run, &event).await?;
+        }
+        Ok(nights.report(self.store.as_ref(), &accepted.view, SystemClock.now()).await?)
     }
 
     /// `nightbook cancel`.

@@ -1,20 +1,22 @@
 //! What the reading commands share: the store without a lock, the run that a person means, a summary at any time.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use app::{NightReader, RunLookup};
+use app::{NightReader, NightSettings, RunLookup};
+use async_trait::async_trait;
 use backends::local::LocalStore;
 use backends::system::SystemClock;
 use domain::ids::PortfolioId;
 use domain::night::next_step::CommandTarget;
 use domain::note::RunNotes;
-use domain::ports::{Clock as _, Documents, RunStore, StoredRun};
+use domain::ports::{Clock as _, Documents, RunStore, StoreError, StoredRun};
 use domain::summary::{RunSummary, summarise};
 use domain::work_item::WorkItem;
 
 use crate::exit::{door, refused};
+use crate::live_settings::LiveSettings;
 use crate::place;
 use crate::site_settings::SiteSettings;
 
@@ -55,6 +57,22 @@ pub(crate) fn nights_of(data: &Path, settings: &SiteSettings) -> NightReader {
     let book = settings.book_dir().map(|book| book.display().to_string());
     let target = CommandTarget::Folder { book, data: whole.display().to_string() };
     NightReader { schedule: settings.settings().schedule.clone(), target }
+}
+
+/// Reads the nights of a data folder by the settings in force.
+#[derive(Debug)]
+pub(crate) struct LiveNights {
+    /// The data folder.
+    pub(crate) data: PathBuf,
+    /// The settings in force.
+    pub(crate) settings: Arc<LiveSettings>,
+}
+
+#[async_trait]
+impl NightSettings for LiveNights {
+    async fn reader(&self) -> Result<NightReader, StoreError> {
+        Ok(nights_of(&self.data, &self.settings.current().settings))
+    }
 }
 
 /// The run that a person means: an id, the beginning of one, a trading date, or "latest".

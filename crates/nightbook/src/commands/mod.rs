@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+pub(crate) mod accept;
 pub(crate) mod alert;
 pub(crate) mod cancel;
 pub(crate) mod check;

@@ -99,7 +99,7 @@ async fn under_serve(
             output.line(&nothing_to_repeat(run));
             Ok(ExitCode::SUCCESS)
         }
-        outcome @ (Outcome::Published(_) | Outcome::Muted(_)) => Err(unexpected(&outcome)),
+        outcome @ (Outcome::Published(_) | Outcome::Muted(_) | Outcome::Accepted(_)) => Err(unexpected(&outcome)),
     }
 }
 

@@ -233,6 +233,12 @@ impl Server {
                 }
                 Ok(Reply::Published(self.publish(request, &door).await?))
             }
+            Command::Accept(request) => {
+                let nights = reading::nights_of(data, &self.engine.settings.current().settings);
+                let accepted = self.control.accept(request, &nights).await.map_err(|error| refused(error, &door))?;
+                let (store, now) = (self.engine.ports.store.as_ref(), self.engine.ports.clock.now());
+                Ok(Reply::Accepted(Box::new(nights.report(store, &accepted.view, now).await?)))
+            }
             Command::Mute(request) => {
                 let mute = self.control.mute(request).await.map_err(|error| refused(error, &door))?;
                 self.engine.show_changes().await;
