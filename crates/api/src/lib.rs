@@ -14,6 +14,7 @@ mod history;
 mod jobs;
 mod limits;
 mod live;
+mod nights;
 mod openapi;
 mod problem;
 mod runs;
@@ -21,7 +22,7 @@ mod writes;
 
 use std::sync::Arc;
 
-use app::RunControl;
+use app::{NightReader, NightSettings, RunControl};
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -49,6 +50,7 @@ pub struct Api {
     notes: Option<Arc<dyn RunNotes>>,
     control: Option<Arc<RunControl>>,
     live: Option<Arc<dyn Live>>,
+    nights: Arc<dyn NightSettings>,
     access: Access,
     /// Permits of answers with many records.
     large: LargeAnswers,
@@ -65,7 +67,8 @@ impl Api {
     #[must_use]
     pub fn new(store: Arc<dyn RunStore>, clock: Arc<dyn Clock>, access: Access) -> Self {
         let large = LargeAnswers::default();
-        Self { store, clock, notes: None, control: None, live: None, access, large }
+        let nights = Arc::new(NightReader::default());
+        Self { store, clock, notes: None, control: None, live: None, nights, access, large }
     }
 
     /// As this, with the notes of runs.
@@ -78,6 +81,12 @@ impl Api {
     #[must_use]
     pub fn with_control(self, control: Arc<RunControl>) -> Self {
         Self { control: Some(control), ..self }
+    }
+
+    /// As this, reading nights by these settings; else by the default schedule, with placeholders in commands.
+    #[must_use]
+    pub fn with_nights(self, nights: Arc<dyn NightSettings>) -> Self {
+        Self { nights, ..self }
     }
 
     /// As this, with who knows what is in hand at this moment; else it is as the last heartbeats say.
@@ -101,6 +110,10 @@ pub fn router(api: Api) -> Router {
         .route("/api/v1/batch/runs/{id}/rerun", post(writes::rerun))
         .route("/api/v1/batch/runs/{id}/cancel", post(writes::cancel))
         .route("/api/v1/batch/runs/{id}/notes", get(writes::notes).post(writes::annotate))
+        .route("/api/v1/batch/nights", get(nights::nights))
+        .route("/api/v1/batch/nights/{as_of}", get(nights::night))
+        .route("/api/v1/batch/nights/{as_of}/editions", get(nights::editions))
+        .route("/api/v1/batch/nights/{as_of}/accept", post(nights::accept))
         .route("/api/v1/batch/jobs/status", get(jobs::status))
         .route("/api/v1/batch/jobs/summary", get(jobs::summary))
         .route("/api/v1/batch/jobs/{job}/last-success", get(jobs::last_success))

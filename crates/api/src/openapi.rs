@@ -11,7 +11,7 @@ use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 use crate::problem::{PROBLEM_JSON, ProblemDetails};
-use crate::{current, history, jobs, runs, writes};
+use crate::{current, history, jobs, nights, runs, writes};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -32,6 +32,10 @@ use crate::{current, history, jobs, runs, writes};
         writes::notes,
         writes::annotate,
         writes::mute,
+        nights::nights,
+        nights::night,
+        nights::editions,
+        nights::accept,
         jobs::status,
         jobs::summary,
         jobs::last_success,
@@ -43,6 +47,7 @@ use crate::{current, history, jobs, runs, writes};
     components(schemas(ProblemDetails, Month)),
     tags(
         (name = "runs", description = "Runs and their jobs"),
+        (name = "nights", description = "Trading dates: how each stands, why, and what to do"),
         (name = "jobs", description = "Jobs over the runs"),
         (name = "history", description = "Causes, portfolios, data quality"),
         (name = "commands", description = "Start, repeat, cancel, mute: need a token that may write, or loopback"),

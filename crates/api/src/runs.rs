@@ -108,6 +108,8 @@ pub(crate) struct RunsAsked {
     status: Option<RunStatus>,
     /// Only runs of trading dates in this month, as `yyyy-mm`.
     month: Option<Month>,
+    /// Only runs of this trading date.
+    as_of: Option<NaiveDate>,
     /// At most so many.
     #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<usize>,
@@ -143,7 +145,7 @@ pub(crate) async fn runs(State(api): State<Api>, Asked(asked): Asked<RunsAsked>)
     let after = asked.cursor.as_deref().map(|text| place('r', text)).transpose()?;
     let from_cursor = after.is_some();
     let month = asked.month.map(|month| month.to_string());
-    let query = RunQuery { status: asked.status, month, limit, after, ..RunQuery::default() };
+    let query = RunQuery { status: asked.status, month, as_of: asked.as_of, limit, after, ..RunQuery::default() };
     let page = match api.store.runs(&query).await {
         Err(StoreError::NotFound { .. }) if from_cursor => return Err(not_ours()),
         page => page?,

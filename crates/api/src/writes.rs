@@ -52,6 +52,9 @@ impl From<ControlError> for Problem {
             Refusal::Text { name, why } if name == "trigger" => Self::unprocessable(format!("triggered_by: {why}")),
             Refusal::Text { .. } => Self::unprocessable(message),
             Refusal::TooManyNotes { run, .. } => Self::conflict("too-many-notes", message).about(run),
+            Refusal::NoNight { .. } => Self::not_found(message),
+            Refusal::NothingToAccept { .. } => Self::conflict("nothing-to-accept", message),
+            Refusal::TooManyAcceptances { .. } => Self::conflict("too-many-acceptances", message),
             Refusal::NothingToMute => Self::conflict("conflict", message),
         }
     }
@@ -90,7 +93,7 @@ fn begun(api: &Api, accepted: Accepted, status: &'static str, trigger: Option<&s
     Ok((code, [(header::LOCATION, poll_url)], json(&answer)?).into_response())
 }
 
-fn control(api: &Api) -> Result<&RunControl, Problem> {
+pub(crate) fn control(api: &Api) -> Result<&RunControl, Problem> {
     api.control.as_deref().ok_or_else(|| {
         let detail = "this server only reads: `nightbook serve` with a book starts and cancels runs";
         Problem::new(StatusCode::FORBIDDEN, "reads-only", detail)

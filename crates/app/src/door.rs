@@ -68,6 +68,8 @@ impl Refusal {
             | Self::AlreadyEnded { .. }
             | Self::Text { .. }
             | Self::TooManyNotes { .. }
+            | Self::NothingToAccept { .. }
+            | Self::TooManyAcceptances { .. }
             | Self::Mute { .. }
             | Self::NothingToMute => {
                 return self.to_string();
@@ -80,6 +82,7 @@ impl Refusal {
             Self::InputsRetired { as_of, .. } | Self::NeverPinned { as_of, .. } => {
                 format!("to run its date on the book as it is now: {}", door.start(*as_of))
             }
+            Self::NoNight { .. } => format!("list the runs: {}", door.list()),
             Self::NotFound { .. } => format!("list the runs: {}", door.list()),
             Self::Ambiguous { .. } => format!("give more of its id; list the runs: {}", door.list()),
         };

@@ -135,6 +135,30 @@ pub enum Refusal {
         /// The limit.
         most: usize,
     },
+    /// The date has neither a run nor a recorded missed slot.
+    #[error("there is no night of {as_of} on record")]
+    NoNight {
+        /// The date.
+        as_of: NaiveDate,
+    },
+    /// The night has no such control result.
+    #[error("the night of {as_of} has no result of control {what} to accept: {there}")]
+    NothingToAccept {
+        /// The date.
+        as_of: NaiveDate,
+        /// The control, with the portfolio where one was given.
+        what: String,
+        /// What may be accepted.
+        there: String,
+    },
+    /// The night has as many acceptances as a night may have.
+    #[error("the night of {as_of} has {most} acceptances already")]
+    TooManyAcceptances {
+        /// The date.
+        as_of: NaiveDate,
+        /// The limit.
+        most: usize,
+    },
     /// The mute is not allowed, for example because it ends in the past.
     #[error("the mute was refused: {why}")]
     Mute {

@@ -10,6 +10,7 @@ mod door;
 mod due_slots;
 mod error;
 mod needed;
+mod night_reader;
 mod records;
 mod requests;
 mod run_control;
@@ -24,15 +25,16 @@ pub use door::Door;
 pub use due_slots::{DueSlot, due_slot, grace};
 pub use error::{ControlError, Refusal};
 pub use needed::{Lookup, NeededNight, NightAction, Wanted};
+pub use night_reader::{NightReader, NightSettings};
 pub use records::{all_records, not_successful};
 pub use requests::{
-    Accepted, AnnotateRequest, CancelRequest, MuteRequest, PublicationFailure, PublishRequest, Published, RerunRequest,
-    StartRequest,
+    AcceptRequest, Accepted, AnnotateRequest, CancelRequest, MuteRequest, PublicationFailure, PublishRequest,
+    Published, RerunRequest, StartRequest,
 };
 pub use run_control::{
-    ActiveRuns, BookOf, ControlParts, Decided, Inputs, NoWorker, RunControl, RunWorker, StartElsewhere, Starts, Work,
-    publish_site, startable,
+    AcceptedNight, ActiveRuns, BookOf, ControlParts, Decided, Inputs, NoWorker, RunControl, RunWorker, StartElsewhere,
+    Starts, Work, publish_site, startable,
 };
-pub use run_lookup::{RunText, find_run};
+pub use run_lookup::{RunLookup, RunText, find_run};
 pub use start_requests::{by_hand, scheduled, started_as};
 pub use stored_settings::{SettingsFile, StoredSettings, store_settings, stored_settings};

@@ -79,6 +79,26 @@ pub struct MuteRequest {
     pub schedule: Option<ScheduleName>,
 }
 
+/// Why a control result may be relied on all the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AcceptRequest {
+    /// The trading date of the night.
+    pub as_of: NaiveDate,
+    /// The night series; `None`: that of the schedule in force, else the first with a night of this date.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub series: Option<ScheduleName>,
+    /// The name of the control.
+    pub control: String,
+    /// The portfolio whose results are accepted; `None`: all results of the control.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub portfolio: Option<PortfolioId>,
+    /// Who accepts: 1 to 80 characters on one line.
+    pub author: String,
+    /// Why: 1 to 1,000 characters.
+    pub note: String,
+}
+
 /// The pages of the newest run and of runs without pages, or of all runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

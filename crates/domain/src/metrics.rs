@@ -55,6 +55,12 @@ pub const PROMETHEUS: &[MetricSpec] = &[
         &["status"],
         "1 for how the newest run stands or ended, 0 for the others",
     ),
+    metric(
+        "nightbook_night_verdict",
+        "gauge",
+        &["verdict"],
+        "1 for the verdict of the newest night of the schedule, 0 for the others",
+    ),
     metric("nightbook_last_run_jobs", "gauge", &["status"], "jobs of the newest run, once it is closed"),
     metric(
         "nightbook_last_run_portfolios",

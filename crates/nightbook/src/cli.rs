@@ -14,7 +14,7 @@ use domain::words::{JobType, RunStatus};
     name = "nightbook",
     version,
     arg_required_else_help = true,
-    after_help = "Three questions, one command each:\n  nightbook last factor_analysis     when did it last succeed?\n  nightbook show RUN                 which portfolios were processed, and how?\n  nightbook failures                 which causes lie behind the failures?\n\nExit codes: 0 all well, 1 the run is partial or failed, 2 bad input or settings, 3 a store, the output or the machine failed, 130 interrupted.\nLogs go to stderr; LOG_LEVEL=debug says more, ENVIRONMENT=production gives JSON lines."
+    after_help = "Four questions, one command each:\n  nightbook night                    was last night good?\n  nightbook last factor_analysis     when did it last succeed?\n  nightbook show RUN                 which portfolios were processed, and how?\n  nightbook failures                 which causes lie behind the failures?\n\nExit codes: 0 all well, 1 the run is partial or failed, 2 bad input or settings, 3 a store, the output or the machine failed, 130 interrupted.\nLogs go to stderr; LOG_LEVEL=debug says more, ENVIRONMENT=production gives JSON lines."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -131,9 +131,43 @@ pub(crate) enum Command {
         #[arg(long, value_name = "CURSOR")]
         after: Option<String>,
     },
+    /// A night: whether it is good, its causes and controls, and what to do.
+    ///
+    /// Exits with 0 where the verdict is ok or warning, with 1 where it is not or there is no night, and with 2 where the
+    /// date has no session.
+    Night {
+        /// The trading date; default: the newest night.
+        #[arg(value_name = "DATE")]
+        as_of: Option<NaiveDate>,
+        #[command(flatten)]
+        data: DataDir,
+    },
+    /// Accept a control result: record who relies on it all the same, and why. The night then does not count it.
+    Accept {
+        /// The trading date of the night.
+        #[arg(value_name = "DATE")]
+        as_of: NaiveDate,
+        /// The control, as `nightbook night` names it.
+        #[arg(long, value_name = "C")]
+        control: String,
+        /// Only the results of this portfolio; default: all results of the control.
+        #[arg(long, value_name = "P")]
+        portfolio: Option<PortfolioId>,
+        /// Why, for those who read it on the pages of the night.
+        #[arg(long, value_name = "TEXT")]
+        note: String,
+        /// Who accepts; default: the user of this process.
+        #[arg(long, value_name = "NAME")]
+        author: Option<String>,
+        #[command(flatten)]
+        data: DataDir,
+    },
     /// One run: its summary, its jobs, or the full results of a portfolio in it.
+    ///
+    /// A trading date is the newest full run of that date, "latest" that of the newest night. With --portfolio either is
+    /// the run that decides the jobs of the portfolio.
     Show {
-        /// The run: its id, the beginning of it, or "latest".
+        /// The run: its id, the beginning of it, a trading date, or "latest".
         run: String,
         #[command(flatten)]
         data: DataDir,
@@ -167,7 +201,7 @@ pub(crate) enum Command {
     },
     /// Run a finished run again on its pinned inputs, as a new run.
     Rerun {
-        /// The run: its id, the beginning of it, or "latest".
+        /// The run: its id, the beginning of it, a trading date, or "latest".
         run: String,
         #[command(flatten)]
         data: DataDir,
@@ -183,7 +217,7 @@ pub(crate) enum Command {
     },
     /// End an open run early: what has not ended is given up, the run is closed.
     Cancel {
-        /// The run: its id, the beginning of it, or "latest".
+        /// The run: its id, the beginning of it, a trading date, or "latest".
         run: String,
         #[command(flatten)]
         data: DataDir,
@@ -206,7 +240,7 @@ pub(crate) enum Command {
     },
     /// The job records of a run, for other programs.
     Export {
-        /// The run: its id, the beginning of it, or "latest".
+        /// The run: its id, the beginning of it, a trading date, or "latest".
         run: String,
         #[command(flatten)]
         data: DataDir,

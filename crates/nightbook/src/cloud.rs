@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use app::{
-    BookOf, Decided, NightAction, RerunRequest, RunControl, SettingsFile, StoredSettings, store_settings,
-    stored_settings,
+    AcceptRequest, BookOf, Decided, NightAction, NightReader, RerunRequest, RunControl, SettingsFile, StoredSettings,
+    store_settings, stored_settings,
 };
 use backends::DoctorReport;
 use backends::aws::{Aws, DynamoStore, KeptFile, MissingSetting, QueueKind, Settings, connect};
@@ -17,11 +17,14 @@ use backends::system::{SystemClock, SystemRandomness, TokioSleeper};
 use book::Book;
 use chrono::NaiveDate;
 use domain::ids::{ContentHash, RunId};
+use domain::night::next_step::CommandTarget;
+use domain::night::report::NightReport;
 use domain::note::RunNotes;
 use domain::ports::{
     AlertBooks, Clock as _, Documents, Ports, RunInputs, RunStore, Runs as _, StoreError, Tallies as _, WorkMessage,
     WorkQueue,
 };
+use domain::run::{Publication, RunEvent};
 use domain::start_run::{StartError, StartRun, Started, start_run};
 use domain::summary::RunSummary;
 use domain::watch::mend;
@@ -99,6 +102,20 @@ impl Cloud {
         Ok(stored_settings(&self.settings_file()?).await?.unwrap_or_default())
     }
 
+    /// Reads nights by the settings of the book that was run last; where these are not named, by the default schedule.
+    pub(crate) async fn nights(&self, table: &str) -> anyhow::Result<NightReader> {
+        let kept = match self.aws.kept() {
+            Ok(object) => stored_settings(&SettingsObject(object)).await?.unwrap_or_default(),
+            Err(_) => StoredSettings::default(),
+        };
+        let target = CommandTarget::Table { book: None, table: table.to_owned() };
+        Ok(NightReader { schedule: kept.settings.schedule, target })
+    }
+
+    fn table(&self) -> anyhow::Result<&str> {
+        named(self.aws.settings().table())
+    }
+
     /// Stores the settings of a book, as `start-run` does.
     async fn keep(&self, book: &Book) -> anyhow::Result<()> {
         Ok(store_settings(&self.settings_file()?, book, &SystemRandomness, SystemClock.now()).await?)
@@ -149,7 +166,8 @@ impl Cloud {
         let rerun::Asked { data, run, failed_only, wait, .. } = asked;
         let (failed_only, wait) = (*failed_only, *wait);
         let ports = self.ports()?;
-        let original = reading::find(self.store.as_ref(), data, run).await?;
+        let nights = self.nights(self.table()?).await?;
+        let original = reading::find(self.store.as_ref(), &nights, data, run, None).await?;
         let control = self.control(&ports, BookOf::Nowhere);
         let request = RerunRequest { run: original.run.batch_run_id, failed_only };
         let decided = control.decide_rerun(&request).await.map_err(|error| refused(error, &door(data, None)))?;
@@ -227,6 +245,22 @@ impl Cloud {
         }
     }
 
+    /// `nightbook accept`. The watch has the pages of the night written again.
+    pub(crate) async fn accept(&self, data: &Path, request: &AcceptRequest) -> anyhow::Result<NightReport> {
+        let (ports, nights) = (self.ports()?, self.nights(self.table()?).await?);
+        let control = self.control(&ports, BookOf::Nowhere);
+        let accepted = control.accept(request, &nights).await.map_err(|error| refused(error, &door(data, None)))?;
+        if let Some(run) = accepted.run
+            && let Some(stored) = self.store.run(run).await?
+            && stored.run.has_ended()
+        {
+            let plan_epoch = stored.run.plan_epoch;
+            let event = RunEvent::Publish { publication: Publication::Pending, plan_epoch };
+            self.store.apply_run(run, &event).await?;
+        }
+        Ok(nights.report(self.store.as_ref(), &accepted.view, SystemClock.now()).await?)
+    }
+
     /// `nightbook cancel`.
     pub(crate) async fn cancel(
         &self,
@@ -237,7 +271,8 @@ impl Cloud {
     ) -> anyhow::Result<std::process::ExitCode> {
         let ports = self.ports()?;
         let control = self.control(&ports, BookOf::Nowhere);
-        let run = cancel::cancel(&control, &ports, data, run, &door(data, None)).await?;
+        let nights = self.nights(self.table()?).await?;
+        let run = cancel::cancel(&control, &ports, &nights, data, run, &door(data, None)).await?;
         let summary = self.wait(run.batch_run_id, &Bars::new(false), &mut stop).await?;
         if output.is_json() {
             output.json(&summary)?;

@@ -130,6 +130,12 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::History { data, status, month, limit, after } => {
             commands::history::run(&data.data, status, month, limit, after, &output).await
         }
+        Command::Accept { as_of, control, portfolio, note, author, data } => {
+            let author = author.unwrap_or_else(commands::accept::default_author);
+            let request = app::AcceptRequest { as_of, series: None, control, portfolio, author, note };
+            commands::accept::run(&data.data, request, &output, stop).await
+        }
+        Command::Night { as_of, data } => commands::night::run(&data.data, as_of, &output).await,
         Command::Show { run, data, portfolio, job, job_type } => {
             let filter = commands::show::Filter { portfolio, job, job_type };
             commands::show::run(&data.data, &run, &filter, &output).await

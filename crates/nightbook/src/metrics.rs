@@ -6,6 +6,7 @@ use std::fmt::{Debug, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use app::NightSettings;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
@@ -14,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use chrono::{DateTime, Utc};
 use domain::metrics::PROMETHEUS;
+use domain::night::Verdict;
 use domain::ports::{Clock, RunQuery, RunStore, StoreError};
 use domain::run::seconds_between;
 use domain::words::{JobStatus, QualityFlag, RunStatus};
@@ -147,6 +149,8 @@ pub(crate) struct Asked {
     pub(crate) clock: Arc<dyn Clock>,
     /// What is in hand.
     pub(crate) live: Arc<dyn api::Live>,
+    /// Reads nights by the settings in force.
+    pub(crate) nights: Arc<dyn NightSettings>,
     /// When the next run is due after an instant.
     pub(crate) next_due: Box<dyn Fn(DateTime<Utc>) -> Option<DateTime<Utc>> + Send + Sync>,
 }
@@ -196,6 +200,7 @@ async fn text(metrics: &Metrics, asked: &Asked) -> Result<String, StoreError> {
     let open = asked.store.open_runs().await?;
     let undelivered = asked.store.undelivered().await?.len();
     let newest = asked.store.runs(&RunQuery { limit: 1, ..RunQuery::default() }).await?.runs.into_iter().next();
+    let night = asked.nights.reader().await?.newest(asked.store.as_ref(), now).await?;
     let summary = newest.as_ref().and_then(|stored| stored.summary.as_ref());
     let counts = metrics.0.lock().unwrap_or_else(PoisonError::into_inner);
     let mut out = String::new();
@@ -217,6 +222,14 @@ async fn text(metrics: &Metrics, asked: &Asked) -> Result<String, StoreError> {
                 if let Some(stored) = &newest {
                     for status in RunStatus::ALL {
                         lines.with(&[("status", status.as_str())], u8::from(*status == stored.status()));
+                    }
+                }
+            }
+            "nightbook_night_verdict" => {
+                if let Some(view) = &night {
+                    for verdict in Verdict::ALL {
+                        let is = u8::from(verdict == view.night.verdict);
+                        lines.with(&[("verdict", verdict.as_str())], is);
                     }
                 }
             }
@@ -304,6 +317,7 @@ mod tests {
             store: Arc::new(store),
             clock: Arc::new(SystemClock),
             live: Arc::new(Idle),
+            nights: Arc::new(app::NightReader::default()),
             next_due: Box::new(Some),
         };
         text(metrics, &asked).await.unwrap()
@@ -358,9 +372,12 @@ mod tests {
         };
         store.create_run(&start.missed(slot)).await.unwrap();
         let text = answered_on(&Metrics::default(), store).await;
-        for line in
-            ["nightbook_last_run_status{status=\"missed\"} 1", "nightbook_last_run_status{status=\"running\"} 0"]
-        {
+        for line in [
+            "nightbook_last_run_status{status=\"missed\"} 1",
+            "nightbook_last_run_status{status=\"running\"} 0",
+            "nightbook_night_verdict{verdict=\"missed\"} 1",
+            "nightbook_night_verdict{verdict=\"ok\"} 0",
+        ] {
             assert!(text.lines().any(|said| said == line), "{line} is not in\n{text}");
         }
     }

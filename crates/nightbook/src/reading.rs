@@ -1,17 +1,24 @@
 //! What the reading commands share: the store without a lock, the run that a person means, a summary at any time.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use app::{NightReader, NightSettings, RunLookup};
+use async_trait::async_trait;
 use backends::local::LocalStore;
+use backends::system::SystemClock;
+use domain::ids::PortfolioId;
+use domain::night::next_step::CommandTarget;
 use domain::note::RunNotes;
-use domain::ports::{Documents, RunStore, StoredRun};
+use domain::ports::{Clock as _, Documents, RunStore, StoreError, StoredRun};
 use domain::summary::{RunSummary, summarise};
 use domain::work_item::WorkItem;
 
 use crate::exit::{door, refused};
+use crate::live_settings::LiveSettings;
 use crate::place;
+use crate::site_settings::SiteSettings;
 
 /// The records of a folder or of the cloud, for reading, beside whoever writes them.
 pub(crate) struct Records {
@@ -21,6 +28,8 @@ pub(crate) struct Records {
     pub(crate) documents: Arc<dyn Documents>,
     /// What people have to say of runs.
     pub(crate) notes: Arc<dyn RunNotes>,
+    /// Reads nights, by the settings of the book that was run last.
+    pub(crate) nights: NightReader,
 }
 
 /// Opens the records for reading.
@@ -28,11 +37,12 @@ pub(crate) async fn open(data: &Path) -> anyhow::Result<Records> {
     #[cfg(feature = "aws")]
     if let Some(table) = place::table(data) {
         let cloud = crate::cloud::Cloud::connect(table).await?;
-        let ports = cloud.ports()?;
-        return Ok(Records { store: ports.store, documents: ports.documents, notes: cloud.notes() });
+        let (ports, nights) = (cloud.ports()?, cloud.nights(table).await?);
+        return Ok(Records { store: ports.store, documents: ports.documents, notes: cloud.notes(), nights });
     }
     let store = open_folder(data)?;
-    Ok(Records { store: Arc::new(store.clone()), documents: Arc::new(store.clone()), notes: Arc::new(store) })
+    let nights = nights_of(data, &SiteSettings::kept(data));
+    Ok(Records { store: Arc::new(store.clone()), documents: Arc::new(store.clone()), notes: Arc::new(store), nights })
 }
 
 /// Opens the records of a folder for reading.
@@ -41,9 +51,40 @@ pub(crate) fn open_folder(data: &Path) -> anyhow::Result<LocalStore> {
     Ok(LocalStore::open_read_only(data)?)
 }
 
-/// The run that a person means: an id, the beginning of one, or "latest".
-pub(crate) async fn find(store: &dyn RunStore, data: &Path, text: &str) -> anyhow::Result<StoredRun> {
-    app::find_run(store, text).await.map_err(|error| refused(error, &door(data, None)))
+/// Reads the nights of a data folder by these settings; commands name the whole paths.
+pub(crate) fn nights_of(data: &Path, settings: &SiteSettings) -> NightReader {
+    let whole = std::path::absolute(data).unwrap_or_else(|_| data.to_path_buf());
+    let book = settings.book_dir().map(|book| book.display().to_string());
+    let target = CommandTarget::Folder { book, data: whole.display().to_string() };
+    NightReader { schedule: settings.settings().schedule.clone(), target }
+}
+
+/// Reads the nights of a data folder by the settings in force.
+#[derive(Debug)]
+pub(crate) struct LiveNights {
+    /// The data folder.
+    pub(crate) data: PathBuf,
+    /// The settings in force.
+    pub(crate) settings: Arc<LiveSettings>,
+}
+
+#[async_trait]
+impl NightSettings for LiveNights {
+    async fn reader(&self) -> Result<NightReader, StoreError> {
+        Ok(nights_of(&self.data, &self.settings.current().settings))
+    }
+}
+
+/// The run that a person means: an id, the beginning of one, a trading date, or "latest".
+pub(crate) async fn find(
+    store: &dyn RunStore,
+    nights: &NightReader,
+    data: &Path,
+    text: &str,
+    portfolio: Option<&PortfolioId>,
+) -> anyhow::Result<StoredRun> {
+    let lookup = RunLookup { nights, portfolio, now: SystemClock.now() };
+    app::find_run(store, text, lookup).await.map_err(|error| refused(error, &door(data, None)))
 }
 
 /// All touched items of a run.

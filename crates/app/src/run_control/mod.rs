@@ -4,6 +4,7 @@
 //! A door that hands runs over (the history API, `serve`) has the run recorded first and its [`RunWorker`] called after:
 //! what is recorded is run even if the call is lost.
 
+mod accept;
 mod annotate;
 mod cancel;
 mod mute;
@@ -26,6 +27,7 @@ use crate::book_reader::{BookReader, read_usable};
 use crate::error::{ControlError, Refusal};
 use crate::requests::{Accepted, RerunRequest, StartRequest};
 
+pub use accept::AcceptedNight;
 pub use publish::publish_site;
 pub use start::startable;
 

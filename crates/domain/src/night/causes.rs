@@ -18,6 +18,7 @@ static LOCATION: LazyLock<Option<Regex>> =
 
 /// A location in the input that has to be corrected.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct InputLocation {
     /// The file, relative to the book.
     pub file: String,
@@ -36,6 +37,7 @@ impl fmt::Display for InputLocation {
 
 /// One cause of a night and its reach.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NightCause {
     /// The cause: the same wherever the category and the masked message are the same, whatever the job.
     pub cause: CauseId,

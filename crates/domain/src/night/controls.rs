@@ -131,6 +131,8 @@ pub struct ControlResult {
 
 /// Who accepted a control result, why and when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = AcceptedControl))]
 pub struct Accepted {
     /// Who.
     pub author: String,
@@ -142,6 +144,7 @@ pub struct Accepted {
 
 /// A control result as the night counts it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NightControl {
     /// The result.
     #[serde(flatten)]

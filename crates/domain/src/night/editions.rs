@@ -25,6 +25,7 @@ pub type RecordedFigures = BTreeMap<JobName, BTreeMap<String, f64>>;
 
 /// A run that changed recorded figures of its night.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Edition {
     /// The number in the night. The first figures are edition 1, which is not listed, so that numbers begin with 2.
     pub number: u64,
@@ -47,6 +48,7 @@ pub struct Edition {
 
 /// A recorded figure of a portfolio before and after.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RestatedFigure {
     /// The portfolio.
     pub portfolio_id: PortfolioId,
@@ -63,6 +65,7 @@ pub struct RestatedFigure {
 /// Why figures changed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Why {
     /// What differs between the pinned inputs of the two runs.
     Changes(Box<InputChanges>),
@@ -73,6 +76,7 @@ pub enum Why {
 /// The word for what is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Unknown {
     /// The one word.
     #[default]
@@ -81,6 +85,7 @@ pub enum Unknown {
 
 /// What differs between the pinned inputs of two runs: at most [`MOST_CHANGES`] entries of each kind, and their number.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct InputChanges {
     /// Closes, in the order of symbol and date.
     pub closes: Vec<ChangedClose>,
@@ -103,6 +108,7 @@ pub struct InputChanges {
 
 /// A close of a symbol; none where there is no close.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ChangedClose {
     /// The symbol.
     pub symbol: String,
@@ -116,6 +122,7 @@ pub struct ChangedClose {
 
 /// The quantity of a position; none where it is not held.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ChangedLots {
     /// The portfolio.
     pub portfolio_id: PortfolioId,
@@ -129,6 +136,7 @@ pub struct ChangedLots {
 
 /// The equity of a portfolio; none where it is blank.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ChangedEquity {
     /// The portfolio.
     pub portfolio_id: PortfolioId,
@@ -140,6 +148,7 @@ pub struct ChangedEquity {
 
 /// The versions that made the two plans.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ChangedVersion {
     /// The version of the edition before.
     pub was: String,

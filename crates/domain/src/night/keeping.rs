@@ -10,7 +10,7 @@ use super::input::Acceptance;
 use super::reading::NightView;
 use super::reasons;
 use crate::ids::ScheduleName;
-use crate::ports::{NightQuery, Ports, RunQuery, StoreError, StoredRun};
+use crate::ports::{Clock, InputComparer, NightQuery, Ports, RunQuery, RunStore, StoreError, StoredRun};
 
 /// Tries to write a head that others write too.
 const MOST_TRIES: usize = 100;
@@ -30,7 +30,9 @@ pub async fn keep_night(
     key: &NightKey,
     known: Option<KnownItems<'_>>,
 ) -> Result<Option<NightView>, StoreError> {
-    write_night(ports, key, known, None).await
+    let parts =
+        Parts { store: ports.store.as_ref(), clock: ports.clock.as_ref(), comparer: Some(ports.comparer.as_ref()) };
+    parts.write_night(key, known, None).await
 }
 
 /// Records that somebody accepted results of a control, and folds the night again. The same acceptance again changes
@@ -39,11 +41,13 @@ pub async fn keep_night(
 /// # Errors
 /// The store.
 pub async fn accept_control(
-    ports: &Ports,
+    store: &dyn RunStore,
+    clock: &dyn Clock,
     key: &NightKey,
     acceptance: Acceptance,
 ) -> Result<Option<NightView>, StoreError> {
-    write_night(ports, key, None, Some(acceptance)).await
+    // An acceptance changes no figure, so nothing has to be compared.
+    Parts { store, clock, comparer: None }.write_night(key, None, Some(acceptance)).await
 }
 
 /// Folds and stores the nights of the newest runs that their heads do not know: those of releases without nights, and
@@ -75,35 +79,45 @@ pub async fn keep_missing_nights(ports: &Ports) -> Result<usize, StoreError> {
     Ok(written)
 }
 
-async fn write_night(
-    ports: &Ports,
-    key: &NightKey,
-    known: Option<KnownItems<'_>>,
-    acceptance: Option<Acceptance>,
-) -> Result<Option<NightView>, StoreError> {
-    for _ in 0..MOST_TRIES {
-        // The head is read before the runs: a run that is recorded after this read changes the version.
-        let before = ports.store.night(key).await?;
-        let mut acceptances = before.as_ref().map(|head| head.acceptances.clone()).unwrap_or_default();
-        if let Some(acceptance) = acceptance.as_ref().filter(|acceptance| !acceptances.contains(acceptance)) {
-            acceptances.push(acceptance.clone());
+/// What the writer of a night needs.
+#[derive(Clone, Copy)]
+struct Parts<'a> {
+    store: &'a dyn RunStore,
+    clock: &'a dyn Clock,
+    comparer: Option<&'a dyn InputComparer>,
+}
+
+impl Parts<'_> {
+    async fn write_night(
+        self,
+        key: &NightKey,
+        known: Option<KnownItems<'_>>,
+        acceptance: Option<Acceptance>,
+    ) -> Result<Option<NightView>, StoreError> {
+        for _ in 0..MOST_TRIES {
+            // The head is read before the runs: a run that is recorded after this read changes the version.
+            let before = self.store.night(key).await?;
+            let mut acceptances = before.as_ref().map(|head| head.acceptances.clone()).unwrap_or_default();
+            if let Some(acceptance) = acceptance.as_ref().filter(|acceptance| !acceptances.contains(acceptance)) {
+                acceptances.push(acceptance.clone());
+            }
+            let Some(mut folded) = fold(self.store, key, acceptances, known).await? else { return Ok(None) };
+            reasons::fill(self.store, self.comparer, &mut folded.night, before.as_ref(), &folded.plans).await?;
+            let document = self.store.put_night_document(json_of(&folded.night)?).await?;
+            let version = before.as_ref().map_or(0, |head| head.version);
+            let head = folded.head(version, document, self.clock.now());
+            if let Some(before) =
+                before.filter(|before| NightHead { folded_at: before.folded_at, ..head.clone() } == *before)
+            {
+                return Ok(Some(NightView { head: before, night: folded.night }));
+            }
+            if self.store.put_night(&head).await? {
+                return Ok(Some(NightView { head: NightHead { version: version + 1, ..head }, night: folded.night }));
+            }
         }
-        let Some(mut folded) = fold(ports.store.as_ref(), key, acceptances, known).await? else { return Ok(None) };
-        reasons::fill(ports, &mut folded.night, before.as_ref(), &folded.plans).await?;
-        let document = ports.store.put_night_document(json_of(&folded.night)?).await?;
-        let version = before.as_ref().map_or(0, |head| head.version);
-        let head = folded.head(version, document, ports.clock.now());
-        if let Some(before) =
-            before.filter(|before| NightHead { folded_at: before.folded_at, ..head.clone() } == *before)
-        {
-            return Ok(Some(NightView { head: before, night: folded.night }));
-        }
-        if ports.store.put_night(&head).await? {
-            return Ok(Some(NightView { head: NightHead { version: version + 1, ..head }, night: folded.night }));
-        }
+        Err(StoreError::Unavailable {
+            doing: format!("write the night of {}", key.as_of),
+            source: "others wrote it each time".into(),
+        })
     }
-    Err(StoreError::Unavailable {
-        doing: format!("write the night of {}", key.as_of),
-        source: "others wrote it each time".into(),
-    })
 }

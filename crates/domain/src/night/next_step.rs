@@ -42,6 +42,7 @@ pub enum CommandTarget {
 
 /// What to do about a night.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NextStep {
     /// A sentence. It ends with a colon where a command follows.
     pub text: String,

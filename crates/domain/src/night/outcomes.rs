@@ -35,6 +35,7 @@ pub struct PortfolioOutcome {
 /// The job counts of a night. `success + failed + skipped + missing = total_jobs`, which is the number of expected
 /// portfolios times the number of jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Totals {
     /// Jobs that succeeded.
     pub success: u64,

@@ -7,7 +7,7 @@ use super::editions::{ChangedVersion, Edition, InputChanges, MOST_CHANGES, Why};
 use super::folding::{NIGHT_DOCUMENT, read};
 use super::head::NightHead;
 use crate::ids::{PortfolioId, RunId};
-use crate::ports::{Ports, StoreError};
+use crate::ports::{InputComparer, RunStore, StoreError};
 use crate::run::SealedPlan;
 
 /// The plans of the runs of a night.
@@ -15,9 +15,11 @@ pub(super) type Plans = BTreeMap<RunId, SealedPlan>;
 
 /// Fills in why the figures of each edition changed.
 ///
-/// What an earlier fold found stays, since pinned inputs are retired before the night is. The rest is compared now.
+/// What an earlier fold found stays, since pinned inputs are retired before the night is. The rest is compared now;
+/// without a comparer it is unknown until the next fold with one.
 pub(super) async fn fill(
-    ports: &Ports,
+    store: &dyn RunStore,
+    comparer: Option<&dyn InputComparer>,
     night: &mut Night,
     before: Option<&NightHead>,
     plans: &Plans,
@@ -27,27 +29,30 @@ pub(super) async fn fill(
     }
     let mut known: BTreeMap<RunId, Why> = BTreeMap::new();
     if let Some(head) = before.filter(|head| head.edition_count > 0)
-        && let Some(earlier) = read::<Night>(ports.store.as_ref(), &head.document, NIGHT_DOCUMENT).await?
+        && let Some(earlier) = read::<Night>(store, &head.document, NIGHT_DOCUMENT).await?
     {
         known.extend(earlier.editions.into_iter().map(|edition| (edition.batch_run_id, edition.why)));
     }
     for edition in &mut night.editions {
         edition.why = match known.remove(&edition.batch_run_id) {
             Some(why) if !why.is_unknown() => why,
-            _ => compared(ports, edition, plans).await?,
+            _ => match comparer {
+                Some(comparer) => compared(comparer, edition, plans).await?,
+                None => Why::UNKNOWN,
+            },
         };
     }
     Ok(())
 }
 
 /// What differs between the inputs of an edition and those of each run whose figures it replaced.
-async fn compared(ports: &Ports, edition: &Edition, plans: &Plans) -> Result<Why, StoreError> {
+async fn compared(comparer: &dyn InputComparer, edition: &Edition, plans: &Plans) -> Result<Why, StoreError> {
     let Some(now) = plans.get(&edition.batch_run_id) else { return Ok(Why::UNKNOWN) };
     let portfolios: BTreeSet<PortfolioId> = edition.portfolios.iter().cloned().collect();
     let mut changes = InputChanges::default();
     for replaced in &edition.replaces {
         let Some(was) = plans.get(replaced) else { return Ok(Why::UNKNOWN) };
-        let Some(found) = ports.comparer.compare(&was.snapshot, &now.snapshot, &portfolios).await? else {
+        let Some(found) = comparer.compare(&was.snapshot, &now.snapshot, &portfolios).await? else {
             return Ok(Why::UNKNOWN);
         };
         changes.add(found);

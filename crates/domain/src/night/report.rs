@@ -10,6 +10,7 @@ use crate::ids::{PortfolioId, RunId, ScheduleName};
 
 /// A night with its sentences. The names of the fields are a contract.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NightReport {
     /// The schedule, under its present name.
     pub schedule: ScheduleName,

@@ -9,6 +9,7 @@ use super::controls::Level;
 /// How a night stands. The words are serialized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Verdict {
     /// A run is open and no full run of the date has ended yet.
     Running,

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use app::{BookOf, CancelRequest, Door, RunControl};
+use app::{BookOf, CancelRequest, Door, NightReader, RunControl};
 use domain::ports::Ports;
 use domain::run::Run;
 use domain::watch::mend;
@@ -28,9 +28,11 @@ pub(crate) async fn run(data: &Path, run: &str, output: &Output, stop: Stop) -> 
     reading::open_folder(data)?;
     let settings = SiteSettings::kept(data);
     let door = door(data, settings.book_dir());
+    let nights = reading::nights_of(data, &settings);
     let summary = match Engine::open(data, settings, None, stop.clone()).await {
         Ok(engine) => {
-            let run = cancel(&of_command(&engine, BookOf::Nowhere), &engine.ports, data, run, &door).await?;
+            let control = of_command(&engine, BookOf::Nowhere);
+            let run = cancel(&control, &engine.ports, &nights, data, run, &door).await?;
             engine.drive(&run).await?
         }
         Err(error) => {
@@ -53,11 +55,12 @@ pub(crate) async fn run(data: &Path, run: &str, output: &Output, stop: Stop) -> 
 pub(crate) async fn cancel(
     control: &RunControl,
     ports: &Ports,
+    nights: &NightReader,
     data: &Path,
     text: &str,
     door: &Door,
 ) -> anyhow::Result<Run> {
-    let id = reading::find(ports.store.as_ref(), data, text).await?.run.batch_run_id;
+    let id = reading::find(ports.store.as_ref(), nights, data, text, None).await?.run.batch_run_id;
     control.cancel(&CancelRequest { run: id }).await.map_err(|error| refused(error, door))?;
     let run = ports.store.run(id).await?.with_context(|| format!("there is no run {id}"))?.run;
     mend(ports, &run).await?;

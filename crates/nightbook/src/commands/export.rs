@@ -10,14 +10,14 @@ use domain::redact::misleads;
 
 use crate::cli::ExportFormat;
 use crate::output::{printable_json, stdout};
-use crate::reading;
+use crate::reading::{self, Records};
 use crate::site_settings::SiteSettings;
 
 /// Runs the command.
 pub(crate) async fn run(data: &Path, run: &str, format: ExportFormat) -> anyhow::Result<ExitCode> {
-    let store = reading::open(data).await?.store;
+    let Records { store, nights, .. } = reading::open(data).await?;
     let store = store.as_ref();
-    let stored = reading::find(store, data, run).await?;
+    let stored = reading::find(store, &nights, data, run, None).await?;
     let records = all_records(store, &stored).await?;
     let namespace = match format {
         ExportFormat::Openlineage => namespace(data).await?,

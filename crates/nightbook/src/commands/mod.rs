@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+pub(crate) mod accept;
 pub(crate) mod alert;
 pub(crate) mod cancel;
 pub(crate) mod check;
@@ -12,6 +13,7 @@ pub(crate) mod history;
 pub(crate) mod init;
 pub(crate) mod last;
 pub(crate) mod needed;
+pub(crate) mod night;
 pub(crate) mod publish;
 pub(crate) mod rerun;
 pub(crate) mod run;

@@ -42,12 +42,13 @@ pub(crate) async fn run(asked: Asked, output: &Output, bars: &Bars, stop: Stop) 
     // The reading store says clearly what is wrong with a folder that holds no records, before anything is made.
     reading::open_folder(data)?;
     let settings = SiteSettings::kept(data);
+    let nights = reading::nights_of(data, &settings);
     let door = door(data, settings.book_dir());
     let engine = match Engine::open(data, settings, *concurrency, stop.clone()).await {
         Ok(engine) => engine,
         Err(error) => return under_serve(&asked, error, output, bars, stop).await,
     };
-    let original = reading::find(&engine.store, data, run).await?;
+    let original = reading::find(&engine.store, &nights, data, run, None).await?;
     let control = of_command(&engine, BookOf::Nowhere);
     let request = RerunRequest { run: original.run.batch_run_id, failed_only: *failed_only };
     let decided = control.decide_rerun(&request).await.map_err(|error| refused(error, &door))?;
@@ -98,7 +99,7 @@ async fn under_serve(
             output.line(&nothing_to_repeat(run));
             Ok(ExitCode::SUCCESS)
         }
-        outcome @ (Outcome::Published(_) | Outcome::Muted(_)) => Err(unexpected(&outcome)),
+        outcome @ (Outcome::Published(_) | Outcome::Muted(_) | Outcome::Accepted(_)) => Err(unexpected(&outcome)),
     }
 }
 

@@ -19,6 +19,7 @@ use crate::control::{self, server::Server};
 use crate::engine::Engine;
 use crate::metrics::{self, Asked, Metrics};
 use crate::output::Output;
+use crate::reading;
 use crate::run_control;
 use crate::scheduler::{Scheduler, is_interruption};
 use crate::settings_reload::{SettingsReload, Wake, keep_looking};
@@ -54,6 +55,7 @@ pub(crate) async fn run(
         store: Arc::clone(&records),
         clock: Arc::clone(&engine.ports.clock),
         live: engine.watched(),
+        nights: Arc::new(reading::LiveNights { data: data.to_path_buf(), settings: Arc::clone(&engine.settings) }),
         next_due: Box::new(move |now| next_due_slot(&live.current().settings.settings().schedule, now)),
     };
     let metrics_router = api::protect(metrics::router(metrics.clone(), asked), bound.access.clone());
@@ -61,6 +63,7 @@ pub(crate) async fn run(
     let api = Api::new(records, Arc::clone(&engine.ports.clock), bound.access.clone())
         .with_notes(Arc::new(engine.store.clone()))
         .with_control(Arc::clone(&control))
+        .with_nights(Arc::new(reading::LiveNights { data: data.to_path_buf(), settings: Arc::clone(&engine.settings) }))
         .with_live(engine.watched());
     let router = web::site_and_api(&engine.site_folder(), api, bound.access.clone());
     let router = metrics.counting(metrics_router.merge(router));
@@ -142,7 +145,9 @@ pub(crate) async fn site_only(
     let address = bound.address;
     let store = Arc::new(LocalStore::open_read_only(data)?);
     let notes: Arc<dyn RunNotes> = Arc::clone(&store) as Arc<dyn RunNotes>;
-    let api = Api::new(store, Arc::new(SystemClock), bound.access.clone()).with_notes(notes);
+    let api = Api::new(store, Arc::new(SystemClock), bound.access.clone())
+        .with_notes(notes)
+        .with_nights(Arc::new(reading::nights_of(data, &SiteSettings::kept(data))));
     let router = web::site_and_api(&web::folder_of(index), api, bound.access.clone());
     let serving = web::start(bound, router, stop)?;
     output.line(&format!("Open:  http://{address}/   (Ctrl-C ends)"));

@@ -1,5 +1,6 @@
 //! `nightbook show RUN`: one run, its jobs, or the full results of a portfolio in it.
 
+use app::NightReader;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -16,6 +17,7 @@ use domain::words::{JobStatus, JobType};
 use domain::work_item::{ItemState, WorkItem};
 use serde_json::json;
 
+use crate::commands::night::print_short;
 use crate::output::{Output, job_word, paint, run_style, safe};
 use crate::reading::{self, Records};
 
@@ -41,9 +43,9 @@ impl Filter {
 
 /// Runs the command.
 pub(crate) async fn run(data: &Path, run: &str, filter: &Filter, output: &Output) -> anyhow::Result<ExitCode> {
-    let Records { store, documents, notes } = reading::open(data).await?;
+    let Records { store, documents, notes, nights } = reading::open(data).await?;
     let store = store.as_ref();
-    let stored = reading::find(store, data, run).await?;
+    let stored = reading::find(store, &nights, data, run, filter.portfolio.as_ref()).await?;
     let summary = reading::summary(store, &stored).await?;
     if let Some(job) = &filter.job {
         require_job_of(&stored.run, job)?;
@@ -74,6 +76,9 @@ pub(crate) async fn run(data: &Path, run: &str, filter: &Filter, output: &Output
     }
     if filter.is_empty() {
         overview(store, &stored, &summary, output).await?;
+        if stored.run.is_closed() && !summary.is_good() {
+            night_advice(store, &nights, &stored, output).await?;
+        }
     } else {
         let records = records(store, &stored, filter).await?;
         record_table(&records, output);
@@ -196,9 +201,6 @@ async fn overview(
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         output.line(&format!("  portfolios: {}{more}   fingerprint {}", named.join(", "), cause.fingerprint));
     }
-    if let (false, Some(command)) = (summary.failures.is_empty(), summary.remedy()) {
-        output.line(&format!("  again: {command}"));
-    }
     if stored.run.phase == RunPhase::Missed {
         output.line(&format!(
             "The slot passed without a run; to make up for it: nightbook run --book DIR --as-of {}",
@@ -206,6 +208,22 @@ async fn overview(
         ));
     } else if !stored.run.is_closed() {
         in_hand(&reading::items(store, stored).await?, output);
+    }
+    Ok(())
+}
+
+/// What to do about the night of a run that is not good. A rerun on the pinned inputs may repeat the failure, so the
+/// advice is that of the night.
+async fn night_advice(
+    store: &dyn RunStore,
+    nights: &NightReader,
+    stored: &StoredRun,
+    output: &Output,
+) -> anyhow::Result<()> {
+    let (run, now) = (&stored.run, SystemClock.now());
+    if let Some(view) = nights.of_date(store, run.as_of, Some(run.night_series()), now).await? {
+        output.line("");
+        print_short(&nights.report(store, &view, now).await?, output);
     }
     Ok(())
 }

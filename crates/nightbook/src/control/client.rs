@@ -7,6 +7,7 @@ use app::Published;
 use backends::local::OpenError;
 use domain::alert_rules::Mute;
 use domain::ids::RunId;
+use domain::night::report::NightReport;
 use domain::shell::command_line;
 use domain::summary::RunSummary;
 use tokio::io::BufReader;
@@ -35,6 +36,8 @@ pub(crate) enum Outcome {
     Published(Published),
     /// The mute is recorded.
     Muted(Mute),
+    /// The acceptance is recorded, and this is the night now.
+    Accepted(Box<NightReport>),
 }
 
 /// Connects to the `serve` that holds a data folder. Returns `error`, the reason why the folder could not be opened, if
@@ -93,6 +96,7 @@ impl Connection {
                 Ok(Reply::Closed(summary)) => return Ok(Outcome::Closed(summary)),
                 Ok(Reply::NothingToRepeat(run)) => return Ok(Outcome::NothingToRepeat(run)),
                 Ok(Reply::Published(published)) => return Ok(Outcome::Published(published)),
+                Ok(Reply::Accepted(night)) => return Ok(Outcome::Accepted(night)),
                 Ok(Reply::Muted(mute)) => return Ok(Outcome::Muted(mute)),
                 Ok(Reply::Failed { message, exit_code }) => return Err(Remote { message, exit_code }.into()),
                 Err(LineError::Closed) => return Err(ended(recorded)),

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use app::{MuteRequest, PublishRequest, Published, StartRequest};
+use app::{AcceptRequest, MuteRequest, PublishRequest, Published, StartRequest};
 use domain::alert_rules::Mute;
 use domain::ids::RunId;
+use domain::night::report::NightReport;
 use domain::summary::RunSummary;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -78,6 +79,8 @@ pub(crate) enum Command {
     },
     /// Mute alerts.
     Mute(MuteRequest),
+    /// Accept results of a control.
+    Accept(AcceptRequest),
 }
 
 /// What `serve` says. Every reply but the first two is the last one.
@@ -96,6 +99,8 @@ pub(crate) enum Reply {
     Published(Published),
     /// The mute is recorded.
     Muted(Mute),
+    /// The acceptance is recorded, and this is the night now.
+    Accepted(Box<NightReport>),
     /// The request failed.
     Failed {
         /// What happened and what to do.

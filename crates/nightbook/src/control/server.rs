@@ -216,13 +216,13 @@ impl Server {
                 self.follow(accepted, replies).await
             }
             Command::Rerun { run, failed_only } => {
-                let run = reading::find(self.engine.ports.store.as_ref(), data, run).await?.run.batch_run_id;
+                let run = self.find(data, run).await?;
                 let request = RerunRequest { run, failed_only: *failed_only };
                 let accepted = self.control.rerun(&request).await.map_err(|error| busy_or_refused(error, &door))?;
                 self.follow(accepted, replies).await
             }
             Command::Cancel { run } => {
-                let run = reading::find(self.engine.ports.store.as_ref(), data, run).await?.run.batch_run_id;
+                let run = self.find(data, run).await?;
                 let accepted =
                     self.control.cancel(&CancelRequest { run }).await.map_err(|error| refused(error, &door))?;
                 self.follow(accepted, replies).await
@@ -233,12 +233,24 @@ impl Server {
                 }
                 Ok(Reply::Published(self.publish(request, &door).await?))
             }
+            Command::Accept(request) => {
+                let nights = reading::nights_of(data, &self.engine.settings.current().settings);
+                let accepted = self.control.accept(request, &nights).await.map_err(|error| refused(error, &door))?;
+                let (store, now) = (self.engine.ports.store.as_ref(), self.engine.ports.clock.now());
+                Ok(Reply::Accepted(Box::new(nights.report(store, &accepted.view, now).await?)))
+            }
             Command::Mute(request) => {
                 let mute = self.control.mute(request).await.map_err(|error| refused(error, &door))?;
                 self.engine.show_changes().await;
                 Ok(Reply::Muted(mute))
             }
         }
+    }
+
+    /// The run that a person means, by the settings in force.
+    async fn find(&self, data: &Path, text: &str) -> anyhow::Result<RunId> {
+        let nights = reading::nights_of(data, &self.engine.settings.current().settings);
+        Ok(reading::find(self.engine.ports.store.as_ref(), &nights, data, text, None).await?.run.batch_run_id)
     }
 
     /// The settings in force are those of the book that is served, so no other book is run beside it.
