@@ -15,6 +15,7 @@ use domain::close_run::{Closed, close_run};
 use domain::identity;
 use domain::ids::{ChannelName, ContentHash, Owner, PortfolioId, RunId, ScheduleName};
 use domain::night::NightBefore;
+use domain::night::next_step::CommandTarget;
 use domain::ports::{
     AlertChannel, Change, ChannelError, Clock, Creation, PinnedInputs, Ports, PublishError, Publisher, Randomness,
     RunInputs, Runs as _, Sleeper, StoreError, WorkMessage, WorkQueue,
@@ -255,6 +256,7 @@ impl World {
             rules: AlertRules::default(),
             channels: vec![Arc::clone(&self.receiver) as Arc<dyn AlertChannel>],
             base: "https://night.example/".to_owned(),
+            target: CommandTarget::Folder { book: Some("/srv/book".to_owned()), data: "/srv/data".to_owned() },
         };
         let closed = block_on(close_run(&self.ports, &self.pages, &alerting, start.id)).unwrap();
         let Closed::Closed(summary) = closed else { panic!("the run is still open") };

@@ -81,7 +81,8 @@ fn died_delivering(world: &mut World) -> RunSummary {
         }
     }
     let alerting = Alerting { channels: vec![Arc::new(Dies(Arc::clone(&world.receivers[0])))], ..world.alerting() };
-    let mut telling = Box::pin(alerting.tell(&summary));
+    let of = world.night(summary.as_of);
+    let mut telling = Box::pin(alerting.tell(&summary, &of));
     assert!(futures::FutureExt::now_or_never(&mut telling).is_none());
     drop(telling);
     assert_eq!(world.got(0).len(), 1);

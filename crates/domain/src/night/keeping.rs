@@ -210,6 +210,17 @@ pub async fn stored_night(ports: &Ports, key: &NightKey) -> Result<Option<NightV
     keep_night(ports, key, None).await
 }
 
+/// The night of a head; `None` if its document has been retired.
+///
+/// # Errors
+/// The store.
+pub async fn night_of_head(store: &dyn crate::ports::RunStore, head: &NightHead) -> Result<Option<Night>, StoreError> {
+    let Some(bytes) = store.night_document(&head.document).await? else { return Ok(None) };
+    let damaged =
+        |error: serde_json::Error| StoreError::Damaged { what: NIGHT_DOCUMENT.to_owned(), detail: error.to_string() };
+    serde_json::from_slice(&bytes).map(Some).map_err(damaged)
+}
+
 /// What a planner has to know about the newest night before this date.
 ///
 /// # Errors
