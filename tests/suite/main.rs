@@ -6,6 +6,7 @@ mod api;
 mod channels;
 mod commands;
 mod control;
+mod controls;
 mod crash;
 mod damage;
 mod hostile;

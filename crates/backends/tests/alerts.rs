@@ -289,6 +289,9 @@ impl World {
             book: None,
             abandoned: None,
             cancelled_at: None,
+            controls: Vec::new(),
+            control_failures: 0,
+            control_warnings: 0,
             publication: Publication::Pending,
         }
     }

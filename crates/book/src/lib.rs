@@ -5,6 +5,7 @@
 
 mod bytes;
 pub mod calendar;
+mod files;
 mod issue;
 mod model;
 mod occ;
@@ -22,6 +23,7 @@ mod table;
 mod value;
 
 pub use calendar::{Calendar, CalendarKind};
+pub use files::{FileFacts, Orphan};
 pub use issue::{Issue, Scope};
 pub use model::{Book, Class, Lot, OptionTerms, Portfolio, Right};
 pub use occ::{OccSymbol, parse_occ};
@@ -29,8 +31,9 @@ pub use prices::{PricePoint, Prices};
 pub use read::{Reading, SettingsReading, read, read_folder, read_settings};
 pub use schedule::{as_of_of_slot, is_due, next_due_slot, next_slot, slot_of};
 pub use settings::{
-    AddedJob, AlertSettings, AnswerForm, CorrelationSettings, Detail, Factor, FactorSettings, GreekSettings,
-    HttpPriceSettings, LineageSettings, MarketRiskSettings, RateSettings, RetentionSettings, RunSettings, Scenario,
-    ScheduleSettings, Settings, Shock, SiteSettings, SnapshotSettings,
+    AddedJob, AlertSettings, AnswerForm, ControlRule, ControlSettings, CorrelationSettings, Detail, Factor,
+    FactorSettings, FreshnessSettings, GreekSettings, HttpPriceSettings, Limits, LineageSettings, MarketRiskSettings,
+    OnStale, RateSettings, RetentionSettings, RunSettings, Scenario, ScheduleSettings, Settings, Shock, Side,
+    SiteSettings, SnapshotSettings,
 };
 pub use source::{BookError, BookSource, FolderSource, FolderStamp, MemorySource, SettingsStamp};

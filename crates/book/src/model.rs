@@ -4,6 +4,7 @@ use chrono::NaiveDate;
 use domain::ids::{ContentHash, PortfolioId};
 use serde::{Deserialize, Serialize};
 
+use crate::files::FileFacts;
 use crate::issue::Issue;
 use crate::prices::Prices;
 use crate::settings::Settings;
@@ -19,6 +20,9 @@ pub struct Book {
     pub prices: Prices,
     /// Identifies the content of all files of the book; see [`crate::read`].
     pub content_hash: ContentHash,
+    /// What the files look like beyond their usable rows.
+    #[serde(default)]
+    pub files: FileFacts,
 }
 
 impl Book {

@@ -7,6 +7,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use chrono::NaiveDate;
 use domain::ids::PortfolioId;
 
+use crate::files::FileFacts;
 use crate::issue::{Findings, Issue, Scope, shown};
 use crate::model::{Class, Lot, OptionTerms, Right};
 use crate::occ::OccSymbol;
@@ -85,6 +86,7 @@ pub(crate) type Held = HashMap<String, u64>;
 pub(crate) fn read(
     table: &mut Table,
     portfolios: &mut Portfolios,
+    files: &mut FileFacts,
     errors: &mut Findings,
     warnings: &mut Findings,
 ) -> Result<Held, BookError> {
@@ -103,6 +105,7 @@ pub(crate) fn read(
         complaints.clear();
         let mut lot = None;
         if owner.is_none() && portfolios.known && !portfolios.spoilt.contains(id_text) {
+            files.orphan(&file, line, id_text);
             let message = unknown_message(&mut unknown, id_text, portfolios);
             complaints.push(("portfolio_id", id_text.to_vec(), message));
         }

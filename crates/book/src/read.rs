@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::bytes::{Fault, FileBytes, Stamp, content_hash};
+use crate::files::FileFacts;
 use crate::issue::{Findings, Issue, Scope};
 use crate::model::Book;
 use crate::portfolios::Portfolios;
@@ -49,7 +50,7 @@ pub struct SettingsReading {
 /// [`BookError`] if the source cannot be listed or the file cannot be read at all.
 pub fn read_settings(source: &dyn BookSource) -> Result<SettingsReading, BookError> {
     let names = source.names()?;
-    let mut reader = Reader { source, names, stamps: Vec::new(), errors: Vec::new(), warnings: Vec::new() };
+    let mut reader = Reader::new(source, names);
     let settings = reader.settings()?;
     let Reader { errors, warnings, .. } = reader;
     let usable = !errors.iter().any(|issue| issue.scope == Scope::Book);
@@ -77,7 +78,7 @@ pub fn read(source: &dyn BookSource) -> Result<Reading, BookError> {
     let mut names = source.names()?;
     names.sort();
     names.dedup();
-    let mut reader = Reader { source, names, stamps: Vec::new(), errors: Vec::new(), warnings: Vec::new() };
+    let mut reader = Reader::new(source, names);
 
     let settings = reader.settings()?;
     let mut portfolios = reader.portfolios()?;
@@ -86,12 +87,12 @@ pub fn read(source: &dyn BookSource) -> Result<Reading, BookError> {
     reader.check_coverage(&settings, &held, &prices, complete, position_warnings);
     reader.warn_about_other_files();
 
-    let Reader { stamps, errors, warnings, .. } = reader;
+    let Reader { stamps, files, errors, warnings, .. } = reader;
     let usable = !errors.iter().any(|issue| issue.scope == Scope::Book);
     let book = usable.then(|| {
         let mut list = portfolios.list;
         list.sort_by(|a, b| a.id.cmp(&b.id));
-        Book { settings, portfolios: list, prices, content_hash: content_hash(stamps) }
+        Book { settings, portfolios: list, prices, content_hash: content_hash(stamps), files }
     });
     Ok(Reading { book, errors, warnings })
 }
@@ -101,11 +102,28 @@ struct Reader<'s> {
     /// Sorted.
     names: Vec<String>,
     stamps: Vec<Stamp>,
+    files: FileFacts,
     errors: Vec<Issue>,
     warnings: Vec<Issue>,
 }
 
+impl<'s> Reader<'s> {
+    fn new(source: &'s dyn BookSource, names: Vec<String>) -> Self {
+        let (stamps, files) = (Vec::new(), FileFacts::default());
+        Self { source, names, stamps, files, errors: Vec::new(), warnings: Vec::new() }
+    }
+}
+
 impl Reader<'_> {
+    /// Ends a table: what identifies the file, and how it ends.
+    fn finish(&mut self, table: Table) -> Result<(), BookError> {
+        if !table.ends_with_line() {
+            self.files.without_line_end.push(table.name().to_owned());
+        }
+        self.stamps.push(table.finish()?);
+        Ok(())
+    }
+
     fn has(&self, name: &str) -> bool {
         self.names.iter().any(|other| other == name)
     }
@@ -178,7 +196,7 @@ impl Reader<'_> {
         let (mut errors, mut warnings) = (Findings::new(&name), Findings::new(&name));
         let mut table = Table::open(self.source, &name, &portfolios::COLUMNS, &mut errors, &mut warnings)?;
         let found = portfolios::read(&mut table, &mut errors, &mut warnings)?;
-        self.stamps.push(table.finish()?);
+        self.finish(table)?;
         self.errors.extend(errors.finish());
         self.warnings.extend(warnings.finish());
         Ok(found)
@@ -191,8 +209,8 @@ impl Reader<'_> {
         };
         let (mut errors, mut warnings) = (Findings::new(&name), Findings::new(&name));
         let mut table = Table::open(self.source, &name, &positions::COLUMNS, &mut errors, &mut warnings)?;
-        let held = positions::read(&mut table, portfolios, &mut errors, &mut warnings)?;
-        self.stamps.push(table.finish()?);
+        let held = positions::read(&mut table, portfolios, &mut self.files, &mut errors, &mut warnings)?;
+        self.finish(table)?;
         self.errors.extend(errors.finish());
         Ok((held, warnings))
     }
@@ -241,7 +259,7 @@ impl Reader<'_> {
             let mut table =
                 Table::open(self.source, name, &price_files::COLUMNS, &mut file_errors, &mut file_warnings)?;
             collector.read(&mut table, &mut file_errors, &mut file_warnings)?;
-            self.stamps.push(table.finish()?);
+            self.finish(table)?;
             errors.push(file_errors);
             warnings.push(file_warnings);
         }

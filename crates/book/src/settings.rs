@@ -1,6 +1,7 @@
 //! `nightbook.toml` as data, with the default of every setting.
 
 mod alerts;
+mod controls;
 mod http_prices;
 mod jobs;
 mod scenarios;
@@ -13,6 +14,8 @@ use domain::zone::Zone;
 use serde::{Deserialize, Serialize};
 
 pub use self::alerts::{AlertSettings, COMMAND_CHANNEL, COMMAND_SECONDS};
+pub(crate) use self::controls::{ControlKind, kind_of};
+pub use self::controls::{ControlRule, ControlSettings, FreshnessSettings, Limits, OnStale, Side};
 pub use self::http_prices::{AnswerForm, HttpPriceSettings};
 pub(crate) use self::jobs::known_job;
 pub use self::jobs::{AddedJob, JOBS, TAKEN_NAMES, needs_of};
@@ -62,6 +65,12 @@ pub struct Settings {
     /// `[prices]`, where the source is `http`; none: the files of the book.
     #[serde(default)]
     pub http_prices: Option<HttpPriceSettings>,
+    /// `[controls]`
+    #[serde(default, skip_serializing_if = "ControlSettings::is_default")]
+    pub controls: ControlSettings,
+    /// `[freshness]`
+    #[serde(default, skip_serializing_if = "FreshnessSettings::is_default")]
+    pub freshness: FreshnessSettings,
 }
 
 /// `[lineage]`: runs as OpenLineage events, told when a run has ended.
@@ -103,6 +112,8 @@ impl Default for Settings {
             added_jobs: Vec::new(),
             lineage: LineageSettings::default(),
             http_prices: None,
+            controls: ControlSettings::default(),
+            freshness: FreshnessSettings::default(),
         }
     }
 }

@@ -6,6 +6,7 @@
 mod added_jobs;
 mod alerts;
 mod calculations;
+mod controls;
 mod http_prices;
 mod lineage;
 mod run;
@@ -76,6 +77,8 @@ const SECTIONS: &[(&str, Section)] = &[
             read: |walk, entry, draft| walk.http_prices(entry, draft),
         },
     ),
+    ("controls", Section::Own { keys: controls::names, read: |walk, entry, draft| walk.controls(entry, draft) }),
+    ("freshness", Section::Keys(controls::FRESHNESS)),
     ("alerts", Section::Keys(alerts::KEYS)),
     ("lineage", Section::Keys(lineage::KEYS)),
     (

@@ -173,6 +173,11 @@ impl Table {
         )
     }
 
+    /// Whether the last line that was read has a line end. True for an empty file.
+    pub(crate) fn ends_with_line(&self) -> bool {
+        self.splitter.ends_with_line
+    }
+
     /// The name of the file.
     pub(crate) fn name(&self) -> &str {
         self.splitter.file.name()

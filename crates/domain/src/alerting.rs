@@ -17,8 +17,8 @@ use crate::alert_rules::{AlertRules, DeliveryMode, Severity};
 use crate::baseline::LOOK_BACK;
 use crate::ids::{ChannelName, JobName, Owner, ScheduleName};
 use crate::night::history::is_judged;
-use crate::night::keeping::night_of_head;
 use crate::night::next_step::CommandTarget;
+use crate::night::reading::night_of_head;
 use crate::night::{Night, NightHead, Verdict};
 use crate::ports::{
     AlertBooks, AlertChannel, ChannelError, Clock, NightQuery, Notifier, Ports, Randomness, RunStore, Sleeper,
@@ -161,7 +161,8 @@ impl Alerting {
             if !judged || later.len() == MOST_LATER {
                 continue;
             }
-            later.extend(night_of_head(self.store.as_ref(), head).await?.filter(is_judged));
+            let view = night_of_head(self.store.as_ref(), head.clone(), self.clock.now()).await?;
+            later.extend(view.map(|view| view.night).filter(is_judged));
         }
         Ok((later, missed_beside(night, &heads)))
     }

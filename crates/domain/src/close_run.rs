@@ -9,8 +9,8 @@ use futures::future::{Either, select};
 use crate::alert::{AlertAbout, AlertEvent};
 use crate::guards::{self, Guard};
 use crate::ids::{Fingerprint, RunId};
-use crate::night::keeping::{KnownItems, stored_night};
-use crate::night::{NightView, keep_night};
+use crate::night::folding::run_controls;
+use crate::night::{KnownItems, NightView, keep_night, read_night};
 use crate::ports::{Change, Creation, Notifier, Ports, PublishError, Publisher, StoreError};
 use crate::record::JobError;
 use crate::redact::redact;
@@ -121,7 +121,7 @@ async fn write_summary(
     let mut first_seen = ports.store.first_seen(&causes).await?;
     // A closer that died after the summary has already recorded this run as the first.
     first_seen.retain(|_, first| *first != run.batch_run_id);
-    let summary = summarise(run, items, &first_seen);
+    let summary = summarise(run, items, &first_seen).with_controls(run_controls(ports.store.as_ref(), run).await?);
     if let Some(disagreement) = disagreement(&summary, folds) {
         return Err(StoreError::Damaged {
             what: format!("the count of run {}", run.batch_run_id),
@@ -293,7 +293,7 @@ pub async fn tell(ports: &Ports, notifier: &dyn Notifier, summary: &RunSummary) 
     let claim = AlertEvent::Claim { owner, now, lease_until: now + ALERT_LEASE, about };
     let id = summary.batch_run_id;
     let Some(stored) = ports.store.run(id).await? else { return Ok(Told::Elsewhere) };
-    let Some(NightView { night, .. }) = stored_night(ports, &stored.run.night()).await? else {
+    let Some(NightView { night, .. }) = read_night(ports.store.as_ref(), &stored.run.night(), now).await? else {
         return Ok(Told::Elsewhere);
     };
     if let Change::Refused(..) = ports.store.apply_alert(id, &claim).await?

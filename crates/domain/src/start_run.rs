@@ -6,7 +6,8 @@ use crate::guards::{self, Guard};
 use crate::identity;
 use crate::ids::{ContentHash, JobName, Owner, PortfolioId, RunId, ScheduleName};
 use crate::job::RUN_LEVEL_JOB;
-use crate::night::keeping::{night_before, put_members};
+use crate::night::before::night_before;
+use crate::night::put_members;
 use crate::night::{NightBefore, NightKey, PinnedNight, SealedNight, keep_night};
 use crate::ports::{Change, Creation, PinnedInputs, Ports, RunInputs, StoreError, WorkMessage};
 use crate::record::JobError;
@@ -212,7 +213,7 @@ async fn store_inputs(ports: &Ports, start: &StartRun, mut pinned: PinnedInputs)
     let snapshot = ports.documents.put_snapshot(std::mem::take(&mut pinned.snapshot)).await?;
     let night = match pinned.night.take() {
         Some(PinnedNight { members, inputs, newest_close, restatement_tolerance }) => {
-            let members = put_members(ports, &members).await?;
+            let members = put_members(ports.store.as_ref(), &members).await?;
             let nightbook_version = env!("CARGO_PKG_VERSION").to_owned();
             Some(SealedNight { members, inputs, newest_close, nightbook_version, restatement_tolerance })
         }

@@ -7,6 +7,7 @@ use crate::expected_items::with_untouched;
 use crate::guards::{self, Guard};
 use crate::ids::RunId;
 use crate::night::keep_night;
+use crate::night::keeping::keep_missing_nights;
 use crate::ports::{Change, Creation, Notifier, Ports, Publisher, StoreError, StoredRun, WorkMessage};
 use crate::redact::redact;
 use crate::run::{Publication, Run, RunPhase};
@@ -254,7 +255,8 @@ pub async fn watch(
 
 /// The part of [`watch`] that needs neither the site nor people.
 ///
-/// Mends open runs, and records the slots of `passed` that have no run as missed. Gives what was done, and the first error
+/// Mends open runs, records the slots of `passed` that have no run as missed, and folds nights that have runs but no
+/// head. Gives what was done, and the first error
 /// after everything was looked at.
 pub async fn mend_all(ports: &Ports, passed: &[StartRun]) -> (Sweep, Option<StoreError>) {
     let mut sweep = Sweep::default();
@@ -274,6 +276,9 @@ pub async fn mend_all(ports: &Ports, passed: &[StartRun]) -> (Sweep, Option<Stor
             Ok(false) => {}
             Err(error) => keep_first(&mut first_error, error),
         }
+    }
+    if let Err(error) = keep_missing_nights(ports).await {
+        keep_first(&mut first_error, error);
     }
     (sweep, first_error)
 }

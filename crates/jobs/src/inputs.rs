@@ -182,7 +182,7 @@ impl RunInputs for BookInputs {
             }
             let snapshot = Snapshot::of(&book, as_of, &filter);
             let bytes = snapshot.encode()?;
-            let night = pinned_night(&book, as_of, ContentHash::of(&bytes), &before);
+            let night = pinned_night(&book, &snapshot, ContentHash::of(&bytes), &before, !filter.is_empty());
             Ok((snapshot, bytes, night))
         });
         let (snapshot, bytes, night) = pinning.await.map_err(InputsError::Panicked)?.map_err(InputsError::Snapshot)?;

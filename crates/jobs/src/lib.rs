@@ -5,6 +5,7 @@
 //! one file in [`jobs`] and one line in [`registry`].
 
 pub mod comparison;
+mod controls;
 pub mod inputs;
 pub mod job_list;
 pub mod jobs;

@@ -7,24 +7,33 @@ use chrono::NaiveDate;
 use domain::ids::{ContentHash, PortfolioId};
 use domain::night::{Member, NightBefore, NightMembers, PinnedNight};
 
-/// What the plan of a run on this book seals for the night. `inputs` is the hash of everything that the run can see.
-pub(crate) fn pinned_night(book: &Book, as_of: NaiveDate, inputs: ContentHash, before: &NightBefore) -> PinnedNight {
+use crate::controls::{self, Planned};
+use crate::snapshot::Snapshot;
+
+/// What the plan of a run on this book seals for the night. `snapshot` is what is pinned for the run, `inputs` the hash
+/// of everything that the run can see.
+pub(crate) fn pinned_night(
+    book: &Book,
+    snapshot: &Snapshot,
+    inputs: ContentHash,
+    before: &NightBefore,
+    filtered: bool,
+) -> PinnedNight {
+    let as_of = snapshot.as_of;
     let portfolios = book.portfolios.iter().filter(|portfolio| !portfolio.is_closed(as_of));
     let open: BTreeMap<PortfolioId, Member> =
         portfolios.map(|portfolio| (portfolio.id.clone(), member(portfolio, as_of, before))).collect();
     let closures = book.portfolios.iter().filter_map(|portfolio| Some((portfolio.id.clone(), portfolio.closed_on?)));
-    let members = NightMembers {
+    let mut members = NightMembers {
         open,
         closures: closures.collect(),
         expected_before: before.expected.clone(),
         controls: Vec::new(),
     };
-    PinnedNight {
-        members,
-        inputs,
-        newest_close: newest_close(book, as_of),
-        restatement_tolerance: book.settings.restatement.tolerance,
-    }
+    let newest_close = newest_close(book, as_of);
+    let planned = Planned { book, snapshot, members: &members, before, newest_close, filtered };
+    members.controls = controls::evaluate(&planned);
+    PinnedNight { members, inputs, newest_close, restatement_tolerance: book.settings.restatement.tolerance }
 }
 
 fn member(portfolio: &Portfolio, as_of: NaiveDate, before: &NightBefore) -> Member {

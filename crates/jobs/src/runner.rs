@@ -351,6 +351,7 @@ mod tests {
             portfolios: Vec::new(),
             prices: Prices::default(),
             content_hash: ContentHash::of(b""),
+            files: book::FileFacts::default(),
         };
         let mut snapshot = Snapshot::of(&book, "2024-06-28".parse().unwrap(), &[]);
         snapshot.portfolios.push(pinned);

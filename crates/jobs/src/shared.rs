@@ -266,7 +266,13 @@ fn quote(snapshot: &Snapshot, instrument: &Instrument) -> Quote {
     quote
 }
 
-fn model(snapshot: &Snapshot, instrument: &Instrument, terms: &book::OptionTerms, spot: Option<f64>) -> Model {
+/// What an option is worth where its underlying has this price.
+pub(crate) fn model(
+    snapshot: &Snapshot,
+    instrument: &Instrument,
+    terms: &book::OptionTerms,
+    spot: Option<f64>,
+) -> Model {
     let days = (terms.expiry - snapshot.as_of).num_days();
     if days < 0 {
         return Model::Expired;

@@ -409,6 +409,11 @@ mod tests {
         assert_eq!((shown.scenarios.len(), std::mem::take(&mut shown.added_jobs).len()), (1, 1));
         assert!(defaults.scenarios.contains(&shown.scenarios[0]));
         shown.scenarios.clone_from(&defaults.scenarios);
+        for control in domain::night::Control::ALL {
+            assert_eq!(shown.controls.limits(*control), defaults.controls.limits(*control), "{control}");
+        }
+        shown.controls = book::ControlSettings::default();
+        assert_eq!(std::mem::take(&mut shown.freshness.lag).len(), 1);
         assert_eq!(shown, defaults);
     }
 }

@@ -37,7 +37,9 @@ use domain::run::{PlannedPortfolio, Publication, Run, RunEvent, RunLevelWork, Ru
 use domain::summary::summarise;
 use domain::words::JobStatus;
 use domain::work_item::{GiveUp, ItemEvent, ItemKey, ItemRefusal, ItemState, Place, WorkItem};
-use domain::{alert_book_rules, conformance, history_rules, note_rules, run_rules, tally_rules, work_item_rules};
+use domain::{
+    alert_book_rules, conformance, history_rules, night_rules, note_rules, run_rules, tally_rules, work_item_rules,
+};
 use expiry::KEPT_DAYS;
 use proptest::prelude::*;
 use proptest_state_machine::prop_state_machine;
@@ -58,6 +60,7 @@ mod rules {
     work_item_rules!(rules);
     tally_rules!(rules);
     history_rules!(rules);
+    night_rules!(rules);
     note_rules!(rules);
 }
 

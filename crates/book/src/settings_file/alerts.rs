@@ -178,7 +178,7 @@ impl Walk<'_> {
         }
     }
 
-    fn time_of_day(&mut self, entry: &Entry<'_, '_>) -> Option<NaiveTime> {
+    pub(super) fn time_of_day(&mut self, entry: &Entry<'_, '_>) -> Option<NaiveTime> {
         let (text, span) = self.text(entry.key, entry.value)?;
         let time = NaiveTime::parse_from_str(&text, "%H:%M").ok();
         if time.is_none() {

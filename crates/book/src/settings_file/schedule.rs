@@ -184,6 +184,6 @@ impl Walk<'_> {
 }
 
 /// Where trial slots are counted from: any fixed instant does.
-fn probe_start() -> DateTime<Utc> {
+pub(super) fn probe_start() -> DateTime<Utc> {
     Utc.timestamp_opt(1_735_732_800, 0).earliest().unwrap_or_default()
 }

@@ -82,6 +82,14 @@ const EVERY_SETTING: &str = r#"
         price_max_age_sessions = 3
         [market_risk]
         moves = [-0.3, 0.3]
+        [controls]
+        freshness = { warn = 0.95, fail = 0.8 }
+        orphans = "off"
+        [freshness]
+        on_stale = "wait"
+        wait_until = "23:00"
+        [freshness.lag]
+        VFIAX = 2
         [retention]
         records_days = 100
         results_days = 10

@@ -22,6 +22,7 @@ pub(super) struct Wrote {
     pub(super) factors: Option<Range<usize>>,
     pub(super) scenarios: bool,
     pub(super) shocks: Vec<(String, Range<usize>)>,
+    pub(super) wait: Option<Range<usize>>,
 }
 
 impl Walk<'_> {
@@ -33,6 +34,9 @@ impl Walk<'_> {
         self.sessions_together(wrote, &settings.schedule);
         if let Some(span) = &wrote.cron {
             self.night_hours(span, &settings.schedule);
+        }
+        if let Some(span) = &wrote.wait {
+            self.wait_after_slot(span, settings);
         }
     }
 

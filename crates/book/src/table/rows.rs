@@ -92,11 +92,13 @@ pub(super) struct Splitter {
     line: u64,
     /// A fault of the content, to be reported after the rows before it.
     broken: Option<String>,
+    /// Whether no line without a line end was met so far: only the last one can have none.
+    pub(super) ends_with_line: bool,
 }
 
 impl Splitter {
     pub(super) fn new(file: FileBytes) -> Self {
-        Self { file, buffer: vec![0; BLOCK], start: 0, end: 0, dry: false, line: 1, broken: None }
+        Self { file, buffer: vec![0; BLOCK], start: 0, end: 0, dry: false, line: 1, broken: None, ends_with_line: true }
     }
 
     /// The bytes that are read and not yet consumed.
@@ -142,6 +144,7 @@ impl Splitter {
                 return Ok(None);
             }
             if !self.more()? {
+                self.ends_with_line &= seen == from;
                 return Ok(Some((seen - from, false)));
             }
         }

@@ -17,6 +17,7 @@ macro_rules! controls {
     ($($(#[$doc:meta])* $variant:ident = $word:literal,)+) => {
         /// A named check of what went into a run or came out of it. The words are serialized.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
         pub enum Control {
             $($(#[$doc])* #[serde(rename = $word)] $variant,)+
         }
@@ -84,6 +85,7 @@ impl FromStr for Control {
 /// How bad a control result is. Later is worse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Level {
     /// Passed.
     #[default]
@@ -97,6 +99,7 @@ pub enum Level {
 /// What a control saw, or its limit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum ControlValue {
     /// A share, a count or a figure, in the unit of the control.
     Number(f64),
@@ -108,6 +111,7 @@ pub enum ControlValue {
 
 /// One result of one control in one run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ControlResult {
     /// The control.
     pub control: Control,

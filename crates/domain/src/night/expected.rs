@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::NaiveDate;
 
 use super::input::{NightPlan, NightRun};
+use super::members::NightMembers;
 use crate::ids::PortfolioId;
 
 /// The run that decides the expected portfolios, the job list and the run-level control results of a night, with its
@@ -33,6 +34,15 @@ pub fn closed(plan: &NightPlan, as_of: NaiveDate) -> BTreeMap<PortfolioId, Naive
 pub fn expected(plan: &NightPlan, as_of: NaiveDate) -> BTreeSet<PortfolioId> {
     let is_closed = |id: &PortfolioId| plan.closures.get(id).is_some_and(|date| *date <= as_of);
     plan.open.iter().chain(&plan.expected_before).filter(|id| !is_closed(id)).cloned().collect()
+}
+
+/// The expected portfolios that the book does not have on this trading date: those of the night before that are neither
+/// open nor declared closed.
+#[must_use]
+pub fn not_in_book(members: &NightMembers, as_of: NaiveDate) -> BTreeSet<PortfolioId> {
+    let is_closed = |id: &PortfolioId| members.closures.get(id).is_some_and(|date| *date <= as_of);
+    let expected = members.expected_before.iter();
+    expected.filter(|id| !members.open.contains_key(*id) && !is_closed(id)).cloned().collect()
 }
 
 /// The expected portfolios that are in no run of the date.

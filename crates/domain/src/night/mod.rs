@@ -16,13 +16,15 @@
 //! [`dates`] says which dates may have a night, and which night is the newest.
 //!
 //! [`members`] is what a plan seals for the night, [`stored`] turns runs on record into what the fold reads, [`head`] is
-//! the night as it is stored, and [`keeping`] writes it.
+//! the night as it is stored, [`keeping`] writes it, [`reading`] reads it, and [`before`] is what a planner reads.
 
+pub mod before;
 pub mod causes;
 pub mod controls;
 pub mod dates;
 pub mod editions;
 pub mod expected;
+pub(crate) mod folding;
 pub mod head;
 pub mod headline;
 pub mod history;
@@ -31,6 +33,7 @@ pub mod keeping;
 pub mod members;
 pub mod next_step;
 pub mod outcomes;
+pub mod reading;
 mod reasons;
 pub mod report;
 pub mod stored;
@@ -44,11 +47,14 @@ use serde::{Deserialize, Serialize};
 pub use causes::{InputLocation, NightCause};
 pub use controls::{Control, ControlResult, ControlValue, Level, NightControl};
 pub use editions::{Edition, RestatedFigure, Why};
+pub(crate) use folding::put_members;
+pub use folding::{KnownItems, runs_of};
 pub use head::{HeadFacts, NightBasis, NightHead, NightKey};
 pub use input::{Acceptance, Failure, JobResult, NightJob, NightPlan, NightRun, NightRunState, PortfolioRun};
-pub use keeping::{NightView, keep_night};
+pub use keeping::keep_night;
 pub use members::{Earlier, Member, NightBefore, NightMembers, PinnedNight, SealedNight};
 pub use outcomes::{JobOutcome, PortfolioOutcome, Totals};
+pub use reading::{NightView, newest_night, read_night, recent_nights};
 pub use verdict::Verdict;
 
 use crate::ids::{CauseId, PortfolioId, RunId, ScheduleName};

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Night;
 use super::editions::{ChangedVersion, Edition, InputChanges, MOST_CHANGES, Why};
+use super::folding::{NIGHT_DOCUMENT, read};
 use super::head::NightHead;
-use super::keeping::{NIGHT_DOCUMENT, read};
 use crate::ids::{PortfolioId, RunId};
 use crate::ports::{Ports, StoreError};
 use crate::run::SealedPlan;
@@ -27,7 +27,7 @@ pub(super) async fn fill(
     }
     let mut known: BTreeMap<RunId, Why> = BTreeMap::new();
     if let Some(head) = before.filter(|head| head.edition_count > 0)
-        && let Some(earlier) = read::<Night>(ports, &head.document, NIGHT_DOCUMENT).await?
+        && let Some(earlier) = read::<Night>(ports.store.as_ref(), &head.document, NIGHT_DOCUMENT).await?
     {
         known.extend(earlier.editions.into_iter().map(|edition| (edition.batch_run_id, edition.why)));
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::controls::ControlResult;
+use super::controls::{Control, ControlResult};
 use super::editions::DEFAULT_TOLERANCE;
 use super::input::{Failure, JobResult, NightJob, NightPlan, NightRun, NightRunState, PortfolioRun};
 use super::members::NightMembers;
@@ -95,11 +95,19 @@ fn night_plan(plan: &SealedPlan, items: &[WorkItem], members: Option<&NightMembe
     }
 }
 
-fn controls(run: &Run, members: Option<&NightMembers>) -> Vec<ControlResult> {
-    if run.plan.is_none() {
-        return Vec::new();
-    }
-    members.map(|members| members.controls.clone()).unwrap_or_default()
+/// The control results of a run, from what its plan sealed.
+///
+/// A rerun has the sealed inputs of its original. Where it is for some portfolios only, it has the results of these, and
+/// no result of a control that judges the whole book.
+#[must_use]
+pub fn controls(run: &Run, members: Option<&NightMembers>) -> Vec<ControlResult> {
+    let Some(members) = members.filter(|_| run.plan.is_some()) else { return Vec::new() };
+    let concerns = |result: &&ControlResult| match &result.portfolio_id {
+        _ if matches!(result.control, Control::Portfolios | Control::Orphans) => run.filter.is_empty(),
+        Some(id) => run.filter.is_empty() || run.filter.contains(id),
+        None => true,
+    };
+    members.controls.iter().filter(concerns).cloned().collect()
 }
 
 fn portfolio_run(item: &WorkItem) -> PortfolioRun {

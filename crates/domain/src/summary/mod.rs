@@ -12,6 +12,7 @@ pub use self::summarise::summarise;
 use crate::fold::{Fold, JobCounts};
 use crate::ids::{ContentHash, Fingerprint, JobName, PortfolioId, RunId, ScheduleName};
 use crate::job::JobSpec;
+use crate::night::{ControlResult, Level};
 use crate::record::JobRecord;
 use crate::run::{AbandonReason, Abandoned, Publication};
 use crate::words::{ErrorCategory, JobStatus, RunStatus};
@@ -144,11 +145,51 @@ pub struct RunSummary {
     /// When somebody asked to end it early.
     #[serde(default)]
     pub cancelled_at: Option<DateTime<Utc>>,
+    /// Control results other than `ok`: all about the run, then the worst about portfolios, at most 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub controls: Vec<ControlResult>,
+    /// The number of control results that are failures, shown or not.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub control_failures: u64,
+    /// The number of control results that are warnings, shown or not.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub control_warnings: u64,
     /// How the site stands towards it.
     pub publication: Publication,
 }
 
+/// Portfolio results of controls that a summary holds.
+const MOST_PORTFOLIO_RESULTS: usize = 100;
+
+// serde calls it with a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 impl RunSummary {
+    /// The summary with the control results of the run: all about the run, and the worst 100 about portfolios.
+    #[must_use]
+    pub fn with_controls(self, results: Vec<ControlResult>) -> Self {
+        let of_level = |level: Level| results.iter().filter(|result| result.level == level).count() as u64;
+        let (control_failures, control_warnings) = (of_level(Level::Failure), of_level(Level::Warning));
+        let (mut controls, mut of_portfolios): (Vec<_>, Vec<_>) = results
+            .into_iter()
+            .filter(|result| result.level > Level::Ok)
+            .partition(|result| result.portfolio_id.is_none());
+        // Stable: results of one level stay in the order of the controls.
+        of_portfolios.sort_by_key(|result| std::cmp::Reverse(result.level));
+        of_portfolios.truncate(MOST_PORTFOLIO_RESULTS);
+        controls.extend(of_portfolios);
+        Self { controls, control_failures, control_warnings, ..self }
+    }
+
+    /// Whether every portfolio of the run succeeded and no control failed: `run` and `rerun` exit with 0 then.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.status == RunStatus::Success && self.control_failures == 0
+    }
+
     /// All job counts.
     #[must_use]
     pub const fn counts(&self) -> JobCounts {

@@ -65,6 +65,10 @@ pub fn summarise(run: &Run, items: &[WorkItem], first_seen: &BTreeMap<Fingerprin
         book: run.plan.as_ref().map(|plan| plan.book.clone()),
         abandoned: run.abandoned.clone(),
         cancelled_at: run.cancelled_at,
+        // The closer adds what the plan sealed about the inputs.
+        controls: Vec::new(),
+        control_failures: 0,
+        control_warnings: 0,
         // Not part of what is computed: the store adds how the site stands when it is asked.
         publication: Publication::Pending,
     }

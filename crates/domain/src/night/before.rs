@@ -1,0 +1,76 @@
+//! What a planner has to know about the night before.
+
+use std::collections::BTreeSet;
+
+use super::folding::read_members;
+use super::head::{NightHead, NightKey};
+use super::members::{Earlier, NightBefore};
+use super::reading::{night_of_head, recent_nights};
+use super::{Control, Level, Night};
+use crate::ids::PortfolioId;
+use crate::ports::{NightQuery, Ports, StoreError};
+
+/// Nights without a plan that are passed over to find the newest one with a plan.
+const MOST_PASSED_OVER: usize = 100;
+
+/// What a planner has to know about the newest night before this date.
+///
+/// # Errors
+/// The store.
+pub async fn night_before(ports: &Ports, key: &NightKey) -> Result<NightBefore, StoreError> {
+    let Some(to) = key.as_of.pred_opt() else { return Ok(NightBefore::default()) };
+    let (store, now) = (ports.store.as_ref(), ports.clock.now());
+    // A night that nothing was planned for says nothing about portfolios.
+    let planned = |head: &NightHead| head.expected_portfolios > 0;
+    let mut newest = None;
+    for limit in [1, MOST_PASSED_OVER] {
+        let query = NightQuery { series: key.series.clone(), from: None, to: Some(to), limit };
+        newest = recent_nights(store, &query, now).await?.into_iter().find(planned);
+        if newest.is_some() {
+            break;
+        }
+    }
+    let Some(head) = newest else { return Ok(NightBefore::default()) };
+    let (as_of, full_run) = (head.as_of, head.full_run.or_else(|| head.runs.last().copied()));
+    let Some(view) = night_of_head(store, head, now).await? else { return Ok(NightBefore::default()) };
+    let expected = view.night.outcomes.keys().cloned().collect();
+    let mut before = NightBefore { as_of: Some(as_of), expected, ..NightBefore::default() };
+    let deciding = match full_run {
+        Some(run) => store.run(run).await?,
+        None => None,
+    };
+    let sealed = deciding.as_ref().and_then(|stored| stored.run.plan.as_ref()?.night.as_ref());
+    let members = match sealed {
+        Some(sealed) => read_members(store, &sealed.members).await?,
+        None => None,
+    };
+    let (lost_rows, wrong_equity) = (failed(&view.night, Control::Positions), failed(&view.night, Control::Equity));
+    for (id, member) in members.map(|members| members.open).unwrap_or_default() {
+        let rows = now_or_before(lost_rows.contains(&id), as_of, Some(member.rows), member.rows_before);
+        let equity = now_or_before(wrong_equity.contains(&id), as_of, member.equity, member.equity_before);
+        before.rows.extend(rows.map(|rows| (id.clone(), rows)));
+        before.equity.extend(equity.map(|equity| (id, equity)));
+    }
+    Ok(before)
+}
+
+/// The portfolios for which this control failed and was not accepted.
+fn failed(night: &Night, control: Control) -> BTreeSet<PortfolioId> {
+    let open = night.controls.iter().filter(|result| {
+        result.result.control == control && result.result.level == Level::Failure && result.accepted.is_none()
+    });
+    open.filter_map(|result| result.result.portfolio_id.clone()).collect()
+}
+
+/// The value of a night, or the one it was compared with where its control failed or it has none.
+fn now_or_before<T>(
+    failed: bool,
+    as_of: chrono::NaiveDate,
+    value: Option<T>,
+    before: Option<Earlier<T>>,
+) -> Option<Earlier<T>> {
+    match value {
+        Some(value) if !failed => Some(Earlier { as_of, value }),
+        _ => before,
+    }
+}

@@ -1,0 +1,162 @@
+//! Folds a night from the records.
+
+use serde::de::DeserializeOwned;
+
+use super::expected::deciding_run;
+use super::head::{HeadFacts, NightBasis, NightHead, NightKey};
+use super::input::{Acceptance, NightRun};
+use super::members::NightMembers;
+use super::reasons::Plans;
+use super::stored::{self, Members};
+use super::{ControlResult, Night};
+use crate::expected_items::all_expected_items;
+use crate::ids::{ContentHash, RunId, ScheduleName};
+use crate::ports::{RunQuery, RunStore, StoreError, StoredRun};
+use crate::run::Run;
+use crate::work_item::WorkItem;
+
+/// What an error calls the document of a night.
+pub(super) const NIGHT_DOCUMENT: &str = "the document of a night";
+
+/// The items of a run that the caller has read already.
+#[derive(Debug, Clone, Copy)]
+pub struct KnownItems<'a> {
+    /// The run.
+    pub run: RunId,
+    /// All of its portfolios.
+    pub items: &'a [WorkItem],
+}
+
+/// A night with what its head has beside it.
+pub(super) struct Folded {
+    pub(super) night: Night,
+    pub(super) plans: Plans,
+    schedule: ScheduleName,
+    full_run: Option<RunId>,
+    acceptances: Vec<Acceptance>,
+    basis: NightBasis,
+}
+
+impl Folded {
+    /// The head of the night, to replace the one of this version.
+    pub(super) fn head(
+        &self,
+        version: u64,
+        document: ContentHash,
+        folded_at: chrono::DateTime<chrono::Utc>,
+    ) -> NightHead {
+        let facts = HeadFacts {
+            version,
+            schedule: self.schedule.clone(),
+            full_run: self.full_run,
+            acceptances: self.acceptances.clone(),
+            basis: self.basis,
+            document,
+            folded_at,
+        };
+        NightHead::of(&self.night, facts)
+    }
+}
+
+/// Folds a night from its runs. None where the date has neither a run nor a recorded missed slot.
+///
+/// # Errors
+/// The store.
+pub(super) async fn fold(
+    store: &dyn RunStore,
+    key: &NightKey,
+    acceptances: Vec<Acceptance>,
+    known: Option<KnownItems<'_>>,
+) -> Result<Option<Folded>, StoreError> {
+    let stored = runs_of(store, key).await?;
+    let Some(newest) = stored.iter().max_by_key(|stored| (stored.run.started_at, stored.run.batch_run_id)) else {
+        return Ok(None);
+    };
+    let schedule = newest.run.schedule.clone();
+    let mut members = Members::new();
+    for hash in stored::members_documents(&stored) {
+        if let Some(document) = read_members(store, &hash).await? {
+            members.insert(hash, document);
+        }
+    }
+    let mut runs = Vec::with_capacity(stored.len());
+    for one in &stored {
+        let run = &one.run;
+        let sealed = stored::members_of(&members, run);
+        let night_run = match known.filter(|known| known.run == run.batch_run_id) {
+            Some(known) => stored::night_run(one, known.items, sealed),
+            // Nothing of an open run counts but its plan, and a plan with members says which portfolios are open.
+            None if one.summary.is_none() && sealed.is_some() => stored::night_run(one, &[], sealed),
+            None => stored::night_run(one, &all_expected_items(store, run).await?, sealed),
+        };
+        runs.push(night_run);
+    }
+    let Some(night) = Night::of(&key.series, key.as_of, &runs, &acceptances) else { return Ok(None) };
+    let sealed = |run: &Run| run.plan.as_ref().is_some_and(|plan| plan.night.is_some());
+    let planned = stored.iter().any(|stored| stored.run.plan.is_some());
+    let basis =
+        if planned && !stored.iter().any(|stored| sealed(&stored.run)) { NightBasis::Runs } else { NightBasis::Plans };
+    let plan = |stored: StoredRun| Some((stored.run.batch_run_id, stored.run.plan?));
+    let plans = stored.into_iter().filter_map(plan).collect();
+    Ok(Some(Folded { night, plans, schedule, full_run: newest_full(&runs), acceptances, basis }))
+}
+
+/// The newest full run: the deciding one where it is full.
+fn newest_full(runs: &[NightRun]) -> Option<RunId> {
+    let ordered: Vec<&NightRun> = runs.iter().collect();
+    deciding_run(&ordered).map(|(run, _)| run).filter(|run| run.is_full()).map(|run| run.id)
+}
+
+/// The runs and recorded missed slots of a night.
+///
+/// # Errors
+/// The store.
+pub async fn runs_of(store: &dyn RunStore, key: &NightKey) -> Result<Vec<StoredRun>, StoreError> {
+    let query = RunQuery { as_of: Some(key.as_of), ..RunQuery::default() };
+    let page = store.runs(&query).await?;
+    Ok(page.runs.into_iter().filter(|stored| *stored.run.night_series() == key.series).collect())
+}
+
+/// Stores what a plan seals about the portfolios of the book.
+///
+/// # Errors
+/// The store.
+pub(crate) async fn put_members(store: &dyn RunStore, members: &NightMembers) -> Result<ContentHash, StoreError> {
+    store.put_night_document(json_of(members)?).await
+}
+
+/// A document as it is stored.
+pub(super) fn json_of<T: serde::Serialize>(document: &T) -> Result<Vec<u8>, StoreError> {
+    serde_json::to_vec(document).map_err(|error| StoreError::Unavailable {
+        doing: "write a document of a night".to_owned(),
+        source: Box::new(error),
+    })
+}
+
+/// The control results of a run, from what its plan sealed.
+///
+/// # Errors
+/// The store.
+pub(crate) async fn run_controls(store: &dyn RunStore, run: &Run) -> Result<Vec<ControlResult>, StoreError> {
+    let members = match run.plan.as_ref().and_then(|plan| plan.night.as_ref()) {
+        Some(sealed) => read_members(store, &sealed.members).await?,
+        None => None,
+    };
+    Ok(stored::controls(run, members.as_ref()))
+}
+
+/// What a plan seals about the portfolios of the book; none where it was retired.
+pub(super) async fn read_members(store: &dyn RunStore, hash: &ContentHash) -> Result<Option<NightMembers>, StoreError> {
+    read(store, hash, "what a plan seals for the night").await
+}
+
+/// A stored document; none where it was retired.
+pub(super) async fn read<T: DeserializeOwned>(
+    store: &dyn RunStore,
+    hash: &ContentHash,
+    what: &str,
+) -> Result<Option<T>, StoreError> {
+    let Some(bytes) = store.night_document(hash).await? else { return Ok(None) };
+    let damaged = |error: serde_json::Error| StoreError::Damaged { what: what.to_owned(), detail: error.to_string() };
+    serde_json::from_slice(&bytes).map(Some).map_err(damaged)
+}

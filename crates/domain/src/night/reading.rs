@@ -1,0 +1,131 @@
+//! Reads nights for pages, commands and questions. Nothing is written.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, NaiveDate, Utc};
+
+use super::Night;
+use super::folding::{NIGHT_DOCUMENT, fold, json_of, read};
+use super::head::{NightHead, NightKey};
+use crate::ids::ContentHash;
+use crate::ports::{NightQuery, RunQuery, RunStore, StoreError};
+
+/// Runs that are looked through for dates without a head, at least.
+const RUNS_LOOKED_THROUGH: usize = 120;
+
+/// A night with its head.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NightView {
+    /// The head as it is stored; with version 0 where it was folded for this reader.
+    pub head: NightHead,
+    /// The whole fold.
+    pub night: Night,
+}
+
+/// A night: as it is stored, or folded from its runs where it never was. None where the date has neither a run nor a
+/// recorded missed slot.
+///
+/// # Errors
+/// The store.
+pub async fn read_night(
+    store: &dyn RunStore,
+    key: &NightKey,
+    now: DateTime<Utc>,
+) -> Result<Option<NightView>, StoreError> {
+    if let Some(head) = store.night(key).await? {
+        return night_of_head(store, head, now).await;
+    }
+    folded(store, key, now).await
+}
+
+/// The night of a head.
+///
+/// # Errors
+/// The store.
+pub async fn night_of_head(
+    store: &dyn RunStore,
+    head: NightHead,
+    now: DateTime<Utc>,
+) -> Result<Option<NightView>, StoreError> {
+    // A head with version 0 was folded for a reader: its document is not stored.
+    if head.version > 0
+        && let Some(night) = read::<Night>(store, &head.document, NIGHT_DOCUMENT).await?
+    {
+        return Ok(Some(NightView { head, night }));
+    }
+    folded(store, &head.key(), now).await
+}
+
+async fn folded(store: &dyn RunStore, key: &NightKey, now: DateTime<Utc>) -> Result<Option<NightView>, StoreError> {
+    let Some(folded) = fold(store, key, Vec::new(), None).await? else { return Ok(None) };
+    let document = ContentHash::of(&json_of(&folded.night)?);
+    let head = folded.head(0, document, now);
+    Ok(Some(NightView { head, night: folded.night }))
+}
+
+/// The heads of the selected nights, newest trading date first, also of dates that have runs but no head: those of
+/// releases without nights, and one that was recorded a moment ago.
+///
+/// Dates with a head cost one read together, and the newest runs another one. Dates of runs that are older than these are found
+/// only if they have a head; [`super::keeping::keep_missing_nights`] writes them.
+///
+/// # Errors
+/// The store.
+pub async fn recent_nights(
+    store: &dyn RunStore,
+    query: &NightQuery,
+    now: DateTime<Utc>,
+) -> Result<Vec<NightHead>, StoreError> {
+    let mut heads = store.nights(query).await?;
+    for as_of in dates_without_head(store, query, &heads).await? {
+        let key = NightKey { series: query.series.clone(), as_of };
+        heads.extend(folded(store, &key, now).await?.map(|view| view.head));
+    }
+    heads.sort_by_key(|head| std::cmp::Reverse(head.as_of));
+    if query.limit > 0 {
+        heads.truncate(query.limit);
+    }
+    Ok(heads)
+}
+
+/// The selected dates among the newest runs that have no head, newest first.
+///
+/// # Errors
+/// The store.
+pub(super) async fn dates_without_head(
+    store: &dyn RunStore,
+    query: &NightQuery,
+    heads: &[NightHead],
+) -> Result<Vec<NaiveDate>, StoreError> {
+    let known: BTreeSet<NaiveDate> = heads.iter().map(|head| head.as_of).collect();
+    // With a full page of heads, an older date is not on the page.
+    let oldest = (query.limit > 0 && heads.len() >= query.limit).then(|| known.first().copied()).flatten();
+    let page = store.runs(&RunQuery { limit: RUNS_LOOKED_THROUGH.max(query.limit), ..RunQuery::default() }).await?;
+    let dates: BTreeSet<NaiveDate> = page
+        .runs
+        .iter()
+        .filter(|stored| *stored.run.night_series() == query.series)
+        .map(|stored| stored.run.as_of)
+        .filter(|as_of| query.from.is_none_or(|from| *as_of >= from) && query.to.is_none_or(|to| *as_of <= to))
+        .filter(|as_of| oldest.is_none_or(|oldest| *as_of > oldest) && !known.contains(as_of))
+        .collect();
+    let most = if query.limit == 0 { usize::MAX } else { query.limit };
+    Ok(dates.into_iter().rev().take(most).collect())
+}
+
+/// The newest night up to the last allowed date, if there is any.
+///
+/// # Errors
+/// The store.
+pub async fn newest_night(
+    store: &dyn RunStore,
+    series: &crate::ids::ScheduleName,
+    last: NaiveDate,
+    now: DateTime<Utc>,
+) -> Result<Option<NightView>, StoreError> {
+    let query = NightQuery { series: series.clone(), from: None, to: Some(last), limit: 1 };
+    match recent_nights(store, &query, now).await?.into_iter().next() {
+        Some(head) => night_of_head(store, head, now).await,
+        None => Ok(None),
+    }
+}
