@@ -7,9 +7,9 @@
     return s < 90 ? s + " s" : m < 90 ? m + " min" : h < 48 ? h + " h" : d + " days";
   };
 
-  // Theme: the system's, light, dark.
+  // Theme: the system's, light, dark. A browser that keeps nothing, or a page from a file, refuses to store it.
   var button = document.getElementById("theme"), order = ["system", "light", "dark"], theme = "system";
-  try { theme = localStorage.getItem("theme") || "system"; } catch (e) { /* not kept */ }
+  try { theme = localStorage.getItem("theme") || "system"; } catch (e) { }
   var paint = function () {
     if (order.indexOf(theme) < 1) { theme = "system"; root.removeAttribute("data-theme"); } else { root.setAttribute("data-theme", theme); }
     button.textContent = "Theme: " + theme;
@@ -17,7 +17,7 @@
   button.hidden = false;
   button.addEventListener("click", function () {
     theme = order[(order.indexOf(theme) + 1) % 3];
-    try { localStorage.setItem("theme", theme); } catch (e) { /* not kept */ }
+    try { localStorage.setItem("theme", theme); } catch (e) { }
     paint();
   });
   paint();
@@ -79,7 +79,7 @@
         if (want) { asked.set("find", want); }
         if (on.length) { asked.set("any", on.map(function (b) { return boxes.indexOf(b); }).join(" ")); }
         var state = asked.toString();
-        try { history.replaceState(null, "", state ? "#?" + state : location.pathname + location.search); } catch (e) { /* a file */ }
+        try { history.replaceState(null, "", state ? "#?" + state : location.pathname + location.search); } catch (e) { }
       }
     };
     var read = function () {

@@ -18,7 +18,7 @@ use domain::run::{Publication, RunPhase};
 use domain::summary::RunSummary;
 use domain::watch::{Delivered, deliver_run};
 use serde_json::json;
-use site::{AlertsShown, SiteParts, SitePublisher, Spread};
+use site::{AlertsShown, Records, SiteOptions, SiteParts, SitePublisher, Spread};
 
 use crate::environment::command_target;
 use crate::message::{CloseMessage, Messages, Received, answer, read};
@@ -62,6 +62,8 @@ pub struct Closer {
     pub spread_from: u32,
     /// Address of the site, where the book gives none.
     pub base: String,
+    /// Where the records are, for commands on pages.
+    pub records: Records,
     /// Metrics.
     pub metrics: Metrics,
 }
@@ -157,7 +159,8 @@ impl Closer {
             clock: Arc::clone(&self.ports.clock),
             spread: Spread::From(self.spread_from),
         };
-        SitePublisher::new(parts, settings.options(self.ports.clock.now()))
+        let records = self.records.clone();
+        SitePublisher::new(parts, SiteOptions { records, ..settings.options(self.ports.clock.now()) })
     }
 
     async fn shown(&self) -> Result<AlertsShown, StoreError> {

@@ -93,6 +93,7 @@ impl Cloud {
             redacted: variable("NIGHTBOOK_SITE_DETAIL").is_some_and(|text| text.eq_ignore_ascii_case("redacted")),
             spread_from: spread_from()?,
             base: format!("s3://{bucket}"),
+            records: site::Records::Table(self.aws.settings().table()?.to_owned()),
             notes: self.aws.notes()?,
             metrics: metrics(),
         })

@@ -205,6 +205,7 @@ impl Cloud {
             redacted: false,
             spread_from: u32::MAX,
             base: "s3://site".into(),
+            records: site::Records::Unknown,
             metrics: Metrics::new(None),
         }
     }

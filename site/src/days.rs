@@ -1,127 +1,118 @@
-//! Trading dates: what their runs add up to, reruns taken in. The strip, the calendar and the feed stand on it.
+//! Trading dates: one night each. The strip, the calendar, the lists and the feed stand on it.
 
-use chrono::{DateTime, NaiveDate, Utc};
-use domain::fold::JobCounts;
-use domain::ids::RunId;
-use domain::words::RunStatus;
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use domain::ids::{RunId, ScheduleName};
+use domain::night::{Acceptance, NightHead, Totals, Verdict};
 
-use crate::gather::{RunHead, age_key};
+use crate::gather::RunHead;
+use crate::pages::night_path;
+use crate::text::count;
 
 /// One trading date.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct TradingDay {
     pub(crate) as_of: NaiveDate,
-    /// How the date stands after its newest run.
-    pub(crate) status: RunStatus,
-    pub(crate) counts: JobCounts,
-    pub(crate) total: u64,
-    /// The newest run.
-    pub(crate) run: RunId,
-    /// Whether the pages of that run are there.
-    pub(crate) link: bool,
-    /// The verdict of that run.
-    pub(crate) verdict: String,
-    /// The first run of the date.
-    pub(crate) first: RunId,
-    /// When the first run began.
-    pub(crate) began: DateTime<Utc>,
-    /// When the newest run that is closed was.
-    pub(crate) closed_at: Option<DateTime<Utc>>,
+    pub(crate) series: ScheduleName,
+    pub(crate) verdict: Verdict,
+    pub(crate) totals: Totals,
+    /// Expected portfolios, and those that succeeded in every job.
+    pub(crate) expected: u64,
+    pub(crate) succeeded: u64,
+    pub(crate) absent: u64,
+    /// Control results other than `ok`.
+    pub(crate) controls: u64,
+    /// The newest date with a close.
+    pub(crate) newest_close: Option<NaiveDate>,
+    pub(crate) acceptances: Vec<Acceptance>,
+    /// The largest causes, one line each.
+    pub(crate) causes: Vec<String>,
+    /// The page of the night, from the root, if it is there.
+    pub(crate) link: Option<String>,
+    /// The runs, oldest first.
+    pub(crate) runs: Vec<RunId>,
     /// How many runs it has.
-    pub(crate) runs: u64,
-    /// Whether the newest run repeats another.
+    pub(crate) run_count: u64,
+    /// When its first run began.
+    pub(crate) began: DateTime<Utc>,
+    /// When the newest of its runs that is closed was.
+    pub(crate) closed_at: Option<DateTime<Utc>>,
+    /// Whether a run repeats another.
     pub(crate) rerun: bool,
-    /// Whether something else than the schedule started the newest run.
+    /// Whether something else than the schedule started a run.
     pub(crate) by_hand: bool,
 }
 
 impl TradingDay {
+    /// The day of this night. `runs` are those of its runs that are known; `linkable`: whether its page is there.
+    pub(crate) fn of(head: &NightHead, runs: &[&RunHead], linkable: bool) -> Self {
+        let missed_only = head.verdict == Verdict::Missed;
+        Self {
+            as_of: head.as_of,
+            series: head.night_series.clone(),
+            verdict: head.verdict,
+            totals: head.totals,
+            expected: head.expected_portfolios,
+            succeeded: head.succeeded_portfolios,
+            absent: head.absent_count,
+            controls: head.control_count,
+            newest_close: head.newest_close,
+            acceptances: head.acceptances.clone(),
+            causes: head
+                .causes
+                .iter()
+                .map(|cause| format!("{} ({}): {}", cause.cause, count(cause.explains(), "job"), cause.message))
+                .collect(),
+            link: linkable.then(|| night_path(&head.night_series, head.as_of)),
+            runs: head.runs.clone(),
+            run_count: head.run_count,
+            began: runs
+                .iter()
+                .map(|run| run.run.started_at)
+                .min()
+                .unwrap_or_else(|| head.as_of.and_time(NaiveTime::MIN).and_utc()),
+            closed_at: runs.iter().filter_map(|run| run.summary.closed_at).max(),
+            rerun: runs.iter().any(|run| run.run.rerun_of.is_some()),
+            by_hand: !missed_only && runs.iter().any(|run| run.run.trigger != "schedule" && run.run.plan.is_some()),
+        }
+    }
+
     /// Whether somebody should know: it has ended, and not well.
     pub(crate) const fn is_bad(&self) -> bool {
-        matches!(self.status, RunStatus::Partial | RunStatus::Failed | RunStatus::Missed)
+        matches!(self.verdict, Verdict::Partial | Verdict::Failed | Verdict::Missed)
+    }
+
+    /// Whether every portfolio succeeded. A control may warn.
+    pub(crate) const fn is_good(&self) -> bool {
+        matches!(self.verdict, Verdict::Ok | Verdict::Warning)
     }
 
     /// The share of the jobs that succeeded, in hundredths.
     pub(crate) fn share(&self) -> u64 {
-        (self.counts.success * 100).checked_div(self.total).unwrap_or(0)
+        (self.totals.success * 100).checked_div(self.totals.total_jobs).unwrap_or(0)
+    }
+
+    /// What happened, in few words.
+    pub(crate) fn sentence(&self) -> String {
+        let mut text = match self.verdict {
+            Verdict::Missed => return "no run took place".to_owned(),
+            Verdict::Running => "in progress".to_owned(),
+            _ if self.expected == 0 => "no portfolio was processed".to_owned(),
+            _ => format!("{} of {} succeeded", self.succeeded, count(self.expected, "portfolio")),
+        };
+        if self.absent > 0 {
+            text += &format!(", {} absent", self.absent);
+        }
+        if self.controls > 0 {
+            text += &format!(", {} other than ok", count(self.controls, "control result"));
+        }
+        text
     }
 
     /// What is said of it.
     pub(crate) fn title(&self) -> String {
-        let runs = if self.runs > 1 { format!(", {} runs", self.runs) } else { String::new() };
-        match self.status {
-            RunStatus::Missed => format!("{}: missed, no run{runs}", self.as_of),
-            status => format!("{}: {status}, {} of {} jobs{runs}", self.as_of, self.counts.success, self.total),
-        }
+        let runs = if self.run_count > 1 { format!(", {} runs", self.run_count) } else { String::new() };
+        format!("{}: {}, {}{runs}", self.as_of, self.verdict, self.sentence())
     }
-}
-
-/// The trading dates of these runs, newest date first.
-pub(crate) fn days(heads: &[RunHead]) -> Vec<TradingDay> {
-    let mut sorted: Vec<&RunHead> = heads.iter().collect();
-    sorted.sort_by_key(|head| (std::cmp::Reverse(head.run.as_of), age_key(&head.run)));
-    sorted.chunk_by(|a, b| a.run.as_of == b.run.as_of).filter_map(day).collect()
-}
-
-/// Whether this is a slot that passed without a run, for a date that has a run of all portfolios by other means: then
-/// that run says how the date went.
-pub(crate) fn is_made_up_for<'a>(head: &RunHead, mut others: impl Iterator<Item = &'a RunHead>) -> bool {
-    let makes_up =
-        |other: &RunHead| other.run.as_of == head.run.as_of && other.run.plan.is_some() && other.run.filter.is_empty();
-    head.summary.status == RunStatus::Missed && others.any(makes_up)
-}
-
-/// The day of these runs of one date, oldest first.
-fn day(all: &[&RunHead]) -> Option<TradingDay> {
-    let runs: Vec<&RunHead> = all.iter().copied().filter(|head| !is_made_up_for(head, all.iter().copied())).collect();
-    let (first, newest) = (runs.first()?, runs.last()?);
-    let mut state: Option<(RunStatus, JobCounts, u64)> = None;
-    for head in runs.iter().filter(|head| head.summary.closed_at.is_some() || head.summary.status == RunStatus::Missed)
-    {
-        let summary = &head.summary;
-        let own = (summary.status, summary.counts(), summary.total_jobs);
-        state = Some(match state {
-            Some(before) if !head.run.filter.is_empty() && (before.2 > 0 || before.0 == RunStatus::Missed) => {
-                // A rerun of what had not succeeded replaces just that. Of a run by hand for some portfolios the summary
-                // does not say which of the others' jobs it replaced, so the date stands as it did.
-                if head.run.rerun_of.is_some() { after_rerun(before, own.1) } else { before }
-            }
-            _ => own,
-        });
-    }
-    let open = newest.summary.closed_at.is_none() && newest.summary.status == RunStatus::Running;
-    let (status, counts, total) = match state {
-        Some((_, counts, total)) if open && total > 0 => (RunStatus::Running, counts, total),
-        Some(state) if !open => state,
-        _ => (newest.summary.status, newest.summary.counts(), newest.summary.total_jobs),
-    };
-    Some(TradingDay {
-        as_of: newest.run.as_of,
-        status,
-        counts,
-        total,
-        run: newest.run.batch_run_id,
-        link: newest.linkable,
-        verdict: newest.summary.verdict(),
-        first: first.run.batch_run_id,
-        began: first.run.started_at,
-        closed_at: runs.iter().filter_map(|head| head.summary.closed_at).max(),
-        runs: all.len() as u64,
-        rerun: newest.run.rerun_of.is_some(),
-        by_hand: newest.run.trigger != "schedule",
-    })
-}
-
-fn after_rerun(before: (RunStatus, JobCounts, u64), rerun: JobCounts) -> (RunStatus, JobCounts, u64) {
-    let (was, _, total) = before;
-    let bad = rerun.failed + rerun.skipped + rerun.missing;
-    let success = total.saturating_sub(bad);
-    let status = match (bad, was) {
-        (0, _) => RunStatus::Success,
-        (_, RunStatus::Failed) if rerun.success == 0 => RunStatus::Failed,
-        _ => RunStatus::Partial,
-    };
-    (status, JobCounts { success, ..rerun }, total)
 }
 
 /// A stretch of trading dates that did not go well.
@@ -139,7 +130,7 @@ pub(crate) fn incidents(days: &[TradingDay], more_before: bool) -> Vec<Incident<
     let mut found: Vec<Incident<'_>> = Vec::new();
     let mut current: Option<Incident<'_>> = None;
     let mut known = !more_before;
-    for day in days.iter().rev().filter(|day| day.status != RunStatus::Running) {
+    for day in days.iter().rev().filter(|day| day.verdict != Verdict::Running) {
         if day.is_bad() {
             if known {
                 current.get_or_insert_with(|| Incident { days: Vec::new(), recovered: None }).days.push(day);

@@ -1,13 +1,15 @@
 //! Reading: what the pages need of the store, already masked.
 
 mod data;
+mod nights;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
+use chrono::{DateTime, Datelike as _, Utc};
 use domain::expected_items::with_untouched;
 use domain::ids::{JobName, PortfolioId, RunId};
+use domain::night::{NightHead, NightKey};
 use domain::ports::{FailureSighting, JobRun, RecordQuery, RunQuery, RunStore, StoreError, StoredRun};
 use domain::run::{PagesThere, Run};
 use domain::summary::{FailureCluster, RunSummary, summarise};
@@ -19,6 +21,7 @@ use self::data::is_past_of;
 pub(crate) use self::data::{
     Before, Cause, Facts, FailedCell, JobData, Past, PortfolioData, RunData, RunFact, RunHead, age_key, before_of,
 };
+pub(crate) use self::nights::{NightData, Nights};
 use crate::mask::Mask;
 use crate::options::Card;
 
@@ -45,7 +48,13 @@ pub(crate) struct Reader {
 /// The items of runs that have ended and so never change, shared by the readers of a publication: of the run that is
 /// published and of the newest one.
 #[derive(Debug, Default)]
-pub(crate) struct EndedItems(Mutex<VecDeque<(RunId, Items)>>);
+pub(crate) struct EndedItems {
+    items: Mutex<VecDeque<(RunId, Items)>>,
+    /// Folded nights: they change with the hash of their document.
+    nights: Mutex<VecDeque<nights::KeptNight>>,
+    /// Heads of nights that no release has stored, as they were folded.
+    folded: Mutex<BTreeMap<NightKey, NightHead>>,
+}
 
 /// The items of a run, masked, and the ids of their portfolios before that.
 type Items = (Arc<Vec<WorkItem>>, Arc<Vec<PortfolioId>>);
@@ -146,13 +155,13 @@ impl Reader {
     pub(crate) async fn run(&self, id: RunId) -> Result<RunData, StoreError> {
         let stored = self.store.run(id).await?.ok_or_else(|| StoreError::NotFound { what: format!("run {id}") })?;
         let ended = stored.summary.is_some();
-        let kept = lock(&self.ended.0).iter().find(|(of, _)| *of == id).map(|(_, items)| items.clone());
+        let kept = lock(&self.ended.items).iter().find(|(of, _)| *of == id).map(|(_, items)| items.clone());
         if let Some((items, ids)) = kept.filter(|_| ended) {
             return Ok(RunData { head: self.head(stored, &items), items, ids });
         }
         let data = self.data(stored).await?;
         if ended {
-            let mut kept = lock(&self.ended.0);
+            let mut kept = lock(&self.ended.items);
             kept.push_back((id, (Arc::clone(&data.items), Arc::clone(&data.ids))));
             if kept.len() > KEPT_RUNS {
                 kept.pop_front();
@@ -225,6 +234,7 @@ impl Reader {
         &self,
         id: &PortfolioId,
         known: Option<&RunData>,
+        night: Option<NightData>,
     ) -> Result<PortfolioData, StoreError> {
         let runs = self.store.portfolio_runs(id, RING).await?;
         let mentioned: Vec<RunId> = runs.iter().map(|run| run.batch_run_id).collect();
@@ -262,7 +272,7 @@ impl Reader {
         }
         let runs = runs.into_iter().map(|run| self.mask.portfolio_run(id, run)).collect();
         let card = self.cards.get(id).cloned().unwrap_or_default();
-        Ok(PortfolioData { id: masked, runs, facts, newest, older_successes, card })
+        Ok(PortfolioData { id: masked, runs, facts, newest, older_successes, card, night })
     }
 
     /// The newest closed runs of a job: twice as many as its page shows, so that the oldest shown have a past too.
@@ -374,16 +384,11 @@ impl Reader {
         Ok(Before { head: head.clone(), failed, ids })
     }
 
-    /// The runs of a trading date with everything, newest first.
-    pub(crate) async fn of_date(&self, as_of: NaiveDate) -> Result<Vec<RunData>, StoreError> {
-        let query = RunQuery { as_of: Some(as_of), ..RunQuery::default() };
-        let mut ids = Vec::new();
-        for head in self.heads(&query, 0).await? {
-            ids.push(head.run.batch_run_id);
-        }
+    /// The runs of a night with everything, newest first.
+    pub(crate) async fn of_night(&self, key: &NightKey) -> Result<Vec<RunData>, StoreError> {
         let mut all = Vec::new();
-        for id in ids {
-            all.push(self.run(id).await?);
+        for head in self.runs_of(key).await?.iter().rev() {
+            all.push(self.run(head.run.batch_run_id).await?);
         }
         Ok(all)
     }

@@ -23,6 +23,6 @@ mod text;
 mod views;
 
 pub use nothing::{NoAlerts, NoNotes};
-pub use options::{Card, ScheduleView, SiteOptions};
+pub use options::{Card, Records, ScheduleView, SiteOptions};
 pub use publisher::{SiteParts, SitePublisher, Spread};
 pub use views::alerts::{AlertsShown, alerts_shown};

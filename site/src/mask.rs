@@ -1,5 +1,7 @@
 //! The one place through which texts of others come in: withheld on a redacted site, made visible on any other.
 
+mod night;
+
 use std::sync::Arc;
 
 use domain::ids::{ContentHash, PortfolioId};
@@ -87,6 +89,8 @@ impl Mask {
 
     fn error(&self, error: &mut RecordedError) {
         error.message = self.text(&error.message);
+        // It groups failures and is for no reader.
+        error.masked = None;
         error.chain = if self.redacted { Vec::new() } else { error.chain.iter().map(|c| visible(c)).collect() };
     }
 

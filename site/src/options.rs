@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use domain::alert_rules::Mute;
 use domain::ids::PortfolioId;
+use domain::night::next_step::CommandTarget;
 use serde::{Deserialize, Serialize};
 
 /// Settings of the site.
@@ -34,9 +35,56 @@ pub struct SiteOptions {
     /// Whether each portfolio has badges too: two more files for each, at each run.
     #[serde(default)]
     pub portfolio_badges: bool,
+    /// The last trading date that may be run as of the publication. Records of a later date decide nothing; `None`: any
+    /// date may be run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_allowed: Option<NaiveDate>,
+    /// The absolute path or address of the book, for commands on pages; `None` if it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub book: Option<String>,
+    /// Where the records are, for commands on pages.
+    #[serde(default)]
+    pub records: Records,
     /// Why newer settings were refused, and these are still in force; `None`: these are the newest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings_warning: Option<String>,
+}
+
+/// Where the records are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Records {
+    /// It is not known: commands name a placeholder.
+    #[default]
+    Unknown,
+    /// In a data folder, by its absolute path.
+    Folder(String),
+    /// In a table of the cloud, by its name.
+    Table(String),
+}
+
+impl Records {
+    /// What `--data` takes; `None` if it is not known.
+    pub(crate) fn address(&self) -> Option<String> {
+        match self {
+            Self::Unknown => None,
+            Self::Folder(folder) => Some(folder.clone()),
+            Self::Table(table) => Some(format!("dynamodb://{table}")),
+        }
+    }
+}
+
+impl SiteOptions {
+    /// What the commands on pages point to.
+    pub(crate) fn target(&self) -> CommandTarget {
+        let book = self.book.clone();
+        match &self.records {
+            _ if self.redacted => CommandTarget::Redacted,
+            Records::Table(table) => CommandTarget::Table { book, table: table.clone() },
+            Records::Folder(data) => CommandTarget::Folder { book, data: data.clone() },
+            Records::Unknown => CommandTarget::Folder { book, data: "DATA".to_owned() },
+        }
+    }
 }
 
 /// What the book says of a portfolio.
@@ -72,12 +120,15 @@ impl Card {
 pub struct ScheduleView {
     /// Its name.
     pub name: String,
+    /// Its night series, which stays when it is renamed; empty: its name.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub series: String,
     /// Its rule.
     pub cron: String,
     /// The time zone of the rule.
     pub timezone: String,
-    /// The next slots as of the publication, soonest first. The page shows the first that no run has been made for
-    /// yet: a run by hand may come before its slot, so one slot would not do.
+    /// The slots at which a run is due, soonest first, from the earliest that is not overdue yet. The page shows the
+    /// first without a run.
     pub next_due: Vec<DateTime<Utc>>,
     /// How much later than the slot a run may be before the page calls it overdue.
     pub grace_seconds: u64,

@@ -1,17 +1,22 @@
 //! Rendering: a view model in, bytes out, the same for the same.
 
 use askama::Template;
+use chrono::NaiveDate;
+use domain::ids::ScheduleName;
+use domain::night::NightKey;
 use domain::ports::{PublishError, SiteFile};
 use serde::Serialize;
 
 use crate::assets::{POLICY, SCRIPT, STYLE};
 use crate::options::SiteOptions;
 use crate::text::visible;
+use crate::views::feed::FeedView;
 use crate::views::history::{HistoryView, MonthView};
 use crate::views::index::IndexView;
 use crate::views::job::JobView;
 use crate::views::jobs::JobsView;
-use crate::views::machine::{Badge, FeedView};
+use crate::views::machine::Badge;
+use crate::views::night::NightPage;
 use crate::views::portfolio::PortfolioView;
 use crate::views::quality::QualityView;
 use crate::views::run::{RunListView, RunView};
@@ -67,6 +72,7 @@ macro_rules! page {
 
 page!(IndexPage, "index.html", IndexView);
 page!(RunPage, "run.html", RunView);
+page!(NightHtml, "night.html", NightPage);
 page!(PortfolioPage, "portfolio.html", PortfolioView);
 page!(RunListPage, "run_list.html", RunListView);
 page!(JobPage, "job.html", JobView);
@@ -113,6 +119,25 @@ pub(crate) fn portfolio_folder(id: &str) -> String {
 /// Where the page of a job is.
 pub(crate) fn job_path(job: &str) -> String {
     format!("jobs/{job}/index.html")
+}
+
+/// The night series whose pages have no folder of their own.
+const DEFAULT_SERIES: &str = "nightly";
+
+/// Where the page of a night is.
+pub(crate) fn night_path(series: &ScheduleName, as_of: NaiveDate) -> String {
+    if series.as_str() == DEFAULT_SERIES {
+        format!("nights/{as_of}/index.html")
+    } else {
+        format!("nights/{series}/{as_of}/index.html")
+    }
+}
+
+/// The page of a night.
+pub(crate) fn night(view: &NightPage, key: &NightKey, options: &SiteOptions) -> Result<SiteFile, PublishError> {
+    let path = night_path(&key.series, key.as_of);
+    let frame = Frame::new(options, format!("Night of {}", key.as_of), path.matches('/').count(), "history");
+    file(path, HTML, &NightHtml { frame, v: view })
 }
 
 /// Where the page of a month is.

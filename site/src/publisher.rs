@@ -2,10 +2,12 @@
 
 mod index;
 mod months;
+mod nights;
 mod portfolios;
 mod steps;
 mod writer;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -25,7 +27,7 @@ use crate::views::machine::MonthsFile;
 /// Runs that the index looks back on.
 const LOOK_BACK: usize = 90;
 /// A file that every site of this form has, and that is never changed.
-const MARK: &str = "schemas/status.v1.json";
+const MARK: &str = "schemas/night.v1.json";
 
 /// What a publisher reads from and writes to. Every part is required: a site without notes or alerts says so with
 /// [`NoNotes`](crate::NoNotes) and [`NoAlerts`](crate::NoAlerts).
@@ -130,7 +132,7 @@ impl SitePublisher {
             tracing::debug!("the index is not refreshed: the pages that it would lead to are not written yet");
             return Ok(0);
         }
-        self.write_index(false).await
+        Ok(self.write_newest_nights(&BTreeSet::new()).await? + self.write_index(false).await?)
     }
 
     /// Whether everything was written once that the records speak of: the index comes last. What is not whole is empty,

@@ -1,6 +1,7 @@
 //! End-to-end tests: the program itself, from outside.
 #![allow(clippy::unwrap_used, reason = "all of this is tests; helpers of theirs may unwrap like they do")]
 
+mod agreement;
 mod alerts;
 mod api;
 mod channels;

@@ -5,11 +5,14 @@ use std::iter::successors;
 
 use async_trait::async_trait;
 use book::{Book, Detail, Portfolio, Settings, next_due_slot};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use domain::ids::PortfolioId;
 use domain::ports::{Randomness, StoreError};
 use serde::{Deserialize, Serialize};
-use site::{Card, ScheduleView, SiteOptions};
+use site::{Card, Records, ScheduleView, SiteOptions};
+
+/// Slots that the site knows: one that is due now, and the next ones.
+const DUE_SLOTS: usize = 3;
 
 /// The file that holds the settings.
 #[async_trait]
@@ -127,10 +130,14 @@ impl StoredSettings {
         self.settings.site.detail == Detail::Redacted
     }
 
-    /// The options of the site, with the next slots after `now`.
+    /// The options of the site as of `now`. Where the book and the records are is not part of the settings.
     #[must_use]
     pub fn options(&self, now: DateTime<Utc>) -> SiteOptions {
         let schedule = &self.settings.schedule;
+        let grace = TimeDelta::minutes(i64::from(schedule.grace_minutes));
+        // A slot without a run is due until its grace has passed.
+        let not_overdue = now.checked_sub_signed(grace).unwrap_or(now);
+        let slots = successors(next_due_slot(schedule, not_overdue), |slot| next_due_slot(schedule, *slot));
         SiteOptions {
             title: self.settings.site.title.clone(),
             base_url: self.settings.site.base_url.clone(),
@@ -142,9 +149,8 @@ impl StoredSettings {
                 name: schedule.name.to_string(),
                 cron: schedule.cron.clone(),
                 timezone: schedule.timezone.to_string(),
-                next_due: successors(next_due_slot(schedule, now), |slot| next_due_slot(schedule, *slot))
-                    .take(2)
-                    .collect(),
+                series: schedule.night_series().to_string(),
+                next_due: slots.take(DUE_SLOTS).collect(),
                 grace_seconds: u64::from(schedule.grace_minutes) * 60,
             }),
             retention_note: format!(
@@ -153,6 +159,9 @@ impl StoredSettings {
             ),
             mutes: self.settings.alerts.rules.mutes.clone(),
             settings_warning: None,
+            last_allowed: Some(schedule.last_allowed(now)),
+            book: None,
+            records: Records::Unknown,
         }
     }
 }

@@ -8,8 +8,9 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use domain::fold::{Fold, FoldEntry};
 use domain::ids::{ContentHash, PortfolioId, RunId};
+use domain::night::{Night, refold, runs_of};
 use domain::note::RunNotes;
-use domain::ports::{AlertBooks, Documents, RecordQuery, RunStore, StoreError, StoredRun};
+use domain::ports::{AlertBooks, Documents, NightQuery, RecordQuery, RunStore, StoreError, StoredRun};
 use domain::run::{PlannedPortfolio, Run, SealedPlan};
 use domain::summary::{RunSummary, disagreement};
 use domain::words::JobStatus;
@@ -57,6 +58,25 @@ impl DoctorReport {
         }
         self.problems.extend(other.problems);
     }
+}
+
+/// A folded night as it is stored; none where the document is gone.
+async fn night_document(store: &dyn RunStore, hash: &ContentHash) -> Result<Option<Night>, StoreError> {
+    let Some(bytes) = store.night_document(hash).await? else { return Ok(None) };
+    let damaged = |error: serde_json::Error| StoreError::Damaged {
+        what: format!("the document {} of a night", hash.short()),
+        detail: error.to_string(),
+    };
+    serde_json::from_slice(&bytes).map(Some).map_err(damaged)
+}
+
+/// Whether two folds say the same, but for why figures changed: pinned inputs are retired before the night.
+fn same_night(folded: &Night, stored: &Night) -> bool {
+    let mut folded = folded.clone();
+    for (edition, known) in folded.editions.iter_mut().zip(&stored.editions) {
+        edition.why.clone_from(&known.why);
+    }
+    folded == *stored
 }
 
 /// Looks for the results of a work item.
@@ -150,6 +170,35 @@ impl<'a> Examination<'a> {
         for schedule in report.note(books.alert_schedules().await).unwrap_or_default() {
             report.count("alert books", 1);
             report.note(books.alert_book(&schedule).await);
+        }
+    }
+
+    /// Verifies the nights: each head, its document, and that they say the same. `is_kept` says whether all records of a run are
+    /// kept: then the head is what its runs come to.
+    pub(crate) async fn nights(store: &dyn RunStore, is_kept: impl Fn(&Run) -> bool, report: &mut DoctorReport) {
+        for series in report.note(store.night_series().await).unwrap_or_default() {
+            let query = NightQuery { series: series.clone(), from: None, to: None, limit: 0 };
+            for head in report.note(store.nights(&query).await).unwrap_or_default() {
+                report.count("nights", 1);
+                let (key, as_of) = (head.key(), head.as_of);
+                let Some(document) = report.note(night_document(store, &head.document).await) else { continue };
+                let Some(night) = document else {
+                    report.problems.push(format!("the document of the night of {as_of} ({series}) is gone"));
+                    continue;
+                };
+                if !head.is_of(&night) {
+                    report.problems.push(format!("the night of {as_of} ({series}) is not what its document says"));
+                }
+                let Some(runs) = report.note(runs_of(store, &key).await) else { continue };
+                if !runs.iter().all(|stored| is_kept(&stored.run)) || runs.iter().any(|stored| stored.summary.is_none())
+                {
+                    continue;
+                }
+                let folded = report.note(refold(store, &key, head.acceptances.clone()).await).flatten();
+                if folded.is_some_and(|folded| !same_night(&folded, &night)) {
+                    report.problems.push(format!("the night of {as_of} ({series}) is not what its runs come to"));
+                }
+            }
         }
     }
 

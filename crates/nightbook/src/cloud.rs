@@ -25,7 +25,7 @@ use domain::watch::mend;
 use domain::work_item::ItemKey;
 use jobs::{BookInputs, NoGate};
 use serde_json::json;
-use site::{SiteParts, SitePublisher, Spread};
+use site::{Records, SiteOptions, SiteParts, SitePublisher, Spread};
 
 use crate::commands::rerun::{self, nothing_to_repeat};
 use crate::commands::run::{Asked, exit_code, report};
@@ -255,7 +255,8 @@ impl Cloud {
             environment::named("NIGHTBOOK_SITE_DETAIL").is_some_and(|text| text.eq_ignore_ascii_case("redacted"));
         let (ports, kept) = (self.ports()?, self.kept().await?.at_most(redacted));
         let site = named(self.aws.site())?;
-        let options = kept.options(ports.clock.now());
+        let table = named(self.aws.settings().table())?.to_owned();
+        let options = SiteOptions { records: Records::Table(table), ..kept.options(ports.clock.now()) };
         let parts = SiteParts {
             store: Arc::clone(&ports.store),
             alerts: Arc::clone(&self.store) as Arc<dyn AlertBooks>,

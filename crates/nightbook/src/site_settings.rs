@@ -134,9 +134,10 @@ impl SiteSettings {
         Ok(self)
     }
 
-    /// What the site needs, with the next slots after `now`.
+    /// What the site needs as of `now`, with the folder of the book.
     pub(crate) fn options(&self, now: DateTime<Utc>) -> SiteOptions {
-        self.kept.options(now)
+        let book = self.book_dir.as_deref().map(|folder| folder.display().to_string());
+        SiteOptions { book, ..self.kept.options(now) }
     }
 
     /// The name of the schedule.

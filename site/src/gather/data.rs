@@ -13,6 +13,7 @@ use domain::run::Run;
 use domain::summary::{RunSummary, complete_records};
 use domain::work_item::WorkItem;
 
+use super::nights::NightData;
 use crate::options::Card;
 
 /// What pages need to know of a run that they only mention.
@@ -108,6 +109,8 @@ pub(crate) struct PortfolioData {
     pub(crate) older_successes: BTreeMap<JobName, JobRecord>,
     /// What the book says of it.
     pub(crate) card: Card,
+    /// The newest night.
+    pub(crate) night: Option<NightData>,
 }
 
 /// What one job page needs.

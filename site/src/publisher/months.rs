@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{Datelike as _, NaiveDate};
+use chrono::{Datelike as _, Months, NaiveDate};
 use domain::ids::ContentHash;
 use domain::ports::{PublishError, RunQuery, Written};
 
+use super::nights::ids_of;
 use super::writer::{MOST_TRIES, Tag, busy, count, page_error};
 use super::{LOOK_BACK, SitePublisher};
+use crate::gather::Nights;
 use crate::pages;
 use crate::views;
 use crate::views::machine::MonthsFile;
@@ -37,8 +39,15 @@ impl SitePublisher {
         for _ in 0..MOST_TRIES {
             let tag = self.tag(&path).await?;
             let query = RunQuery { month: Some(month.to_owned()), ..RunQuery::default() };
-            let runs = self.reader().heads(&query, 0).await?;
-            let page = pages::month(&views::history::month(month, &runs, months), &self.options)?;
+            let reader = self.reader();
+            let runs = reader.heads(&query, 0).await?;
+            let first = NaiveDate::parse_from_str(&format!("{month}-01"), "%Y-%m-%d").ok();
+            let last =
+                first.and_then(|first| first.checked_add_months(Months::new(1))).and_then(|next| next.pred_opt());
+            let nights = reader.nights(&self.series(), Nights { from: first, to: last, limit: 0 }, &runs).await?;
+            let days = reader.days(&nights, &runs).await?;
+            let notes = self.notes_of(&ids_of(&runs)).await?;
+            let page = pages::month(&views::history::month(month, &days, &runs, &notes, months), &self.options)?;
             match self.write_over(&page, tag).await? {
                 Written::Refused => {}
                 one => return Ok(count(one)),

@@ -11,6 +11,7 @@ use super::writer::{MOST_TRIES, Tag, badges, busy, count};
 use crate::gather::{AT_ONCE, PortfolioData, RunData};
 use crate::pages;
 use crate::views;
+use crate::views::commands::Commands;
 use crate::views::machine::{Badge, PortfolioFile};
 
 /// Portfolios whose pages are made one after the other: for fewer than these, more threads are not worth it.
@@ -56,9 +57,10 @@ impl SitePublisher {
         let reads: Vec<_> = reads.collect();
         let tags: Vec<_> = futures::stream::iter(reads).buffered(AT_ONCE).collect().await;
         let reader = &self.reader();
+        let night = &self.newest_night(reader).await?;
         let reads = tags.into_iter().map(|tag| async move {
             let (id, page, json) = tag?;
-            Ok::<_, PublishError>((id, reader.portfolio(id, data).await?, [json, page]))
+            Ok::<_, PublishError>((id, reader.portfolio(id, data, night.clone()).await?, [json, page]))
         });
         let reads: Vec<_> = futures::stream::iter(reads.collect::<Vec<_>>()).buffered(AT_ONCE).collect().await;
         let read: Vec<_> = reads.into_iter().collect::<Result<_, _>>()?;
@@ -88,7 +90,7 @@ impl SitePublisher {
 
     /// The file for machines and the page of a portfolio, then its badges where they are wanted.
     fn portfolio_files(&self, read: &PortfolioData) -> Result<Vec<SiteFile>, PublishError> {
-        let view = views::portfolio::build(read);
+        let view = views::portfolio::build(read, &Commands::of(&self.options));
         let machine = pages::json(format!("portfolios/{}.json", view.id), &PortfolioFile::of(read, &view))?;
         let mut files = vec![machine, pages::portfolio(&view, &self.options)?];
         if self.options.portfolio_badges {

@@ -7,6 +7,7 @@ use domain::ports::{PublishError, RunQuery};
 use domain::run::{PagesThere, Publication, RunEvent};
 
 use super::months::month_of;
+use super::nights::night_of;
 use super::writer::{MOST_TRIES, busy};
 use super::{LOOK_BACK, SitePublisher};
 use crate::gather::{RunData, RunHead, age_key, before_of};
@@ -53,7 +54,7 @@ impl SitePublisher {
         let mut known = known.filter(|_| runs.len() == 1);
         for _ in 0..MOST_TRIES {
             let marks = self.marks().await?;
-            let (mut jobs, mut months) = (BTreeSet::new(), BTreeSet::new());
+            let (mut jobs, mut months, mut nights) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
             // Looked at once: a slot that was missed may be run late meanwhile, and then has pages in the next round.
             let mut ended: BTreeSet<RunId> = BTreeSet::new();
             if let (Some(data), None) = (&known, spread) {
@@ -78,6 +79,7 @@ impl SitePublisher {
                 };
                 jobs.extend(data.jobs().iter().map(|job| job.name.clone()));
                 months.insert(month_of(data.head.run.as_of));
+                nights.insert(night_of(&data.head));
                 if ended.contains(&run) {
                     self.mark(run, PagesThere::Portfolios).await?;
                     written += self.write_run(&mut data).await?;
@@ -87,6 +89,11 @@ impl SitePublisher {
             for job in &jobs {
                 written += self.write_job(job).await?;
             }
+            written += self.write_portfolios(&self.absent_with_page(&nights).await?, None).await?;
+            for night in &nights {
+                written += self.write_night(night).await?;
+            }
+            written += self.write_newest_nights(&nights).await?;
             let there = if anew { self.months_on_record().await? } else { self.listed_months().await?.0 };
             for month in there.iter().filter(|month| anew || months.contains(*month)) {
                 written += self.write_month(month, &there).await?;
@@ -157,6 +164,8 @@ impl SitePublisher {
             }
         }
         written += self.introduce_month(month_of(data.head.run.as_of)).await?;
+        // Its page leads to the night; the night leads to it from the next step on.
+        written += self.write_night(&night_of(&data.head)).await?;
         written += self.write_run(data).await?;
         self.mark(data.head.run.batch_run_id, PagesThere::Run).await?;
         Ok(written)

@@ -1,23 +1,28 @@
 //! Pages, each written over the version that was there before its records were read.
 
+use std::collections::BTreeSet;
+
+use chrono::NaiveDate;
 use domain::guards::{self, Guard};
 use domain::ids::{ContentHash, JobName, RunId};
 use domain::ports::{PublishError, SiteFile, StoreError, WriteIf, Written};
 
+use super::SitePublisher;
 use super::index::Overview;
-use super::{LOOK_BACK, SitePublisher};
-use crate::days::days;
-use crate::gather::RunData;
+use super::nights::ids_of;
+use crate::gather::{RunData, RunHead};
 use crate::pages;
 use crate::views;
+use crate::views::commands::Commands;
+use crate::views::history::{HistoryInput, MOST_NIGHTS};
 use crate::views::machine::{Badge, JobsFile, summary_file};
+use crate::views::quality::QualityInput;
 use crate::views::run::RunInput;
 
 /// Tries to write the index before somebody else does.
 pub(super) const MOST_TRIES: u32 = 5;
 /// Pages that no single run owns, without the index.
-const SHARED: [&str; 7] =
-    ["quality/index.html", "jobs/index.html", "history/index.html", "feed.xml", "badge.svg", "badge.json", "404.html"];
+const SHARED: [&str; 4] = ["quality/index.html", "jobs/index.html", "history/index.html", "404.html"];
 
 /// What becomes of a page between reading and writing it: its hash as it was read, none where there was none.
 pub(super) type Tag = Option<ContentHash>;
@@ -55,7 +60,8 @@ impl SitePublisher {
             let (facts, past, cards) =
                 (reader.facts(&mentioned).await?, reader.past(&data.head).await?, reader.cards());
             let notes = self.notes(data.head.run.batch_run_id).await?;
-            let input = RunInput { data, others: &facts, past: &past, cards: &cards, notes: &notes };
+            let commands = &Commands::of(&self.options);
+            let input = RunInput { data, others: &facts, past: &past, cards: &cards, notes: &notes, commands };
             // These are of the run alone, and so the same whoever writes them.
             let path = format!("{folder}/summary.json");
             let summary = summary_file(&data.head.summary)
@@ -122,16 +128,18 @@ impl SitePublisher {
             }
             let reader = self.reader();
             let months = self.listed_months().await?.0;
-            let Overview { runs, latest, jobs, with_page, .. } = self.overview(&reader).await?;
-            let [drawn, told] = badges("", &Badge::of(&self.options.title, &days(&runs)))?;
-            let feed = views::machine::feed(&runs, &self.options, runs.len() >= LOOK_BACK);
+            let overview = self.overview(&reader).await?;
+            let listed: BTreeSet<NaiveDate> = overview.days.iter().take(MOST_NIGHTS).map(|day| day.as_of).collect();
+            let on_list: Vec<RunHead> =
+                overview.runs.iter().filter(|head| listed.contains(&head.run.as_of)).cloned().collect();
+            let notes = self.notes_of(&ids_of(&on_list)).await?;
+            let Overview { runs, days, later, night, planned, latest, jobs, with_page, .. } = &overview;
+            let quality = QualityInput { night: planned.as_ref(), newest: night.as_ref(), latest, runs, with_page };
+            let history = HistoryInput { months: &months, days, later, runs, notes: &notes };
             let files = [
-                pages::quality(&views::quality::build(&latest, &runs, &with_page), &self.options)?,
-                pages::jobs(&views::jobs::build(&jobs), &self.options)?,
-                pages::history(&views::history::index(&months, &runs), &self.options)?,
-                pages::feed(&feed, &self.options)?,
-                drawn,
-                told,
+                pages::quality(&views::quality::build(&quality), &self.options)?,
+                pages::jobs(&views::jobs::build(jobs), &self.options)?,
+                pages::history(&views::history::index(&history), &self.options)?,
                 pages::lost(&self.options)?,
             ];
             let mut refused = false;

@@ -2,6 +2,7 @@
 
 mod abandoned;
 mod fake;
+mod nights;
 mod publishing;
 mod redaction;
 mod sample;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::ids::{ContentHash, JobName, Owner, PortfolioId, RunId, ScheduleName};
+use domain::night::NightKey;
 use domain::ports::{Publisher as _, RunQuery, RunStore, SiteStore as _, WriteIf};
 use domain::record::{JobError, JobRecord, Progress, Quality, SkippedBecause};
 use domain::retry::RetryPolicy;
@@ -21,13 +23,14 @@ use domain::work_item::{InHand, ItemKey, ItemState, Place, WorkItem};
 use futures::executor::block_on;
 use uuid::Uuid;
 
-use crate::gather::{Past, Reader};
+use crate::gather::{Nights, Reader};
 use crate::mask::Mask;
-use crate::options::{Card, ScheduleView, SiteOptions};
+use crate::options::{Card, Records, ScheduleView, SiteOptions};
 use crate::pages;
 use crate::publisher::{SiteParts, SitePublisher, Spread};
 use crate::views;
-use crate::views::index::{IndexInput, IndexView};
+use crate::views::commands::Commands;
+use crate::views::index::IndexView;
 use crate::views::run::RunInput;
 use backends::memory::MemoryStore;
 use fake::{At, Entry, MemorySite, put, slot};
@@ -45,6 +48,7 @@ fn options(redacted: bool) -> SiteOptions {
         redacted,
         schedule: Some(ScheduleView {
             name: "nightly".into(),
+            series: String::new(),
             cron: "30 18 * * 1-5".into(),
             timezone: "America/New_York".into(),
             next_due: vec![slot(25), slot(26)],
@@ -63,6 +67,9 @@ fn options(redacted: bool) -> SiteOptions {
         mutes: Vec::new(),
         portfolio_badges: false,
         settings_warning: None,
+        last_allowed: None,
+        book: Some("/srv/book".into()),
+        records: Records::Folder("/srv/data".into()),
         retention_note: "Records are kept for 400 days, full results for 30, summaries for ever.".into(),
     }
 }
@@ -85,16 +92,19 @@ fn publisher(store: &Arc<MemoryStore>, site: &Arc<MemorySite>, redacted: bool) -
     spreading(store, site, redacted, Spread::Never)
 }
 
-fn spreading(store: &Arc<MemoryStore>, site: &Arc<MemorySite>, redacted: bool, spread: Spread) -> SitePublisher {
-    let parts = SiteParts {
+fn parts(store: &Arc<MemoryStore>, site: &Arc<MemorySite>, spread: Spread) -> SiteParts {
+    SiteParts {
         store: Arc::<MemoryStore>::clone(store),
         alerts: Arc::<MemoryStore>::clone(store),
         notes: Arc::<MemoryStore>::clone(store),
         site: Arc::<MemorySite>::clone(site),
         clock: Arc::new(At(now())),
         spread,
-    };
-    SitePublisher::new(parts, options(redacted))
+    }
+}
+
+fn spreading(store: &Arc<MemoryStore>, site: &Arc<MemorySite>, redacted: bool, spread: Spread) -> SitePublisher {
+    SitePublisher::new(parts(store, site, spread), options(redacted))
 }
 
 fn rebuilt(entries: Vec<Entry>, redacted: bool) -> BTreeMap<String, String> {
@@ -127,38 +137,14 @@ fn nights() -> Vec<Entry> {
 }
 
 fn index_of(entries: Vec<Entry>) -> IndexView {
-    let store = store(entries);
-    let reader = Reader::new(store, mask(), Arc::default());
-    block_on(async {
-        let runs = reader.heads(&RunQuery::default(), 90).await.unwrap();
-        let open = reader.open_runs().await.unwrap();
-        let latest = match runs.iter().map(|head| head.run.as_of).max() {
-            Some(date) => reader.of_date(date).await.unwrap(),
-            None => Vec::new(),
-        };
-        let mut jobs = Vec::new();
-        for column in views::index::job_columns(&latest) {
-            jobs.push(reader.job_in_brief(&JobName::new(&*column.name).unwrap()).await.unwrap());
-        }
-        let past = match latest.first() {
-            Some(data) => reader.past(&data.head).await.unwrap(),
-            None => Past::default(),
-        };
-        let input = IndexInput {
-            now: now(),
-            options: &options(false),
-            runs: &runs,
-            latest: &latest,
-            open: &open,
-            with_page: &BTreeSet::new(),
-            jobs: &jobs,
-            past: &past,
-            cards: &reader.cards(),
-            alerts: views::alerts::AlertsView::default(),
-            settings_warning: None,
-        };
-        views::index::build(&input)
-    })
+    index_by(entries, &options(false))
+}
+
+/// The index of a store with these runs, by these options.
+fn index_by(entries: Vec<Entry>, options: &SiteOptions) -> IndexView {
+    let (store, site) = (store(entries), Arc::new(MemorySite::default()));
+    let publisher = SitePublisher::new(parts(&store, &site, Spread::Never), options.clone());
+    block_on(publisher.index_view()).unwrap().0
 }
 
 #[test]
@@ -188,22 +174,17 @@ fn missed(n: u128, day: u32) -> Entry {
 
 #[test]
 fn a_slot_without_a_run_says_what_to_do_until_another_run_makes_up_for_it() {
-    let view = index_of(vec![entry(1, 23, &[Good]), missed(2, 24)]);
-    assert_eq!(
-        (view.word.as_str(), view.verdict.as_str()),
-        ("missed", "Missed: the run of 2026-11-24 did not take place")
-    );
-    assert_eq!(view.make_up.as_deref(), Some("nightbook run --book DIR --as-of 2026-11-24"));
+    let night = |entries| index_of(entries).night.unwrap();
+    let view = night(vec![entry(1, 23, &[Good]), missed(2, 24)]);
+    assert_eq!((view.verdict, view.portfolios.as_str()), ("missed", "No run took place for 2026-11-24."));
+    assert_eq!(view.command.as_deref(), Some("nightbook run --book /srv/book --data /srv/data --as-of 2026-11-24"));
     for by_hand in [1, 3] {
         let mut run = entry(by_hand, 24, &[Good, Fails]);
         run.run.started_at += TimeDelta::seconds(if by_hand == 1 { -60 } else { 60 });
         let view = index_of(vec![missed(2, 24), run]);
-        assert_eq!((view.word.as_str(), view.make_up, view.reruns), ("partial", None, 0), "by hand as {by_hand}");
+        assert_eq!(view.night.map(|night| night.verdict), Some("partial"), "by hand as {by_hand}");
         assert_eq!(view.strip.bars.last().map(|bar| bar.class), Some("part"), "{:?}", view.strip.bars.last());
     }
-    let mut some = entry(3, 24, &[Good]);
-    some.run.filter = vec![sample::id_of(0)];
-    assert_eq!(index_of(vec![missed(2, 24), some]).strip.bars.last().map(|bar| bar.class), Some("miss"));
 }
 
 #[test]
@@ -215,6 +196,12 @@ fn a_run_by_hand_before_its_slot_leaves_the_next_night_due() {
     let mut some = entry(2, 25, &[Good]);
     some.run.filter = vec![sample::id_of(0)];
     assert_eq!(due(vec![entry(1, 24, &[Good]), some]), text(25), "a run of one portfolio is not the night");
+    let mut before = entry(2, 25, &[Good]);
+    before.run.trigger = "cli".into();
+    before.run.started_at -= TimeDelta::hours(1);
+    assert_eq!(due(vec![before.clone()]), text(25), "the slot has its own run");
+    before.run.started_at += TimeDelta::hours(2);
+    assert_eq!(due(vec![before]), text(26), "a run by hand after the slot is the run of the slot");
 }
 
 #[test]
@@ -224,10 +211,13 @@ fn view_models_of_a_run_and_a_portfolio() {
     let data = block_on(reader.run(run_id(2))).unwrap();
     let facts = block_on(reader.facts(&[run_id(2)])).unwrap();
     let past = block_on(reader.past(&data.head)).unwrap();
-    let input = RunInput { data: &data, others: &facts, past: &past, cards: &BTreeMap::new(), notes: &[] };
+    let commands = &Commands::of(&options(false));
+    let input = RunInput { data: &data, others: &facts, past: &past, cards: &BTreeMap::new(), notes: &[], commands };
     insta::assert_json_snapshot!("run", views::run::build(&input));
-    let portfolio = block_on(reader.portfolio(&sample::id_of(1), Some(&data))).unwrap();
-    insta::assert_json_snapshot!("portfolio", views::portfolio::build(&portfolio));
+    let key = NightKey { series: ScheduleName::new("nightly").unwrap(), as_of: fake::date(24) };
+    let night = block_on(reader.night(&key)).unwrap();
+    let portfolio = block_on(reader.portfolio(&sample::id_of(1), Some(&data), night)).unwrap();
+    insta::assert_json_snapshot!("portfolio", views::portfolio::build(&portfolio, commands));
 }
 
 #[test]
@@ -235,12 +225,15 @@ fn a_rerun_replaces_only_its_own_cells() {
     let first = entry(1, 24, &[Good, Fails]);
     let mut second = entry(2, 24, &[Good, Good]);
     second.run.rerun_of = Some(run_id(1));
+    second.run.filter = vec![sample::id_of(1)];
     second.items.remove(0);
     second.planned.remove(0);
     second.run.plan.as_mut().unwrap().portfolios = 1;
     second.summary = Some(summarise(&second.run, &second.items, &BTreeMap::new()));
     let view = index_of(vec![first, second]);
-    assert_eq!((view.grid.rows.len(), view.grid.problems, view.reruns), (2, 0, 1));
+    assert_eq!((view.grid.rows.len(), view.grid.problems), (2, 0));
+    let night = view.night.unwrap();
+    assert_eq!((night.verdict, night.portfolios.as_str()), ("ok", "All 9 jobs succeeded for all 2 portfolios."));
 }
 
 /// Every link, from the folder of the page, and the anchors of every page.
@@ -325,8 +318,10 @@ fn the_files_for_machines_are_as_their_schemas_say() {
         let text = serde_json::from_str(&files[&format!("schemas/{name}.v1.json")]).unwrap();
         jsonschema::validator_for(&text).unwrap()
     };
-    let (mut seen, schemas) =
-        (BTreeSet::new(), ["status", "summary", "jobs", "portfolio", "months"].map(|name| (name, schema(name))));
+    let (mut seen, schemas) = (
+        BTreeSet::new(),
+        ["status", "summary", "jobs", "portfolio", "months", "night"].map(|name| (name, schema(name))),
+    );
     for (path, text) in files.iter().filter(|(path, _)| path.ends_with(".json") && !path.starts_with("schemas/")) {
         let name = match path.split('/').collect::<Vec<_>>()[..] {
             ["status.json"] => "status",
@@ -345,6 +340,9 @@ fn the_files_for_machines_are_as_their_schemas_say() {
         assert_eq!(value["schema"], 1, "{path}");
     }
     assert_eq!(seen.len(), 5);
+    let status: serde_json::Value = serde_json::from_str(&files["status.json"]).unwrap();
+    let wrong: Vec<String> = schemas[5].1.iter_errors(&status["night"]).map(|error| error.to_string()).collect();
+    assert_eq!(wrong, Vec::<String>::new());
 }
 
 fn gzipped(text: &str) -> usize {
@@ -374,14 +372,18 @@ fn an_incident_keeps_its_id_and_is_updated_on_recovery() {
     let night = |n: u128, day, fate| entry(n, day, &[Good, fate]);
     let feed = |entries: Vec<Entry>| {
         let reader = Reader::new(store(entries), mask(), Arc::default());
-        let runs = block_on(reader.heads(&RunQuery::default(), 90)).unwrap();
-        views::machine::feed(&runs, &options(false), false)
+        block_on(async {
+            let runs = reader.heads(&RunQuery::default(), 90).await.unwrap();
+            let series = ScheduleName::new("nightly").unwrap();
+            let heads = reader.nights(&series, Nights::default(), &runs).await.unwrap();
+            views::feed::feed(&reader.days(&heads, &runs).await.unwrap(), &options(false), false)
+        })
     };
     let mut entries = vec![night(1, 18, Good), night(2, 19, Fails), night(3, 20, Fails)];
     let open = feed(entries.clone());
     entries.push(night(4, 23, Good));
     let over = feed(entries);
-    let incident = |view: &views::machine::FeedView| {
+    let incident = |view: &views::feed::FeedView| {
         let mut found = view.entries.iter().filter(|entry| entry.category == "incident");
         let one = found.next().unwrap().clone();
         assert!(found.next().is_none(), "one stretch is one incident");

@@ -149,6 +149,9 @@ pub(crate) struct GridRow {
     pub(crate) name: String,
     /// Whether the page of the portfolio is there.
     pub(crate) link: bool,
+    /// Whether it is in no run of the night.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) absent: bool,
     /// Whether some cell is a problem.
     pub(crate) problem: bool,
     /// Owner and tags: further words to find it by.

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use chrono::{Datelike as _, NaiveDate, TimeDelta};
-use domain::words::RunStatus;
+use domain::night::Verdict;
 use serde::Serialize;
 
+use super::nights_list::{self, NightLine, Notes};
 use super::strip::Strip;
-use super::{RunLine, Stamp, run_class, run_glyph, run_link};
-use crate::days::{TradingDay, days};
+use super::{Stamp, verdict_class, verdict_glyph};
+use crate::days::TradingDay;
 use crate::gather::RunHead;
 
 /// A day of a calendar.
@@ -24,7 +25,7 @@ pub(crate) struct Day {
     pub(crate) marks: String,
     /// What is said of it.
     pub(crate) title: String,
-    /// The page of the newest run of this trading date, from the root.
+    /// The page of the night, from the root.
     pub(crate) link: Option<String>,
 }
 
@@ -33,7 +34,9 @@ pub(crate) struct Day {
 pub(crate) struct Record {
     pub(crate) name: String,
     pub(crate) dates: u64,
+    /// Dates on which every portfolio succeeded, and those among them on which a control warns.
     pub(crate) good: u64,
+    pub(crate) warned: u64,
     /// `98.4 %`, or a dash where there is no date.
     pub(crate) rate: String,
     pub(crate) missed: u64,
@@ -54,7 +57,9 @@ pub(crate) struct MonthView {
     pub(crate) title: String,
     pub(crate) stamp: Option<Stamp>,
     pub(crate) weeks: Vec<Vec<Day>>,
-    pub(crate) runs: Vec<RunLine>,
+    pub(crate) nights: Vec<NightLine>,
+    /// How many runs the month has.
+    pub(crate) runs: u64,
     pub(crate) good: u64,
     pub(crate) dates: u64,
     pub(crate) records: Vec<Record>,
@@ -70,7 +75,8 @@ pub(crate) struct HistoryView {
     pub(crate) years: Vec<(String, Vec<(String, String)>)>,
     pub(crate) records: Vec<Record>,
     pub(crate) strip: Strip,
-    pub(crate) recent: Vec<RunLine>,
+    /// The newest nights with their runs.
+    pub(crate) nights: Vec<NightLine>,
 }
 
 fn mean(total: u64, of: u64, unit: &str) -> String {
@@ -80,7 +86,7 @@ fn mean(total: u64, of: u64, unit: &str) -> String {
 /// How it went over these trading dates, newest first.
 fn record(name: String, days: &[&TradingDay]) -> Record {
     let (mut longest, mut current, mut incidents, mut red, mut recovered, mut green) = (0, 0u64, 0, 0, 0, 0);
-    let ended = || days.iter().rev().filter(|day| day.status != RunStatus::Running);
+    let ended = || days.iter().rev().filter(|day| day.verdict != Verdict::Running);
     for day in ended() {
         if day.is_bad() {
             incidents += u64::from(current == 0);
@@ -100,8 +106,9 @@ fn record(name: String, days: &[&TradingDay]) -> Record {
         name,
         dates,
         good: green,
+        warned: ended().filter(|day| day.verdict == Verdict::Warning).count() as u64,
         rate: if dates == 0 { "–".to_owned() } else { format!("{:.1} %", green as f64 * 100.0 / dates as f64) },
-        missed: ended().filter(|day| day.status == RunStatus::Missed).count() as u64,
+        missed: ended().filter(|day| day.verdict == Verdict::Missed).count() as u64,
         longest_red: longest,
         incidents,
         to_recover: mean(red, recovered, "dates"),
@@ -109,21 +116,21 @@ fn record(name: String, days: &[&TradingDay]) -> Record {
     }
 }
 
-/// The page of a month, of its runs, newest first. `months` are those that have a page, newest first.
-pub(crate) fn month(month: &str, runs: &[RunHead], months: &[String]) -> MonthView {
+/// The page of a month, of its nights and runs, newest first. `months` are those that have a page, newest first.
+pub(crate) fn month(month: &str, days: &[TradingDay], runs: &[RunHead], notes: &Notes, months: &[String]) -> MonthView {
     let first = NaiveDate::parse_from_str(&format!("{month}-01"), "%Y-%m-%d").unwrap_or_default();
     let at = months.iter().position(|other| other == month);
-    let days = days(runs);
     let record = record(first.format("%B %Y").to_string(), &days.iter().collect::<Vec<_>>());
     MonthView {
         month: month.to_owned(),
         title: first.format("%B %Y").to_string(),
         stamp: runs.iter().filter_map(|head| head.summary.closed_at).max().map(Stamp::of),
-        weeks: weeks(first, &days),
+        weeks: weeks(first, days),
         good: record.good,
         dates: record.dates,
         records: vec![record],
-        runs: runs.iter().map(RunLine::of).collect(),
+        nights: nights_list::lines(&[], days, runs, notes),
+        runs: runs.len() as u64,
         previous: at.and_then(|at| months.get(at + 1)).cloned(),
         next: at.filter(|at| *at > 0).and_then(|at| months.get(at - 1)).cloned(),
     }
@@ -144,21 +151,18 @@ fn weeks(first: NaiveDate, known: &[TradingDay]) -> Vec<Vec<Day>> {
     let mut date = first;
     while date.month() == first.month() {
         days.push(match known.get(&date) {
-            None => Day { day: date.day(), title: format!("{date}: no run"), ..blank() },
+            None => Day { day: date.day(), title: format!("{date}: no night"), ..blank() },
             Some(day) => Day {
                 day: date.day(),
-                class: run_class(day.status),
-                glyph: run_glyph(day.status),
-                text: match day.status {
-                    RunStatus::Partial | RunStatus::Running => format!("{} %", day.share()),
-                    status => status.to_string(),
-                },
+                class: verdict_class(day.verdict),
+                glyph: verdict_glyph(day.verdict),
+                text: day.verdict.to_string(),
                 marks: [(day.rerun, "rerun"), (day.by_hand && !day.rerun, "by hand")]
                     .into_iter()
                     .filter_map(|(is, word)| is.then_some(word))
                     .collect(),
                 title: day.title(),
-                link: day.link.then(|| run_link(day.run)),
+                link: day.link.clone(),
             },
         });
         let Some(next) = date.succ_opt() else { break };
@@ -170,10 +174,27 @@ fn weeks(first: NaiveDate, known: &[TradingDay]) -> Vec<Vec<Day>> {
     days.chunks(7).map(<[Day]>::to_vec).collect()
 }
 
-/// The list of these months, newest first, and the newest runs.
-pub(crate) fn index(months: &[String], recent: &[RunHead]) -> HistoryView {
+/// What the list of months is made of.
+pub(crate) struct HistoryInput<'a> {
+    /// Newest first.
+    pub(crate) months: &'a [String],
+    /// Nights up to the last date that may be run, newest first.
+    pub(crate) days: &'a [TradingDay],
+    /// Nights of later dates.
+    pub(crate) later: &'a [TradingDay],
+    /// The newest runs, newest first.
+    pub(crate) runs: &'a [RunHead],
+    pub(crate) notes: &'a Notes,
+}
+
+/// Nights that the list shows.
+pub(crate) const MOST_NIGHTS: usize = 30;
+
+/// The list of months, and the newest nights.
+pub(crate) fn index(input: &HistoryInput<'_>) -> HistoryView {
+    let (days, recent) = (input.days, input.runs);
     let mut years: Vec<(String, Vec<(String, String)>)> = Vec::new();
-    for month in months {
+    for month in input.months {
         let first = NaiveDate::parse_from_str(&format!("{month}-01"), "%Y-%m-%d").unwrap_or_default();
         let (year, name) = (first.format("%Y").to_string(), first.format("%B").to_string());
         if years.last().is_none_or(|last| last.0 != year) {
@@ -183,7 +204,6 @@ pub(crate) fn index(months: &[String], recent: &[RunHead]) -> HistoryView {
             last.1.push((format!("{month}.html"), name));
         }
     }
-    let days = days(recent);
     let newest = days.first().map(|day| day.as_of);
     let span = |back: i64| {
         let within = |day: &&TradingDay| newest.is_some_and(|newest| day.as_of > newest - TimeDelta::days(back));
@@ -193,7 +213,7 @@ pub(crate) fn index(months: &[String], recent: &[RunHead]) -> HistoryView {
         stamp: recent.iter().filter_map(|head| head.summary.closed_at).max().map(Stamp::of),
         years,
         records: [7, 30, 90].map(span).into(),
-        strip: super::strip::build(&days),
-        recent: recent.iter().take(30).map(RunLine::of).collect(),
+        strip: super::strip::build(days),
+        nights: nights_list::lines(input.later, &days[..days.len().min(MOST_NIGHTS)], recent, input.notes),
     }
 }

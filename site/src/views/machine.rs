@@ -1,11 +1,13 @@
-//! Files for machines: `status.json`, badges, `feed.xml`, `runs/<id>/*.json`, `portfolios/<id>.json`. Their schemas are
+//! Files for machines: `status.json`, badges, `runs/<id>/*.json`, `portfolios/<id>.json`. Their schemas are
 //! in [`super::schemas`].
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::fold::JobCounts;
-use domain::ids::{ContentHash, RunId};
+use domain::ids::RunId;
+use domain::night::Verdict;
+use domain::night::report::NightReport;
 use domain::ports::PortfolioRun;
 use domain::record::JobRecord;
 use domain::summary::RunSummary;
@@ -15,10 +17,9 @@ use serde::{Deserialize, Serialize};
 use super::grid::Column;
 use super::index::{IndexInput, IndexView};
 use super::portfolio::{PortfolioRow, PortfolioView};
-use crate::days::{TradingDay, days, incidents};
-use crate::gather::{JobData, PortfolioData, RunData, RunHead};
-use crate::options::{Card, SiteOptions};
-use crate::text::{count, machine, visible};
+use crate::gather::{JobData, PortfolioData, RunData, RunHead, age_key};
+use crate::options::Card;
+use crate::text::{machine, visible};
 
 /// Which run a page shows, to tell an older one from a newer one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -28,15 +29,17 @@ pub(crate) struct ShownRun {
     pub(crate) batch_run_id: RunId,
 }
 
-/// `status.json`.
+/// `status.json`. Every key speaks of the newest night.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct StatusFile {
     /// Of this file.
     pub(crate) schema: u32,
-    /// The newest run; none: there is none.
+    /// The newest run of the night; none: there is no night.
     #[serde(flatten)]
     pub(crate) shown: Option<ShownRun>,
+    /// The verdict in the words of a run.
     pub(crate) status: Option<RunStatus>,
+    /// The headline of the night.
     pub(crate) verdict: String,
     pub(crate) as_of: Option<String>,
     pub(crate) total_jobs: u64,
@@ -47,37 +50,62 @@ pub(crate) struct StatusFile {
     /// When the next run is due, and how many seconds later it may be.
     pub(crate) due_at: Option<String>,
     pub(crate) grace_seconds: u64,
+    /// The newest night; null: there is none.
+    #[serde(default)]
+    pub(crate) night: Option<NightReport>,
     /// Why newer settings were refused; left out if the settings in force are the newest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) settings_warning: Option<String>,
 }
 
+/// A verdict in the words of a run.
+pub(crate) const fn status_of(verdict: Verdict) -> RunStatus {
+    match verdict {
+        Verdict::Ok | Verdict::Warning => RunStatus::Success,
+        Verdict::Partial => RunStatus::Partial,
+        Verdict::Failed => RunStatus::Failed,
+        Verdict::Running => RunStatus::Running,
+        Verdict::Missed => RunStatus::Missed,
+    }
+}
+
 impl StatusFile {
     pub(crate) fn of(input: &IndexInput<'_>, view: &IndexView) -> Self {
-        let open = input.open.iter().map(|data| &data.head);
-        let head = open.chain(input.runs).find(|head| Some(head.run.batch_run_id) == view.newest);
-        let summary = head.map(|head| &head.summary);
+        let night = input.night.as_ref();
+        let totals = night.map(|night| night.data.night.totals).unwrap_or_default();
         Self {
             schema: 1,
-            // The newest of all that the index was made from, whichever of them the verdict is about: the index never
-            // goes back behind it.
-            shown: input.runs.first().or(head).map(|head| ShownRun {
+            shown: night.and_then(|night| newest_run(night.runs)).map(|head| ShownRun {
                 scheduled_for: head.run.scheduled_for,
                 started_at: head.run.started_at,
                 batch_run_id: head.run.batch_run_id,
             }),
-            status: summary.map(|summary| summary.status),
-            verdict: view.verdict.clone(),
-            as_of: summary.map(|summary| summary.as_of.to_string()),
-            total_jobs: summary.map_or(0, |summary| summary.total_jobs),
-            counts: summary.map(|summary| summary.counts()).unwrap_or_default(),
+            status: night.map(|night| status_of(night.data.night.verdict)),
+            verdict: view.night.as_ref().map_or_else(|| "No run yet".to_owned(), |night| night.headline.clone()),
+            as_of: night.map(|night| night.data.night.as_of.to_string()),
+            total_jobs: totals.total_jobs,
+            counts: JobCounts {
+                success: totals.success,
+                failed: totals.failed,
+                skipped: totals.skipped,
+                missing: totals.missing,
+            },
             generated_at: machine(input.now),
-            data_through: view.data_through.as_ref().map(|stamp| stamp.machine.clone()),
+            data_through: view.closed.as_ref().map(|stamp| stamp.machine.clone()),
             due_at: view.due.as_ref().map(|stamp| stamp.machine.clone()),
             grace_seconds: view.grace_seconds,
+            night: night.map(|night| {
+                let schedule = &night.data.head.schedule;
+                NightReport::of(&night.data.night, schedule, view.due_at, night.missed, night.target)
+            }),
             settings_warning: view.settings_warning.clone(),
         }
     }
+}
+
+/// The newest of these runs: a missed slot says nothing where there is a run.
+pub(crate) fn newest_run(runs: &[RunHead]) -> Option<&RunHead> {
+    runs.iter().max_by_key(|head| (head.summary.status != RunStatus::Missed, age_key(&head.run)))
 }
 
 /// What a badge says: its state with its date, so that an old badge shows that it is old.
@@ -104,21 +132,21 @@ impl Badge {
         Self { schema_version: 1, label: label.chars().take(40).collect(), message, color, is_error }
     }
 
-    /// Of the system: its newest trading date that has ended.
-    pub(crate) fn of(title: &str, days: &[TradingDay]) -> Self {
+    /// Of the newest night.
+    pub(crate) fn of(title: &str, night: Option<(Verdict, NaiveDate)>) -> Self {
         let title = visible(title);
         let label = if title.is_empty() { "nightbook" } else { &title };
-        let Some(day) = days.iter().find(|day| day.status != RunStatus::Running) else {
+        let Some((verdict, as_of)) = night else {
             return Self::new(label, "no run yet".into(), GREY);
         };
-        let color = match day.status {
-            RunStatus::Success => GREEN,
-            RunStatus::Partial => AMBER,
-            RunStatus::Failed => RED,
-            RunStatus::Running => BLUE,
-            RunStatus::Missed => PURPLE,
+        let color = match verdict {
+            Verdict::Ok => GREEN,
+            Verdict::Warning | Verdict::Partial => AMBER,
+            Verdict::Failed => RED,
+            Verdict::Running => BLUE,
+            Verdict::Missed => PURPLE,
         };
-        Self::new(label, format!("{} {}", day.status, day.as_of), color)
+        Self::new(label, format!("{verdict} {as_of}"), color)
     }
 
     /// Of a job, in its newest closed run.
@@ -144,99 +172,6 @@ impl Badge {
         };
         Self::new(view.id.as_str(), format!("{} of {} on {date}", view.succeeded, view.total), color)
     }
-}
-
-/// An entry of the feed.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct FeedEntry {
-    /// A permanent URN.
-    pub(crate) id: String,
-    pub(crate) title: String,
-    pub(crate) published: String,
-    pub(crate) updated: String,
-    pub(crate) category: &'static str,
-    pub(crate) link: Option<String>,
-    pub(crate) summary: String,
-}
-
-/// `feed.xml`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct FeedView {
-    pub(crate) id: String,
-    pub(crate) title: String,
-    pub(crate) updated: String,
-    pub(crate) own: Option<String>,
-    pub(crate) home: String,
-    pub(crate) entries: Vec<FeedEntry>,
-}
-
-/// Entries of the feed, at most.
-const MOST_ENTRIES: usize = 30;
-
-/// The feed of these runs, newest first.
-///
-/// Every trading date is told of once: a good one in an entry of its own, the others in the incident that they are part
-/// of, which is updated with each of them and when it is over. `more_before`: whether there are older runs.
-pub(crate) fn feed(runs: &[RunHead], options: &SiteOptions, more_before: bool) -> FeedView {
-    let base = options.base_url.as_ref().map(|base| format!("{}/", base.trim_end_matches('/')));
-    let at = |path: &str| format!("{}{path}", base.as_deref().unwrap_or_default());
-    let days = days(runs);
-    let link = |day: &TradingDay| day.link.then(|| at(&super::run_link(day.run)));
-    let mut entries: Vec<FeedEntry> = days
-        .iter()
-        .filter(|day| day.status == RunStatus::Success)
-        .map(|day| FeedEntry {
-            id: format!("urn:uuid:{}", day.run),
-            title: format!("{}: {}", day.as_of, day.verdict),
-            published: machine(day.closed_at.unwrap_or(day.began)),
-            updated: machine(day.closed_at.unwrap_or(day.began)),
-            category: "run",
-            link: link(day),
-            summary: day.verdict.clone(),
-        })
-        .collect();
-    for incident in incidents(&days, more_before) {
-        let (Some(first), Some(last)) = (incident.days.first(), incident.days.last()) else { continue };
-        let moment = |day: &TradingDay| day.closed_at.unwrap_or(day.began);
-        let dates = count(incident.days.len() as u64, "trading date");
-        let (title, updated) = match incident.recovered {
-            Some(day) => (format!("Recovered on {}: not well since {}, {dates}", day.as_of, first.as_of), moment(day)),
-            None => (format!("Not well since {}: {}", first.as_of, last.verdict), moment(last)),
-        };
-        let told = incident.days.iter().rev().take(5).map(|day| format!("{}: {}", day.as_of, day.verdict));
-        let causes = runs.iter().filter(|head| head.run.batch_run_id == last.run).flat_map(|head| {
-            head.summary
-                .failures
-                .iter()
-                .take(5)
-                .map(|cause| format!("{} ({}, {} jobs): {}", cause.job, cause.category, cause.count, cause.message))
-        });
-        entries.push(FeedEntry {
-            id: urn(&format!("nightbook incident {}", first.first)),
-            title,
-            published: machine(moment(first)),
-            updated: machine(updated),
-            category: "incident",
-            link: link(incident.recovered.unwrap_or(last)),
-            summary: told.chain(causes).collect::<Vec<_>>().join("\n"),
-        });
-    }
-    entries.sort_by(|a, b| b.updated.cmp(&a.updated).then_with(|| a.id.cmp(&b.id)));
-    entries.truncate(MOST_ENTRIES);
-    FeedView {
-        id: urn(&format!("nightbook feed {}", options.base_url.as_deref().unwrap_or(&options.title))),
-        title: options.title.clone(),
-        updated: entries.first().map_or_else(|| machine(DateTime::UNIX_EPOCH), |entry| entry.updated.clone()),
-        own: base.as_ref().map(|_| at("feed.xml")),
-        home: at("index.html"),
-        entries,
-    }
-}
-
-/// A permanent id of a name: a UUID of version 8, made by a rule of its own.
-fn urn(name: &str) -> String {
-    let hash = ContentHash::of(name.as_bytes()).to_string();
-    format!("urn:uuid:{}-{}-8{}-8{}-{}", &hash[..8], &hash[8..12], &hash[13..16], &hash[17..20], &hash[20..32])
 }
 
 /// `runs/<id>/jobs.json`.

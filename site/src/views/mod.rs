@@ -1,7 +1,11 @@
 //! View models, one file a page: plain serializable data, made by pure functions of what was read.
 
 pub(crate) mod alerts;
+pub(crate) mod cells;
 pub(crate) mod changes;
+pub(crate) mod commands;
+pub(crate) mod controls;
+pub(crate) mod feed;
 pub(crate) mod figures;
 pub(crate) mod grid;
 pub(crate) mod history;
@@ -9,9 +13,12 @@ pub(crate) mod index;
 pub(crate) mod job;
 pub(crate) mod jobs;
 pub(crate) mod machine;
+pub(crate) mod night;
+pub(crate) mod nights_list;
 pub(crate) mod portfolio;
 pub(crate) mod quality;
 pub(crate) mod run;
+pub(crate) mod running;
 pub(crate) mod schemas;
 pub(crate) mod strip;
 pub(crate) mod timeline;
@@ -19,6 +26,7 @@ pub(crate) mod timeline;
 use chrono::{DateTime, Utc};
 use domain::fold::JobCounts;
 use domain::ids::{PortfolioId, RunId};
+use domain::night::Verdict;
 use domain::run::BUCKET_SIZE;
 use domain::summary::{FailureCluster, RunSummary};
 use domain::words::RunStatus;
@@ -63,6 +71,37 @@ pub(crate) const fn run_glyph(status: RunStatus) -> &'static str {
         RunStatus::Running => "▶",
         RunStatus::Missed => "◇",
     }
+}
+
+/// The shape and hue of a verdict.
+pub(crate) const fn verdict_class(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Ok => "ok",
+        Verdict::Warning => "warn",
+        Verdict::Partial => "part",
+        Verdict::Failed => "bad",
+        Verdict::Running => "run",
+        Verdict::Missed => "miss",
+    }
+}
+
+/// The glyph of a verdict.
+pub(crate) const fn verdict_glyph(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Ok => "✓",
+        Verdict::Warning => "!",
+        Verdict::Partial => "▲",
+        Verdict::Failed => "✕",
+        Verdict::Running => "▶",
+        Verdict::Missed => "◇",
+    }
+}
+
+/// A portfolio, and whether its page is there.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub(crate) struct Named {
+    pub(crate) id: String,
+    pub(crate) link: bool,
 }
 
 /// One line of a table of runs.
@@ -224,11 +263,6 @@ pub(crate) fn clusters(
         }
     };
     summary.failures.iter().map(one).collect()
-}
-
-/// The command that repeats what did not succeed.
-pub(crate) fn rerun(run: RunId) -> String {
-    format!("nightbook rerun {run} --failed")
 }
 
 /// A page and what is at its foot: where the root is, and what its data is of.

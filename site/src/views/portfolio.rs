@@ -1,20 +1,23 @@
 //! `portfolios/<id>/index.html`: one portfolio over its last runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::ids::{JobName, PortfolioId, RunId};
+use domain::night::NightControl;
 use domain::ports::PortfolioRun;
 use domain::record::Quality;
 use domain::words::JobStatus;
 use serde::Serialize;
 
+use super::commands::Commands;
+use super::controls::Controls;
 use super::figures::{Figures, data_days};
 use super::grid::{CellView, Column};
 use super::{Stamp, cell_link, run_link};
 use crate::chart::{Spark, spark};
-use crate::gather::PortfolioData;
+use crate::gather::{NightData, PortfolioData};
 use crate::options::Card;
 use crate::text::duration;
 use domain::baseline::{Band, FLAKY_RULE, PACE_RULE, Pace, falls, is_flaky};
@@ -79,6 +82,16 @@ pub(crate) struct PortfolioView {
     pub(crate) runbook: Option<String>,
     pub(crate) stamp: Option<Stamp>,
     pub(crate) as_of: Option<String>,
+    /// The newest night; none: it is older than the newest run of the portfolio.
+    pub(crate) night: Option<String>,
+    /// The date through which the data of that night reaches, and whether it is older than the night.
+    pub(crate) data_through: Option<String>,
+    pub(crate) stale: bool,
+    /// Whether it is expected on that night and in none of its runs.
+    pub(crate) absent: bool,
+    /// Control results of that night about it.
+    #[serde(skip_serializing_if = "Controls::is_empty")]
+    pub(crate) controls: Controls,
     pub(crate) columns: Vec<Column>,
     pub(crate) rows: Vec<PortfolioRow>,
     pub(crate) jobs: Vec<JobHealth>,
@@ -109,7 +122,7 @@ pub(crate) struct DaysTrend {
 }
 
 /// The page of this portfolio.
-pub(crate) fn build(data: &PortfolioData) -> PortfolioView {
+pub(crate) fn build(data: &PortfolioData, commands: &Commands) -> PortfolioView {
     let mut columns: Vec<Column> = Vec::new();
     for run in &data.runs {
         let Some(fact) = data.facts.get(&run.batch_run_id) else { continue };
@@ -141,12 +154,17 @@ pub(crate) fn build(data: &PortfolioData) -> PortfolioView {
     let succeeded = cells().filter(|cell| cell.status == JobStatus::Success).count() as u64;
     let total = cells().count() as u64;
     let open = cells().any(|cell| matches!(cell.status, JobStatus::Pending | JobStatus::Running));
-    let (class, glyph, word) = match succeeded {
+    let (class, glyph, word) = match (&data.night, succeeded) {
+        (Some(night), _) if speaks_of(night, data) => super::night::state(&night.night, &data.id),
         _ if open => ("run", "▶", "running"),
-        n if n == total => ("ok", "✓", "success"),
-        0 => ("bad", "✕", "failed"),
+        (_, n) if n == total => ("ok", "✓", "success"),
+        (_, 0) => ("bad", "✕", "failed"),
         _ => ("part", "▲", "partial"),
     };
+    let night = data.night.as_ref().filter(|night| speaks_of(night, data));
+    let own = |control: &&NightControl| control.result.portfolio_id.as_ref() == Some(&data.id);
+    let controls = night.into_iter().flat_map(|night| night.night.controls.iter().filter(own));
+    let here = BTreeSet::from([data.id.clone()]);
     let scenario = records.iter().find_map(|record| record.job_metadata.get("worst_case_scenario")?.as_str());
     let currency = if data.card.currency.is_empty() { "USD" } else { &data.card.currency };
     PortfolioView {
@@ -163,7 +181,12 @@ pub(crate) fn build(data: &PortfolioData) -> PortfolioView {
         figures: super::figures::build(&data.runs, currency, scenario),
         rerun: newest_run
             .filter(|_| succeeded < total && !open)
-            .map(|run| format!("nightbook run --book BOOK --as-of {} --portfolio {} --again", run.as_of, data.id)),
+            .map(|run| commands.run(run.as_of, &["--portfolio", data.id.as_str(), "--again"])),
+        night: night.map(|night| night.night.as_of.to_string()),
+        data_through: night.and_then(|night| night.night.newest_close).map(|date| date.to_string()),
+        stale: night.is_some_and(|night| night.night.newest_close.is_some_and(|date| date < night.night.as_of)),
+        absent: word == "absent",
+        controls: Controls::of(controls, &here, usize::MAX),
         columns,
         rows,
         jobs,
@@ -175,6 +198,11 @@ pub(crate) fn build(data: &PortfolioData) -> PortfolioView {
         pace_rule: PACE_RULE,
         flaky_rule: FLAKY_RULE,
     }
+}
+
+/// Whether the newest night is not older than the newest run of the portfolio.
+fn speaks_of(night: &NightData, data: &PortfolioData) -> bool {
+    data.runs.first().is_none_or(|run| run.as_of <= night.night.as_of)
 }
 
 fn days(runs: &[PortfolioRun]) -> Option<DaysTrend> {

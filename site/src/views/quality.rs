@@ -8,9 +8,11 @@ use domain::summary::QualitySummary;
 use domain::words::QualityFlag;
 use serde::Serialize;
 
-use super::Stamp;
+use super::cells::Resolved;
+use super::controls::Controls;
+use super::{Named, Stamp};
 use crate::chart::{Spark, spark};
-use crate::gather::{RunData, RunHead};
+use crate::gather::{NightData, RunData, RunHead};
 use crate::text::grouped;
 
 /// Lines of each list, at most.
@@ -22,13 +24,6 @@ pub(crate) struct SymbolLine {
     pub(crate) symbol: String,
     pub(crate) count: u64,
     pub(crate) portfolios: Vec<Named>,
-}
-
-/// A portfolio, and whether its page is there.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub(crate) struct Named {
-    pub(crate) id: String,
-    pub(crate) link: bool,
 }
 
 /// A portfolio whose data is not full.
@@ -68,6 +63,11 @@ pub(crate) struct Expectation {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct QualityView {
     pub(crate) as_of: Option<String>,
+    /// The newest night, whose control results these are.
+    pub(crate) night: Option<String>,
+    /// The date through which its data reaches.
+    pub(crate) data_through: Option<String>,
+    pub(crate) controls: Controls,
     pub(crate) stamp: Option<Stamp>,
     pub(crate) full: u64,
     pub(crate) limited: u64,
@@ -191,6 +191,23 @@ impl Tally {
     }
 }
 
+/// How many portfolios are on full, on limited and without usable data, and the days of data on average.
+pub(crate) fn roll_up(resolved: &BTreeMap<PortfolioId, Resolved>) -> QualitySummary {
+    let Tally { full, limited, failed, sums, .. } = tally(resolved, &BTreeSet::new());
+    let average_data_days = (sums.days_of > 0).then(|| sums.days as f64 / sums.days_of as f64);
+    QualitySummary { full, limited, failed, average_data_days, ..QualitySummary::default() }
+}
+
+fn tally(resolved: &BTreeMap<PortfolioId, Resolved>, with_page: &BTreeSet<PortfolioId>) -> Tally {
+    let mut tally = Tally::default();
+    for (id, (_, cells)) in resolved {
+        let portfolio = Named { id: id.to_string(), link: with_page.contains(id) };
+        let records: Vec<&JobRecord> = cells.values().map(|(record, _)| record).collect();
+        tally.add(portfolio, &records);
+    }
+    tally
+}
+
 /// The symbols without data, those of the most portfolios first.
 fn symbol_lines(symbols: BTreeMap<String, BTreeSet<Named>>) -> Vec<SymbolLine> {
     let line = |(symbol, portfolios): (String, BTreeSet<Named>)| SymbolLine {
@@ -216,15 +233,24 @@ fn run_line(head: &RunHead) -> QualityRun {
     }
 }
 
-/// The page of the newest trading date, over the latest state of each portfolio. `runs` are newest first.
-pub(crate) fn build(latest: &[RunData], runs: &[RunHead], with_page: &BTreeSet<PortfolioId>) -> QualityView {
-    let mut tally = Tally::default();
-    for (id, (_, cells)) in super::index::resolve(latest) {
-        let portfolio = Named { id: id.to_string(), link: with_page.contains(&id) };
-        let records: Vec<&JobRecord> = cells.values().map(|(record, _)| record).collect();
-        tally.add(portfolio, &records);
-    }
-    let Tally { full, limited, failed, unknown, sums, symbols, mut lines } = tally;
+/// What the page is made of.
+pub(crate) struct QualityInput<'a> {
+    /// The newest night that has portfolios.
+    pub(crate) night: Option<&'a NightData>,
+    /// The newest night, for its control results.
+    pub(crate) newest: Option<&'a NightData>,
+    /// The runs of that date, newest first.
+    pub(crate) latest: &'a [RunData],
+    /// The newest runs, newest first.
+    pub(crate) runs: &'a [RunHead],
+    pub(crate) with_page: &'a BTreeSet<PortfolioId>,
+}
+
+/// The page of the newest night, over the records that decide each portfolio.
+pub(crate) fn build(input: &QualityInput<'_>) -> QualityView {
+    let QualityInput { latest, runs, with_page, .. } = *input;
+    let resolved = input.night.map(|data| super::cells::resolve(&data.night, latest)).unwrap_or_default();
+    let Tally { full, limited, failed, unknown, sums, symbols, mut lines } = tally(&resolved, with_page);
     lines.sort_by(|a, b| b.flag.cmp(&a.flag).then_with(|| a.portfolio.cmp(&b.portfolio)));
     let more = lines.len().saturating_sub(MOST) as u64;
     lines.truncate(MOST);
@@ -236,7 +262,12 @@ pub(crate) fn build(latest: &[RunData], runs: &[RunHead], with_page: &BTreeSet<P
     let newest_plan = latest.first().and_then(|data| data.head.run.plan.as_ref());
     let counts = [full, limited, failed, unknown];
     QualityView {
-        as_of: latest.first().map(|data| data.head.run.as_of.to_string()),
+        as_of: input.night.map(|data| data.night.as_of.to_string()),
+        data_through: input.newest.and_then(|data| data.night.newest_close).map(|date| date.to_string()),
+        night: input.newest.map(|data| data.night.as_of.to_string()),
+        controls: input
+            .newest
+            .map_or_else(Controls::default, |data| Controls::of(&data.night.controls, with_page, MOST)),
         stamp: latest.iter().filter_map(|data| data.head.summary.closed_at).max().map(Stamp::of),
         full,
         limited,

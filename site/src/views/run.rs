@@ -13,6 +13,7 @@ use domain::work_item::{Place, WorkItem};
 use serde::Serialize;
 
 use super::changes::{Changes, usual, usual_longest};
+use super::commands::Commands;
 use super::grid::{CellView, Column, Grid, GridRow, card_words};
 use super::timeline::Timeline;
 use super::{
@@ -20,6 +21,7 @@ use super::{
 };
 use crate::gather::{Facts, Past, RunData};
 use crate::options::Card;
+use crate::pages::night_path;
 use crate::text::{duration, duration_or_dash, stamp_seconds};
 use domain::baseline::{Band, PACE_RULE, Pace};
 
@@ -136,6 +138,11 @@ pub(crate) struct RunView {
     pub(crate) skipped: Listed<SkippedLine>,
     pub(crate) missing: Listed<CellRef>,
     pub(crate) rerun: Option<String>,
+    /// The command that repeats all of it, and the one that runs the date on the book as it is.
+    pub(crate) rerun_all: String,
+    pub(crate) run_anew: String,
+    /// The page of its night, from the root.
+    pub(crate) night: String,
     /// How a run that has not started is run on the book as it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) make_up: Option<String>,
@@ -160,7 +167,7 @@ pub(crate) struct NoteLine {
 }
 
 impl NoteLine {
-    fn of(note: &Note) -> Self {
+    pub(crate) fn of(note: &Note) -> Self {
         Self {
             author: note.author.clone(),
             stamp: Stamp::of(note.at),
@@ -211,6 +218,8 @@ pub(crate) struct RunInput<'a> {
     pub(crate) cards: &'a BTreeMap<PortfolioId, Card>,
     /// What people have to say of it; none on a redacted site, since texts may name anything.
     pub(crate) notes: &'a [Note],
+    /// What its commands point to.
+    pub(crate) commands: &'a Commands,
 }
 
 fn facts_of(input: &RunInput<'_>) -> Vec<Fact> {
@@ -316,8 +325,15 @@ fn tell(
         }
         let problem = cells.iter().any(CellView::is_problem);
         let words = card_words(input.cards.get(&item.key.portfolio));
-        let row =
-            GridRow { id, name: item.portfolio_name.clone(), link: data.head.portfolio_pages, problem, words, cells };
+        let row = GridRow {
+            id,
+            name: item.portfolio_name.clone(),
+            link: data.head.portfolio_pages,
+            absent: false,
+            problem,
+            words,
+            cells,
+        };
         told.rows.push((item.place, row));
     }
     told
@@ -405,8 +421,11 @@ pub(crate) fn build(input: &RunInput<'_>) -> RunView {
         failed: Listed::of(told.failed),
         skipped: Listed::of(told.skipped),
         missing: Listed::of(told.missing),
-        rerun: (counts.total() > counts.success).then(|| super::rerun(summary.batch_run_id)),
-        make_up: summary.remedy().filter(|_| summary.abandoned.is_some()),
+        rerun: (counts.total() > counts.success).then(|| input.commands.rerun(summary.batch_run_id, &["--failed"])),
+        rerun_all: input.commands.rerun(summary.batch_run_id, &[]),
+        run_anew: input.commands.run(summary.as_of, &["--again"]),
+        make_up: summary.abandoned.as_ref().map(|_| input.commands.run(summary.as_of, &[])),
+        night: night_path(data.head.run.night_series(), summary.as_of),
         timeline: super::timeline::build(data, input.past),
         changes: super::changes::build(data, input.past, data.head.run.rerun_of.is_some()),
         notes: input.notes.iter().map(NoteLine::of).collect(),

@@ -1,10 +1,10 @@
 //! The last 90 days as bars: worst state of each, its height the share of jobs that succeeded.
 
 use chrono::{Datelike as _, TimeDelta};
-use domain::words::RunStatus;
+use domain::night::Verdict;
 use serde::Serialize;
 
-use super::{run_class, run_glyph, run_link};
+use super::{verdict_class, verdict_glyph};
 use crate::days::TradingDay;
 
 /// Days shown.
@@ -21,7 +21,7 @@ pub(crate) struct Bar {
     pub(crate) height: u64,
     pub(crate) class: &'static str,
     pub(crate) glyph: &'static str,
-    pub(crate) status: RunStatus,
+    pub(crate) verdict: Verdict,
     pub(crate) as_of: String,
     pub(crate) share: u64,
     pub(crate) success: u64,
@@ -35,7 +35,7 @@ pub(crate) struct Bar {
 pub(crate) struct Strip {
     /// Oldest first.
     pub(crate) bars: Vec<Bar>,
-    /// Days without a run: none was expected.
+    /// Days without a night: none was expected.
     pub(crate) gaps: Vec<i64>,
     /// Where months begin, and their names.
     pub(crate) months: Vec<(i64, String)>,
@@ -51,21 +51,21 @@ pub(crate) fn build(days: &[TradingDay]) -> Strip {
     let bars: Vec<Bar> = shown
         .iter()
         .map(|day| {
-            let missed = day.status == RunStatus::Missed;
+            let missed = day.verdict == Verdict::Missed;
             let height = if missed { HEIGHT } else { 8 + day.share() * (HEIGHT - 8) / 100 };
             Bar {
                 x: x(day.as_of),
                 y: HEIGHT - height,
                 height,
-                class: run_class(day.status),
-                glyph: run_glyph(day.status),
-                status: day.status,
+                class: verdict_class(day.verdict),
+                glyph: verdict_glyph(day.verdict),
+                verdict: day.verdict,
                 as_of: day.as_of.to_string(),
                 share: day.share(),
-                success: day.counts.success,
-                total: day.total,
+                success: day.totals.success,
+                total: day.totals.total_jobs,
                 title: day.title(),
-                link: day.link.then(|| run_link(day.run)),
+                link: day.link.clone(),
             }
         })
         .collect();
@@ -73,5 +73,5 @@ pub(crate) fn build(days: &[TradingDay]) -> Strip {
     let known = |date: &chrono::NaiveDate| *date >= oldest.as_of;
     let gaps = all.clone().filter(known).map(x).filter(|x| bars.iter().all(|bar| bar.x != *x)).collect();
     let months = all.filter(|date| date.day() == 1).map(|date| (x(date), date.format("%b").to_string())).collect();
-    Strip { good: shown.iter().filter(|day| day.status == RunStatus::Success).count() as u64, bars, gaps, months }
+    Strip { good: shown.iter().filter(|day| day.is_good()).count() as u64, bars, gaps, months }
 }

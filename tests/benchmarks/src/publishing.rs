@@ -168,6 +168,7 @@ impl Desk {
                 redaction_key: String::new(),
                 schedule: Some(ScheduleView {
                     name: "nightly".into(),
+                    series: String::new(),
                     cron: "30 18 * * 1-5".into(),
                     timezone: "America/New_York".into(),
                     next_due: Vec::new(),
@@ -177,7 +178,7 @@ impl Desk {
                 cards: BTreeMap::new(),
                 mutes: Vec::new(),
                 portfolio_badges: false,
-                settings_warning: None,
+                ..SiteOptions::default()
             },
         )
     }

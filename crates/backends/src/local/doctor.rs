@@ -65,6 +65,9 @@ impl LocalStore {
         }
         self.examine_derived(&derived, &mut report).await?;
         Examination::books(self, &mut report).await;
+        let retired = self.mark(RECORDS_RETIRED).await?;
+        let is_kept = |run: &Run| retired.as_ref().is_none_or(|retired| time_text(run.started_at) >= *retired);
+        Examination::nights(self, is_kept, &mut report).await;
         Ok(report)
     }
 

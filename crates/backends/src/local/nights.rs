@@ -54,13 +54,16 @@ impl Nights for LocalStore {
     async fn put_night(&self, head: &NightHead) -> Result<bool, StoreError> {
         let head = head.clone();
         self.write("write a night", move |writing| {
-            let stored: Option<i64> = writing
-                .connection
-                .prepare_cached("SELECT version FROM nights WHERE night_series = ?1 AND as_of = ?2")?
-                .query_row(params![head.night_series.as_str(), head.as_of.to_string()], |row| row.get(0))
-                .optional()?;
-            if stored.unwrap_or(0) != i64::try_from(head.version).unwrap_or(i64::MAX) {
+            let stored = load_night(writing.connection, &head.key())?;
+            if stored.as_ref().map_or(0, |stored| stored.version) != head.version {
                 return Ok(false);
+            }
+            if let Some(replaced) = stored.map(|stored| stored.document).filter(|hash| *hash != head.document) {
+                // A document names its night, so that no other head names this one.
+                writing
+                    .connection
+                    .prepare_cached("DELETE FROM night_documents WHERE content_hash = ?1")?
+                    .execute(params![replaced.as_str()])?;
             }
             let next = NightHead { version: head.version + 1, ..head.clone() };
             let (json, hash) = with_hash(&next)?;

@@ -93,6 +93,7 @@ impl LocalStore {
         connection
             .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF; PRAGMA cache_size = -65536;")
             .map_err(sql)?;
+        back_up_before_migration(&connection, folder)?;
         let now = super::rows::time_text(SystemClock.now());
         if let Err(found) = schema::migrate(&mut connection, &now).map_err(sql)? {
             return Err(OpenError::TooNew { folder: folder.to_path_buf(), found });
@@ -181,6 +182,37 @@ fn readers(folder: &Path) -> Result<Readers, OpenError> {
 }
 
 /// Takes the lock of a folder: proof that whoever held it before is dead.
+/// Copies the records of an older release before they are migrated: once, complete, beside them.
+///
+/// The copy is written under another name first, so that a copy that is there is whole.
+fn back_up_before_migration(connection: &Connection, folder: &Path) -> Result<(), OpenError> {
+    let unusable = |source: Box<dyn std::error::Error + Send + Sync>| OpenError::Unusable {
+        folder: folder.to_path_buf(),
+        what: "its records cannot be copied before they are migrated".into(),
+        source,
+    };
+    let found = schema::version(connection).map_err(|error| unusable(error.into()))?;
+    let copy = folder.join(format!("records.v{found}.sqlite"));
+    if found == 0 || found >= SCHEMA_VERSION || copy.exists() {
+        return Ok(());
+    }
+    let part = folder.join(format!("records.v{found}.sqlite.part"));
+    let copied = || -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        match std::fs::remove_file(&part) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        connection.execute("VACUUM INTO ?1", [part.to_str().ok_or("the path is not UTF-8")?])?;
+        File::open(&part)?.sync_all()?;
+        std::fs::rename(&part, &copy)?;
+        File::open(folder)?.sync_all()?;
+        Ok(())
+    };
+    copied().map_err(unusable)?;
+    tracing::info!(from = found, to = SCHEMA_VERSION, copy = %copy.display(), event = "records.migrated", "the records are of an earlier release and are migrated; the copy is as they were");
+    Ok(())
+}
+
 fn take_lock(folder: &Path) -> Result<File, OpenError> {
     let path = folder.join("lock");
     let unusable = |source: std::io::Error| OpenError::Unusable {

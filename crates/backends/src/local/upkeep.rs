@@ -20,6 +20,21 @@ pub(crate) const RECORDS_RETIRED: &str = "records_retired_before";
 /// In `meta`: closed runs that began before have no results and perhaps no pinned inputs any more.
 pub(crate) const RESULTS_RETIRED: &str = "results_retired_before";
 
+/// Removes the documents of nights that neither a head nor the plan of a kept run names.
+fn forget_documents(connection: &rusqlite::Connection, records_before: &str) -> Result<(), OpError> {
+    connection
+        .prepare_cached(
+            "DELETE FROM night_documents
+             WHERE content_hash NOT IN (SELECT json_extract(head, '$.document') FROM nights)
+               AND content_hash NOT IN (
+                 SELECT json_extract(run, '$.plan.night.members') FROM runs
+                 WHERE json_extract(run, '$.plan.night.members') IS NOT NULL
+                   AND NOT (phase = 'closed' AND started_at < ?1))",
+        )?
+        .execute(params![records_before])?;
+    Ok(())
+}
+
 impl LocalStore {
     /// Voids the leases of the process that held the folder before: the lock proves it dead.
     ///
@@ -102,6 +117,7 @@ impl LocalStore {
                         .prepare(&format!("DELETE FROM {table} WHERE batch_run_id IN ({old})"))?
                         .execute(params![records])?;
                 }
+                forget_documents(connection, &records)?;
                 Ok(emptied)
             })
             .await?;

@@ -101,6 +101,18 @@ pub(super) async fn fold(
     Ok(Some(Folded { night, plans, schedule, full_run: newest_full(&runs), acceptances, basis }))
 }
 
+/// The night that the runs on record come to, with what somebody accepted.
+///
+/// # Errors
+/// The store.
+pub async fn refold(
+    store: &dyn RunStore,
+    key: &NightKey,
+    acceptances: Vec<Acceptance>,
+) -> Result<Option<Night>, StoreError> {
+    Ok(fold(store, key, acceptances, None).await?.map(|folded| folded.night))
+}
+
 /// The newest full run: the deciding one where it is full.
 fn newest_full(runs: &[NightRun]) -> Option<RunId> {
     let ordered: Vec<&NightRun> = runs.iter().collect();

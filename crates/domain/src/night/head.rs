@@ -161,6 +161,21 @@ impl NightHead {
         }
     }
 
+    /// Whether this is the head of this night: what both say is the same.
+    #[must_use]
+    pub fn is_of(&self, night: &Night) -> bool {
+        let facts = HeadFacts {
+            version: self.version,
+            schedule: self.schedule.clone(),
+            full_run: self.full_run,
+            acceptances: self.acceptances.clone(),
+            basis: self.basis,
+            document: self.document.clone(),
+            folded_at: self.folded_at,
+        };
+        Self::of(night, facts) == *self
+    }
+
     /// Its key.
     #[must_use]
     pub fn key(&self) -> NightKey {

@@ -19,7 +19,7 @@ use domain::night::next_step::CommandTarget;
 use domain::ports::{Clock, Ports, Publisher as _};
 use jobs::{NoGate, PriceGate, Runner};
 use prices::HttpPrices;
-use site::{AlertsShown, SiteParts, SitePublisher, Spread};
+use site::{AlertsShown, Records, SiteOptions, SiteParts, SitePublisher, Spread};
 use tokio::sync::Notify;
 
 pub(crate) use self::watched::WatchedRunner;
@@ -147,7 +147,10 @@ impl Engine {
             clock: Arc::clone(&self.ports.clock),
             spread: Spread::Never,
         };
-        SitePublisher::new(parts, settings.options(self.ports.clock.now()))
+        let data = self.store.folder();
+        let data = std::path::absolute(data).unwrap_or_else(|_| data.to_path_buf());
+        let records = Records::Folder(data.display().to_string());
+        SitePublisher::new(parts, SiteOptions { records, ..settings.options(self.ports.clock.now()) })
     }
 
     /// Delivers alerts by the settings in force.

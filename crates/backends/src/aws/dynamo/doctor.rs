@@ -126,6 +126,7 @@ impl DynamoStore {
             self.examine_dictionary(&mut report).await;
         }
         Examination::books(self, &mut report).await;
+        Examination::nights(self, |run| !self.is_retired(run), &mut report).await;
         Ok(report)
     }
 
