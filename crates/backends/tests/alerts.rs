@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
+#[path = "alerts/quarter.rs"]
+mod quarter;
+
 #[path = "alerts/deliveries.rs"]
 mod deliveries;
 
