@@ -291,7 +291,7 @@ fn a_recorded_run_that_somebody_asked_for_fails_at_once_where_its_inputs_are_gon
     let alerts = world.receiver.1.lock().unwrap();
     let [alert] = &alerts[..] else { panic!("{alerts:?}") };
     assert!(alert.top_causes.iter().any(|line| line.message == cause), "{alert:?}");
-    assert_eq!(alert.rerun.as_deref(), Some("nightbook run --book DIR --as-of 2026-11-24"));
+    assert_eq!(alert.rerun.as_deref(), Some("nightbook run --book /srv/book --data /srv/data --as-of 2026-11-24"));
 }
 
 #[test]
