@@ -20,6 +20,7 @@ use domain::watch::{Delivered, deliver_run};
 use serde_json::json;
 use site::{AlertsShown, Records, SiteOptions, SiteParts, SitePublisher, Spread};
 
+use crate::environment::command_target;
 use crate::message::{CloseMessage, Messages, Received, answer, read};
 use crate::metrics::Metrics;
 
@@ -109,6 +110,7 @@ impl Closer {
             settings.settings.alerts.rules_in_force(),
             self.channels.clone(),
             settings.settings.site.base_url.clone().unwrap_or_else(|| self.base.clone()),
+            command_target(),
         );
         let shown = self.shown().await?;
         let outcome = if stored.run.is_closed() || stored.run.phase == RunPhase::Missed {

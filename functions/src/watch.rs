@@ -21,6 +21,7 @@ use domain::watch::{Sweep, mend_all};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::environment::command_target;
 use crate::metrics::Metrics;
 
 /// How much longer than the grace a slot that is to be run late is waited for, before it is recorded as missed.
@@ -155,7 +156,8 @@ impl Watcher {
         if let Some(settings) = settings {
             let base = settings.settings.site.base_url.clone().unwrap_or_default();
             let rules = settings.settings.alerts.rules_in_force();
-            let notifier = Alerting::new(ports, Arc::clone(&self.books), rules, self.channels.clone(), base);
+            let notifier =
+                Alerting::new(ports, Arc::clone(&self.books), rules, self.channels.clone(), base, command_target());
             if let Err(error) = notifier.catch_up().await {
                 errors
                     .keep::<()>(Err(anyhow::anyhow!("what is due of the alerts could not be told: {}", error.message)));

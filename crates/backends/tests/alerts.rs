@@ -3,10 +3,13 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
+#[path = "alerts/quarter.rs"]
+mod quarter;
+
 #[path = "alerts/deliveries.rs"]
 mod deliveries;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,13 +19,18 @@ use chrono::{DateTime, Datelike as _, NaiveDate, NaiveTime, TimeDelta, Utc};
 use domain::alert_message::{AlertKind, AlertMessage};
 use domain::alert_rules::{AlertRules, DeliveryMode, Mute, QuietHours, Severity};
 use domain::alerting::{Alerting, take_over};
-use domain::ids::{CauseId, ChannelName, Fingerprint, JobName, Owner, PortfolioId, RunId, ScheduleName};
+use domain::ids::{CauseId, ChannelName, ContentHash, Fingerprint, JobName, Owner, PortfolioId, RunId, ScheduleName};
+use domain::night::next_step::CommandTarget;
+use domain::night::{
+    Failure, HeadFacts, JobResult, Night, NightBasis, NightHead, NightJob, NightKey, NightPlan, NightRun,
+    NightRunState, PortfolioRun,
+};
 use domain::ports::{
-    AlertBooks as _, AlertChannel, ChannelError, Clock, Notifier as _, Randomness, Runs as _, Sleeper,
+    AlertBooks as _, AlertChannel, ChannelError, Clock, Nights as _, Notifier as _, Randomness, Runs as _, Sleeper,
 };
 use domain::run::{AbandonReason, Abandoned, Publication, Run, RunPhase};
 use domain::summary::{FailureCluster, JobSummary, QualitySummary, RunSummary};
-use domain::words::{ErrorCategory, RunStatus};
+use domain::words::{ErrorCategory, JobStatus, JobType, RunStatus};
 use domain::zone::Zone;
 use futures::executor::block_on;
 
@@ -97,6 +105,8 @@ struct World {
     rules: AlertRules,
     dice: Arc<Dice>,
     runs: u128,
+    /// The runs of each night.
+    nights: Mutex<BTreeMap<NaiveDate, Vec<NightRun>>>,
 }
 
 fn schedule() -> ScheduleName {
@@ -131,6 +141,71 @@ fn cause(digit: char, job: &str, portfolios: Vec<PortfolioId>) -> FailureCluster
     }
 }
 
+fn target() -> CommandTarget {
+    CommandTarget::Folder { book: Some("/srv/book".to_owned()), data: "/srv/data".to_owned() }
+}
+
+/// The jobs of the nights.
+const JOBS: [&str; 3] = ["market_data_update", "factor_analysis", "stress_testing"];
+
+fn failure(cluster: &FailureCluster) -> Failure {
+    let message = cluster.message.clone();
+    Failure { category: cluster.category, masked: message.clone(), message }
+}
+
+/// A portfolio in which the jobs of these failures failed.
+fn portfolio_run(id: &PortfolioId, failures: &[FailureCluster]) -> PortfolioRun {
+    let job = |name: &str| {
+        let failed = failures.iter().find(|cluster| cluster.job.as_str() == name && cluster.portfolios.contains(id));
+        JobResult {
+            job: JobName::new(name).unwrap(),
+            status: if failed.is_some() { JobStatus::Failed } else { JobStatus::Success },
+            failure: failed.map(failure),
+            skipped_because: None,
+        }
+    };
+    PortfolioRun { ended_on_its_own: true, jobs: JOBS.map(job).to_vec(), ..PortfolioRun::default() }
+}
+
+/// A run as the night sees it: of these portfolios, or of all twenty.
+fn night_run(summary: &RunSummary, filter: &[PortfolioId]) -> NightRun {
+    let all = portfolios(0..20);
+    let state = match (&summary.abandoned, summary.status) {
+        (Some(abandoned), _) => {
+            NightRunState::Abandoned { at: abandoned.at, failure: failure(summary.failures.first().unwrap()) }
+        }
+        (None, RunStatus::Missed) => NightRunState::Missed,
+        (None, _) => NightRunState::Ended { at: summary.closed_at.unwrap(), canceled: false },
+    };
+    let ran = matches!(state, NightRunState::Ended { .. });
+    let plan = NightPlan {
+        open: all.iter().cloned().collect(),
+        closures: BTreeMap::new(),
+        expected_before: BTreeSet::new(),
+        jobs: JOBS
+            .iter()
+            .map(|name| NightJob { name: JobName::new(*name).unwrap(), job_type: JobType::RiskMetrics })
+            .collect(),
+        inputs: ContentHash::of(b"inputs"),
+        newest_close: Some(summary.as_of),
+        nightbook_version: "0.1.0".to_owned(),
+        restatement_tolerance: domain::night::editions::DEFAULT_TOLERANCE,
+    };
+    let of = if filter.is_empty() { all } else { filter.to_vec() };
+    let portfolios = of.into_iter().filter(|_| ran).map(|id| (id.clone(), portfolio_run(&id, &summary.failures)));
+    NightRun {
+        id: summary.batch_run_id,
+        started_at: summary.started_at,
+        trigger: summary.trigger.clone(),
+        rerun_of: summary.rerun_of,
+        filter: filter.to_vec(),
+        state,
+        portfolios: portfolios.collect(),
+        plan: ran.then_some(plan),
+        controls: Vec::new(),
+    }
+}
+
 impl World {
     fn new(rules: AlertRules) -> Self {
         Self {
@@ -140,6 +215,7 @@ impl World {
             rules,
             dice: Arc::new(Dice(Mutex::new(1_000))),
             runs: 0,
+            nights: Mutex::default(),
         }
     }
 
@@ -165,6 +241,7 @@ impl World {
             rules: self.rules.clone(),
             channels: self.receivers.iter().map(|receiver| Arc::clone(receiver) as Arc<dyn AlertChannel>).collect(),
             base: "https://night.example/".to_owned(),
+            target: target(),
         }
     }
 
@@ -245,6 +322,34 @@ impl World {
             )
         };
         self.store.put(run, Vec::new(), Some(summary.clone()));
+        self.record_in(summary.as_of, night_run(summary, filter));
+    }
+
+    /// Adds a run to its night.
+    fn record_in(&self, as_of: NaiveDate, run: NightRun) {
+        let mut nights = self.nights.lock().unwrap();
+        let runs = nights.entry(as_of).or_default();
+        runs.retain(|other| other.id != run.id);
+        runs.push(run);
+    }
+
+    /// Folds a night and stores it.
+    fn night(&self, as_of: NaiveDate) -> Night {
+        let night = Night::of(&schedule(), as_of, &self.nights.lock().unwrap()[&as_of], &[]).unwrap();
+        let key = NightKey { series: schedule(), as_of };
+        let version = block_on(self.store.night(&key)).unwrap().map_or(0, |head| head.version);
+        let document = block_on(self.store.put_night_document(serde_json::to_vec(&night).unwrap())).unwrap();
+        let facts = HeadFacts {
+            version,
+            schedule: schedule(),
+            full_run: None,
+            acceptances: Vec::new(),
+            basis: NightBasis::Plans,
+            document,
+            folded_at: self.clock.now(),
+        };
+        assert!(block_on(self.store.put_night(&NightHead::of(&night, facts))).unwrap());
+        night
     }
 
     /// A run of all portfolios at this slot ends ten minutes later.
@@ -257,7 +362,8 @@ impl World {
 
     fn tell(&self, summary: &RunSummary) {
         self.at(summary.closed_at.unwrap());
-        block_on(self.alerting().tell(summary)).unwrap();
+        let night = self.night(summary.as_of);
+        block_on(self.alerting().tell(summary, &night)).unwrap();
     }
 
     /// The watch looks, once a minute, until then.
@@ -338,7 +444,8 @@ fn a_run_that_has_not_started_opens_an_incident_and_ends_no_other() {
     let got = world.got(0);
     assert_eq!(world.kinds(0), [AlertKind::Open, AlertKind::Update], "{got:#?}");
     assert!(got[1].recovered.is_empty(), "nothing ran, so nothing is known to be well again");
-    assert_eq!(got[1].rerun.as_deref(), Some("nightbook run --book DIR --as-of 2026-11-03"));
+    let advice = got[1].rerun.as_deref().unwrap();
+    assert!(advice.contains("--book /srv/book") && advice.contains("2026-11-03"), "{advice}");
     assert_schema(&got[1]);
     world.run(night(4), vec![]);
     assert_eq!(world.got(0)[2].recovered.len(), 2, "a run of all portfolios ends both");

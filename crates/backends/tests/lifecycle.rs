@@ -15,6 +15,7 @@ use domain::close_run::{Closed, close_run};
 use domain::identity;
 use domain::ids::{ChannelName, ContentHash, Owner, PortfolioId, RunId, ScheduleName};
 use domain::night::NightBefore;
+use domain::night::next_step::CommandTarget;
 use domain::ports::{
     AlertChannel, Change, ChannelError, Clock, Creation, PinnedInputs, Ports, PublishError, Publisher, Randomness,
     RunInputs, Runs as _, Sleeper, StoreError, WorkMessage, WorkQueue,
@@ -255,6 +256,7 @@ impl World {
             rules: AlertRules::default(),
             channels: vec![Arc::clone(&self.receiver) as Arc<dyn AlertChannel>],
             base: "https://night.example/".to_owned(),
+            target: CommandTarget::Folder { book: Some("/srv/book".to_owned()), data: "/srv/data".to_owned() },
         };
         let closed = block_on(close_run(&self.ports, &self.pages, &alerting, start.id)).unwrap();
         let Closed::Closed(summary) = closed else { panic!("the run is still open") };
@@ -289,7 +291,7 @@ fn a_recorded_run_that_somebody_asked_for_fails_at_once_where_its_inputs_are_gon
     let alerts = world.receiver.1.lock().unwrap();
     let [alert] = &alerts[..] else { panic!("{alerts:?}") };
     assert!(alert.top_causes.iter().any(|line| line.message == cause), "{alert:?}");
-    assert_eq!(alert.rerun.as_deref(), Some("nightbook run --book DIR --as-of 2026-11-24"));
+    assert_eq!(alert.rerun.as_deref(), Some("nightbook run --book /srv/book --data /srv/data --as-of 2026-11-24"));
 }
 
 #[test]

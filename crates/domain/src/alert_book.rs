@@ -1,40 +1,59 @@
-//! What is known of the alerts of one schedule: open incidents, mutes, and messages on their way.
+//! What is known of the alerts of one night series: open incidents, mutes, and messages on their way.
 //!
-//! One document for each schedule, changed as a whole on the condition that nobody else changed it in between. All
-//! decisions are here and pure: [`decide`] says what a run comes to, [`Delivery::next`] how a message gets through a
+//! One document for each series, changed as a whole on the condition that nobody else changed it in between. All
+//! decisions are here and pure: [`decide`] says what a night comes to, [`Delivery::next`] how a message gets through a
 //! channel.
 
+mod changes;
 mod decide;
 mod delivery;
 mod notes;
 mod outbox;
+mod rekey;
+mod seen;
 mod wording;
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-pub use self::decide::{RunFacts, decide, decide_overdue};
+pub use self::decide::{NightFacts, decide, decide_overdue};
 pub use self::delivery::{Delivery, DeliveryEvent, DeliveryRefusal, DeliveryState};
 pub use self::notes::{Note, notes};
 pub use self::outbox::{Outgoing, Trouble, Undelivered};
-use crate::alert_rules::Mute;
+use crate::alert_message::RecoveredLine;
+use crate::alert_rules::{Mute, Severity};
 use crate::ids::{CauseId, ChannelName, ScheduleName};
 use crate::incident::{Incident, IncidentEvent, IncidentRefusal, IncidentState};
 
 /// Decisions that are remembered, so that none is made twice.
 const MOST_DECIDED: usize = 1_000;
 
-/// Everything that is known of the alerts of one schedule.
+/// Nights whose severity is remembered.
+const MOST_NIGHTS: usize = 400;
+
+/// A recovery that nobody was told of, because the cause was muted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owed {
+    /// What is over.
+    pub line: RecoveredLine,
+    /// The end of the mute, after which it is reported.
+    pub until: DateTime<Utc>,
+}
+
+/// Everything that is known of the alerts of one night series.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AlertBook {
-    /// The schedule.
+    /// The night series: the schedule, under the name that it keeps when it is renamed.
     pub schedule: ScheduleName,
+    /// The present name of the schedule, where it differs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renamed: Option<ScheduleName>,
     /// How often it was written.
     pub version: u32,
     /// Incidents that are not over, by their cause.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "rekey::incidents")]
     pub incidents: BTreeMap<CauseId, Incident>,
     /// Mutes by command; those of the settings are in the rules.
     #[serde(default)]
@@ -42,6 +61,15 @@ pub struct AlertBook {
     /// What was decided already, the newest last: the ids of alerts.
     #[serde(default)]
     pub decided: Vec<String>,
+    /// The `dedup_key` of what is open: from the first message to the recovery of the last cause.
+    #[serde(default)]
+    pub open_key: Option<String>,
+    /// Recoveries to report when their mute is over.
+    #[serde(default)]
+    pub owed: Vec<Owed>,
+    /// The severity of the last message about each night, where it had one.
+    #[serde(default)]
+    pub told_nights: BTreeMap<NaiveDate, Severity>,
     /// When each note of a digest was told last.
     #[serde(default)]
     pub notes_told: BTreeMap<String, DateTime<Utc>>,
@@ -59,10 +87,14 @@ impl AlertBook {
     pub const fn empty(schedule: ScheduleName) -> Self {
         Self {
             schedule,
+            renamed: None,
             version: 0,
             incidents: BTreeMap::new(),
             mutes: Vec::new(),
             decided: Vec::new(),
+            open_key: None,
+            owed: Vec::new(),
+            told_nights: BTreeMap::new(),
             notes_told: BTreeMap::new(),
             outbox: Vec::new(),
             troubles: BTreeMap::new(),
@@ -75,7 +107,23 @@ impl AlertBook {
         self.mutes.retain(|mute| mute.until > now);
         let forgotten = self.decided.len().saturating_sub(MOST_DECIDED);
         self.decided.drain(..forgotten);
+        while self.told_nights.len() > MOST_NIGHTS {
+            self.told_nights.pop_first();
+        }
         self.notes_told.retain(|_, at| *at + TimeDelta::days(400) > now);
+    }
+
+    /// The present name of the schedule.
+    #[must_use]
+    pub fn shown_schedule(&self) -> &ScheduleName {
+        self.renamed.as_ref().unwrap_or(&self.schedule)
+    }
+
+    /// The incident of this cause, or of the error with this fingerprint.
+    #[must_use]
+    pub fn incident(&self, cause: &CauseId) -> Option<&Incident> {
+        let named = || self.incidents.values().find(|incident| incident.fingerprints.contains(cause));
+        self.incidents.get(cause).or_else(named)
     }
 
     /// Mutes a cause or a portfolio, in place of what was said of it before.
@@ -85,7 +133,8 @@ impl AlertBook {
     pub fn mute(&mut self, mute: Mute, now: DateTime<Utc>) -> Result<(), IncidentRefusal> {
         let event = IncidentEvent::Mute { now, until: mute.until };
         IncidentState::NEW.next(&event)?;
-        if let Some(incident) = mute.fingerprint.as_ref().and_then(|cause| self.incidents.get_mut(cause)) {
+        let key = mute.fingerprint.as_ref().and_then(|cause| Some(self.incident(cause)?.cause.clone()));
+        if let Some(incident) = key.and_then(|key| self.incidents.get_mut(&key)) {
             incident.state = incident.state.next(&event)?;
         }
         self.mutes.retain(|other| (&other.fingerprint, &other.portfolio) != (&mute.fingerprint, &mute.portfolio));

@@ -1,4 +1,4 @@
-//! What people are told: one message for a run, never one for a job. The JSON form is described by
+//! What people are told: one message for a run that changes what is known of its night, never one for a job. The JSON form is described by
 //! `docs/alert-event.schema.json`.
 
 use std::fmt::Write as _;
@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::alert_rules::Severity;
 use crate::ids::{CauseId, ContentHash, JobName, PortfolioId, RunId, ScheduleName};
+use crate::night::Verdict;
 use crate::words::{ErrorCategory, RunStatus};
 
 /// The version of the JSON form. Fields are added, never renamed or removed; then it stays.
@@ -34,6 +35,12 @@ pub enum AlertKind {
     Missed,
     /// A run goes on for longer than it may.
     Overdue,
+    /// A control did not pass, and nothing else is new.
+    Control,
+    /// Expected portfolios are in no run, and nothing worse is new.
+    Absent,
+    /// A run changed figures that were recorded before.
+    Restatement,
     /// Nothing went wrong; some things are worth knowing.
     Digest,
     /// Somebody tries a channel.
@@ -52,6 +59,9 @@ impl AlertKind {
             Self::Recovery => "recovery",
             Self::Missed => "missed",
             Self::Overdue => "overdue",
+            Self::Control => "control",
+            Self::Absent => "absent",
+            Self::Restatement => "restatement",
             Self::Digest => "digest",
             Self::Test => "test",
         }
@@ -79,7 +89,7 @@ pub struct CauseLine {
     pub portfolios: Vec<PortfolioId>,
     /// Whether people are told of it for the first time.
     pub new: bool,
-    /// Runs that had it.
+    /// Nights that had it.
     pub runs: u32,
     /// The trading date of the first.
     pub since: NaiveDate,
@@ -94,12 +104,15 @@ pub struct RecoveredLine {
     pub job: Option<JobName>,
     /// What had happened.
     pub message: String,
-    /// Runs that had it.
+    /// Nights that had it.
     pub runs: u32,
     /// The trading date of the first.
     pub since: NaiveDate,
-    /// Seconds from the first run that had it to the run that had it not any more.
+    /// Seconds from the first run that had it to the run that shows that it is over.
     pub lasted_seconds: i64,
+    /// The first affected portfolios that are declared closed instead of having succeeded.
+    #[serde(default)]
+    pub closed: Vec<PortfolioId>,
 }
 
 /// A message.
@@ -117,19 +130,26 @@ pub struct AlertMessage {
     pub severity: Severity,
     /// When it was written.
     pub created_at: DateTime<Utc>,
-    /// The same for messages of the same causes of the same schedule.
+    /// The same from the message that opens the first incident of a night series to the recovery of the last one, so that
+    /// each key is closed by a message with the same key.
     pub dedup_key: String,
-    /// The schedule.
+    /// The schedule, under its present name.
     pub schedule: ScheduleName,
+    /// The night series; `None` in messages of earlier releases.
+    #[serde(default)]
+    pub night_series: Option<ScheduleName>,
     /// The run.
     pub batch_run_id: RunId,
     /// Its trading date.
     pub as_of: NaiveDate,
-    /// How it ended, or stands.
+    /// How the night stands, in the words that runs have.
     pub status: RunStatus,
+    /// How the night stands; `None` where no night was judged.
+    #[serde(default)]
+    pub night_verdict: Option<Verdict>,
     /// All of it in one line.
     pub title: String,
-    /// The verdict on the run, in one sentence.
+    /// The headline of the night.
     pub verdict: String,
     /// The largest causes, three at most.
     pub top_causes: Vec<CauseLine>,
@@ -145,11 +165,11 @@ pub struct AlertMessage {
     pub notes: Vec<String>,
     /// Address of the run's page; of the index where the run has none.
     pub page: String,
-    /// The command that runs again what did not succeed, or what did not take place.
+    /// The command of the next step.
     pub rerun: Option<String>,
 }
 
-/// The key of messages of these causes of this schedule.
+/// The key of messages of a night series whose incidents began with these causes.
 #[must_use]
 pub fn dedup_key<'a>(schedule: &ScheduleName, causes: impl IntoIterator<Item = &'a CauseId>) -> String {
     let mut causes: Vec<&str> = causes.into_iter().map(CauseId::as_str).collect();
@@ -200,12 +220,12 @@ impl CauseLine {
         };
         let skipped = match self.skipped {
             0 => String::new(),
-            n => format!(", {} skipped for it", plural(n, "job")),
+            n => format!(", {} skipped because of it", plural(n, "job")),
         };
         let known = match (self.new, self.runs) {
             (true, 0 | 1) => "new".to_owned(),
-            (true, runs) => format!("new, in {runs} runs since {}", self.since),
-            (false, runs) => format!("known, in {} since {}", plural(runs.into(), "run"), self.since),
+            (true, runs) => format!("new, {}", nights_since(self.since, runs)),
+            (false, runs) => format!("known, {}", nights_since(self.since, runs)),
         };
         format!("{what}{whom}{skipped} [{}, {known}]: {}", self.fingerprint, self.message.replace('\n', " "))
     }
@@ -214,15 +234,22 @@ impl CauseLine {
 impl RecoveredLine {
     fn text(&self) -> String {
         let what = self.job.as_ref().map_or_else(|| self.fingerprint.to_string(), ToString::to_string);
+        let closed = match self.closed.as_slice() {
+            [] => String::new(),
+            closed => format!("; declared closed: {}", named(closed, closed.len() as u64)),
+        };
         format!(
-            "{what} [{}], after {} in {} since {}: {}",
+            "{what} [{}, {}{closed}]: {}",
             self.fingerprint,
-            lasted(self.lasted_seconds),
-            plural(self.runs.into(), "run"),
-            self.since,
+            nights_since(self.since, self.runs),
             self.message.replace('\n', " ")
         )
     }
+}
+
+/// How long a cause lasts: "since 2026-11-24, 3 nights".
+pub(crate) fn nights_since(since: NaiveDate, nights: u32) -> String {
+    format!("since {since}, {}", plural(nights.into(), "night"))
 }
 
 impl AlertMessage {
@@ -258,7 +285,7 @@ impl AlertMessage {
         }
         let _ = writeln!(text, "\nPage: {}", self.page);
         if let Some(rerun) = &self.rerun {
-            let _ = writeln!(text, "Run again: {rerun}");
+            let _ = writeln!(text, "Next: {rerun}");
         }
         let _ = writeln!(text, "Alert: {} (attempt {})", self.alert_id, self.attempt);
         text
@@ -275,6 +302,8 @@ impl AlertMessage {
             severity: Severity::Info,
             created_at: now,
             dedup_key: dedup_key(&schedule, []),
+            night_series: None,
+            night_verdict: None,
             title: format!("{schedule}: a test of this channel"),
             verdict: "This is a test: nothing happened.".to_owned(),
             schedule,
@@ -293,7 +322,7 @@ impl AlertMessage {
     }
 }
 
-/// How much a run of this status matters.
+/// How much a night of this status matters.
 #[must_use]
 pub const fn severity_of(status: RunStatus) -> Severity {
     match status {

@@ -1,6 +1,6 @@
-//! Who tells people: takes each ended run into the alert book, and gets the messages in it through the channels.
+//! Who tells people: applies the night of each ended run to the alert book, and delivers the messages in it.
 //!
-//! What a run comes to is written before anything is delivered, so whoever comes second finds it decided. Each message
+//! What a night comes to is written before anything is delivered, so whoever comes second finds it decided. Each message
 //! is claimed for each channel on its own: a channel that fails delays no other, and repeats none.
 
 use std::collections::BTreeMap;
@@ -8,16 +8,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use futures::future::{Either, join_all, select};
 
-use crate::alert_book::{AlertBook, DeliveryEvent, DeliveryState, Note, RunFacts, decide, decide_overdue, notes};
+use crate::alert_book::{AlertBook, DeliveryEvent, DeliveryState, NightFacts, Note, decide, decide_overdue, notes};
 use crate::alert_message::AlertMessage;
 use crate::alert_rules::{AlertRules, DeliveryMode, Severity};
 use crate::baseline::LOOK_BACK;
 use crate::ids::{ChannelName, JobName, Owner, ScheduleName};
+use crate::night::history::is_judged;
+use crate::night::next_step::CommandTarget;
+use crate::night::reading::night_of_head;
+use crate::night::{Night, NightHead, Verdict};
 use crate::ports::{
-    AlertBooks, AlertChannel, ChannelError, Clock, Notifier, Ports, Randomness, RunStore, Sleeper, StoreError,
+    AlertBooks, AlertChannel, ChannelError, Clock, NightQuery, Notifier, Ports, Randomness, RunStore, Sleeper,
+    StoreError,
 };
 use crate::record::JobError;
 use crate::redact::redact;
@@ -32,6 +37,15 @@ const DELIVERY_LIMIT: Duration = Duration::from_secs(120);
 
 /// Tries to write a book that others write too.
 const MOST_TRIES: usize = 100;
+
+/// Later nights that are read to see whether a cause of an older night is over.
+const MOST_LATER: usize = 5;
+
+/// Heads of nights that are read beside a night.
+const MOST_HEADS: usize = 100;
+
+/// How far back missed slots are searched that belong to the one that is reported.
+const MISSED_DAYS: TimeDelta = TimeDelta::days(60);
 
 /// Tells people about runs, by the rules.
 #[derive(Clone)]
@@ -52,6 +66,8 @@ pub struct Alerting {
     pub channels: Vec<Arc<dyn AlertChannel>>,
     /// Address of the site.
     pub base: String,
+    /// Where the commands in the messages point.
+    pub target: CommandTarget,
 }
 
 impl std::fmt::Debug for Alerting {
@@ -112,6 +128,7 @@ impl Alerting {
         rules: AlertRules,
         channels: Vec<Arc<dyn AlertChannel>>,
         base: String,
+        target: CommandTarget,
     ) -> Self {
         Self {
             books,
@@ -122,7 +139,32 @@ impl Alerting {
             rules,
             channels,
             base,
+            target,
         }
+    }
+
+    /// What has to be known of the other nights of a series: the newest later ones, and the dates with a missed slot that
+    /// no run separates from this one.
+    async fn around(&self, night: &Night) -> Result<(Vec<Night>, Vec<NaiveDate>), StoreError> {
+        // Records of dates that are yet to come decide nothing.
+        let today = self.clock.now().date_naive();
+        let query = NightQuery {
+            series: night.night_series.clone(),
+            from: night.as_of.checked_sub_signed(MISSED_DAYS),
+            to: Some(today.max(night.as_of)),
+            limit: MOST_HEADS,
+        };
+        let heads = self.store.nights(&query).await?;
+        let mut later = Vec::new();
+        for head in heads.iter().filter(|head| head.as_of > night.as_of) {
+            let judged = !matches!(head.verdict, Verdict::Running | Verdict::Missed);
+            if !judged || later.len() == MOST_LATER {
+                continue;
+            }
+            let view = night_of_head(self.store.as_ref(), head.clone(), self.clock.now()).await?;
+            later.extend(view.map(|view| view.night).filter(is_judged));
+        }
+        Ok((later, missed_beside(night, &heads)))
     }
 
     fn wanted(&self) -> Vec<(ChannelName, Severity)> {
@@ -249,7 +291,7 @@ impl Alerting {
                 continue;
             }
             let summary = summarise(&run, &[], &BTreeMap::new());
-            let message = change_book(self.books.as_ref(), &run.schedule, |book| {
+            let message = change_book(self.books.as_ref(), run.night_series(), |book| {
                 let message = decide_overdue(book, &run, &summary, &self.rules, &self.base, now)?;
                 book.enqueue(message.clone(), &wanted, &self.rules);
                 Some(message)
@@ -260,6 +302,23 @@ impl Alerting {
         }
         Ok(())
     }
+}
+
+/// The dates with a missed slot and no run around a night, oldest first, up to the next night with a run on each side.
+/// Empty where the night itself was not missed.
+fn missed_beside(night: &Night, heads: &[NightHead]) -> Vec<NaiveDate> {
+    if night.verdict != Verdict::Missed {
+        return Vec::new();
+    }
+    let dates = |heads: &mut dyn Iterator<Item = &NightHead>| -> Vec<NaiveDate> {
+        heads.take_while(|head| head.verdict == Verdict::Missed).map(|head| head.as_of).collect()
+    };
+    // Heads come newest first.
+    let mut missed = dates(&mut heads.iter().filter(|head| head.as_of < night.as_of));
+    missed.reverse();
+    missed.push(night.as_of);
+    missed.extend(dates(&mut heads.iter().rev().filter(|head| head.as_of > night.as_of)));
+    missed
 }
 
 /// One line for each message, so that the log alone tells the story.
@@ -277,27 +336,27 @@ fn log(message: &AlertMessage) {
         tracing::info!(
             batch_run_id = %message.batch_run_id, alert_id = %message.alert_id, as_of = %message.as_of,
             status = %message.status, kind = message.kind.as_str(), page = %message.page,
-            event = "run.alert", "there is something to tell: {}", message.title
+            event = "run.alert", "a night has news: {}", message.title
         );
     } else {
         tracing::warn!(
             batch_run_id = %message.batch_run_id, alert_id = %message.alert_id, as_of = %message.as_of,
             status = %message.status, kind = message.kind.as_str(), verdict = %message.verdict, top_causes = %causes,
             page = %message.page, rerun = %rerun,
-            event = "run.alert", "the run did not go well: {}", message.title
+            event = "run.alert", "a night is not good: {}", message.title
         );
     }
 }
 
 #[async_trait]
 impl Notifier for Alerting {
-    async fn tell(&self, summary: &RunSummary) -> Result<(), JobError> {
+    async fn tell(&self, summary: &RunSummary, night: &Night) -> Result<(), JobError> {
         let decided = async {
-            let stored = self.store.run(summary.batch_run_id).await?;
-            let filter = stored.map(|stored| stored.run.filter).unwrap_or_default();
-            let facts = RunFacts { summary, filter: &filter, notes: self.notes_of(summary).await? };
+            let (later, missed) = self.around(night).await?;
+            let notes = self.notes_of(summary).await?;
+            let facts = NightFacts { summary, night, later: &later, missed: &missed, notes, target: &self.target };
             let (wanted, now) = (self.wanted(), self.clock.now());
-            change_book(self.books.as_ref(), &summary.schedule, |book| {
+            change_book(self.books.as_ref(), &night.night_series, |book| {
                 let message = decide(book, &facts, &self.rules, &self.base, now)?;
                 book.enqueue(message.clone(), &wanted, &self.rules);
                 Some(message)

@@ -10,7 +10,7 @@ use crate::alert::{AlertAbout, AlertEvent};
 use crate::guards::{self, Guard};
 use crate::ids::{Fingerprint, RunId};
 use crate::night::folding::run_controls;
-use crate::night::{KnownItems, keep_night};
+use crate::night::{KnownItems, NightView, keep_night, read_night};
 use crate::ports::{Change, Creation, Notifier, Ports, PublishError, Publisher, StoreError};
 use crate::record::JobError;
 use crate::redact::redact;
@@ -292,12 +292,16 @@ pub async fn tell(ports: &Ports, notifier: &dyn Notifier, summary: &RunSummary) 
     let about = AlertAbout::of(summary.status);
     let claim = AlertEvent::Claim { owner, now, lease_until: now + ALERT_LEASE, about };
     let id = summary.batch_run_id;
+    let Some(stored) = ports.store.run(id).await? else { return Ok(Told::Elsewhere) };
+    let Some(NightView { night, .. }) = read_night(ports.store.as_ref(), &stored.run.night(), now).await? else {
+        return Ok(Told::Elsewhere);
+    };
     if let Change::Refused(..) = ports.store.apply_alert(id, &claim).await?
         && guards::on(Guard::AlertClaim)
     {
         return Ok(Told::Elsewhere);
     }
-    if let Err(error) = notifier.tell(summary).await {
+    if let Err(error) = notifier.tell(summary, &night).await {
         tracing::error!(batch_run_id = %id, alert_id = %format!("{id}/{}", about.as_str()), error = %redact(&error.message), event = "alert.failed", "the alert of a run could not be delivered and stays open");
         ports.store.apply_alert(id, &AlertEvent::GiveBack { owner }).await?;
         return Ok(Told::NotDelivered);

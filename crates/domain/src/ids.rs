@@ -161,9 +161,10 @@ text_id!(
     /// Why a run did not go well: the fingerprint of an error, or the name of what is no error of a job.
     CauseId,
     "cause",
-    "a fingerprint of 16 hexadecimal digits, or one of missing_records, no_portfolios, missed_run, overdue_run, other",
-    r"^([0-9a-f]{16}|missing_records|no_portfolios|missed_run|overdue_run|other)$",
-    |text| Fingerprint::new(text).is_ok() || CauseId::NAMED.contains(&text)
+    "a fingerprint of 16 hexadecimal digits, or one of missing_records, no_portfolios, missed_run, overdue_run, \
+     absent_portfolios, control_NAME, other",
+    r"^([0-9a-f]{16}|missing_records|no_portfolios|missed_run|overdue_run|absent_portfolios|control_[a-z_]{1,40}|other)$",
+    |text| Fingerprint::new(text).is_ok() || CauseId::NAMED.contains(&text) || CauseId::is_control_name(text)
 );
 
 impl CauseId {
@@ -175,10 +176,33 @@ impl CauseId {
     pub const MISSED: &'static str = "missed_run";
     /// The run goes on for longer than it may.
     pub const OVERDUE: &'static str = "overdue_run";
+    /// Expected portfolios are in no run of the night.
+    pub const ABSENT: &'static str = "absent_portfolios";
     /// Whatever else kept a run from going well.
     pub const OTHER: &'static str = "other";
 
-    const NAMED: [&'static str; 5] = [Self::MISSING, Self::NO_PORTFOLIOS, Self::MISSED, Self::OVERDUE, Self::OTHER];
+    const NAMED: [&'static str; 6] =
+        [Self::MISSING, Self::NO_PORTFOLIOS, Self::MISSED, Self::OVERDUE, Self::ABSENT, Self::OTHER];
+
+    const CONTROL: &'static str = "control_";
+
+    fn is_control_name(text: &str) -> bool {
+        text.strip_prefix(Self::CONTROL).is_some_and(|name| {
+            (1..=40).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+        })
+    }
+
+    /// The cause of a control that did not pass, whichever portfolio it is about.
+    #[must_use]
+    pub fn of_control(control: crate::night::Control) -> Self {
+        Self(format!("{}{control}", Self::CONTROL))
+    }
+
+    /// Whether this is a control that did not pass.
+    #[must_use]
+    pub fn is_control(&self) -> bool {
+        self.0.starts_with(Self::CONTROL)
+    }
 
     /// One of the named causes.
     #[must_use]

@@ -1,49 +1,54 @@
-//! An incident: one cause of one schedule, from the first run that had it to the run that did not any more.
+//! An incident: one cause of one night series, from the first night that has it to the night that shows that it is over.
+
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{CauseId, JobName, PortfolioId, RunId};
+use crate::night::Night;
+use crate::night::history::{self, Shown};
 use crate::summary::RunSummary;
 use crate::words::ErrorCategory;
 
-/// Affected portfolios that an incident remembers by name. Of one with more, only a run over all portfolios can say that
-/// it is over.
-pub const MOST_PORTFOLIOS: usize = 500;
+pub use crate::night::history::MOST_PORTFOLIOS;
 
-/// Where an incident stands. `runs` counts the runs that had the cause.
+/// Dates of nights that an incident remembers.
+const MOST_NIGHTS: usize = 400;
+
+/// Where an incident stands. `runs` counts the nights that had the cause; the name is a contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum IncidentState {
-    /// Seen in fewer runs than the rules wait for: nobody was told.
+    /// Seen in fewer nights than the rules wait for: nobody was told.
     Waiting {
-        /// Runs so far.
+        /// Nights so far.
         runs: u32,
     },
     /// People were told.
     Open {
-        /// Runs so far.
+        /// Nights so far.
         runs: u32,
     },
     /// People were told again.
     Reminded {
-        /// Runs so far.
+        /// Nights so far.
         runs: u32,
         /// How often.
         reminders: u32,
     },
     /// People asked not to be told for a while.
     MutedUntil {
-        /// Runs so far.
+        /// Nights so far.
         runs: u32,
         /// Until when.
         until: DateTime<Utc>,
         /// Whether people had been told before.
         told: bool,
     },
-    /// A run did not have the cause any more. The end: if it comes back, it is another incident.
+    /// A night shows that the cause is over. The end: if it comes back, it is another incident.
     Recovered {
-        /// Runs that had it.
+        /// Nights that had it.
         runs: u32,
         /// When that was found.
         at: DateTime<Utc>,
@@ -56,11 +61,11 @@ pub enum IncidentState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum IncidentEvent {
-    /// A run had the cause.
+    /// A further night has the cause.
     Failed {
         /// When that was found.
         now: DateTime<Utc>,
-        /// Runs that must have it before people are told; 0 and 1 are the same.
+        /// Nights that must have it before people are told; 0 and 1 are the same.
         wait_runs: u32,
         /// Until when it is muted, if it is.
         muted_until: Option<DateTime<Utc>>,
@@ -72,7 +77,7 @@ pub enum IncidentEvent {
         /// Until when.
         until: DateTime<Utc>,
     },
-    /// A run that would have had the cause did not have it.
+    /// A night shows that the cause is over.
     Recover {
         /// When that was found.
         now: DateTime<Utc>,
@@ -94,7 +99,7 @@ impl IncidentState {
     /// An incident of which nothing is known yet.
     pub const NEW: Self = Self::Waiting { runs: 0 };
 
-    /// Runs that had the cause.
+    /// Nights that had the cause.
     #[must_use]
     pub const fn runs(self) -> u32 {
         match self {
@@ -103,6 +108,18 @@ impl IncidentState {
             | Self::Reminded { runs, .. }
             | Self::MutedUntil { runs, .. }
             | Self::Recovered { runs, .. } => runs,
+        }
+    }
+
+    /// The same state after so many nights.
+    #[must_use]
+    pub const fn with_runs(self, runs: u32) -> Self {
+        match self {
+            Self::Waiting { .. } => Self::Waiting { runs },
+            Self::Open { .. } => Self::Open { runs },
+            Self::Reminded { reminders, .. } => Self::Reminded { runs, reminders },
+            Self::MutedUntil { until, told, .. } => Self::MutedUntil { runs, until, told },
+            Self::Recovered { at, told, .. } => Self::Recovered { runs, at, told },
         }
     }
 
@@ -174,7 +191,7 @@ impl RunAge {
     }
 }
 
-/// One cause of one schedule, and how people know of it.
+/// One cause of one night series, and whether people know of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Incident {
     /// The cause.
@@ -202,22 +219,116 @@ pub struct Incident {
     pub last_run: RunId,
     /// How new that run is.
     pub last: RunAge,
+    /// The trading dates of the nights that have it, the newest 400.
+    #[serde(default)]
+    pub nights: BTreeSet<NaiveDate>,
+    /// The jobs that it failed.
+    #[serde(default)]
+    pub jobs: BTreeSet<JobName>,
+    /// Fingerprints of errors with this cause: one for each job. A mute may name them.
+    #[serde(default)]
+    pub fingerprints: BTreeSet<CauseId>,
+    /// Affected portfolios that were declared closed since.
+    #[serde(default)]
+    pub closed: BTreeSet<PortfolioId>,
+}
+
+/// What an incident is about, which decides when it is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IncidentKind {
+    /// Jobs that did not succeed.
+    Jobs,
+    /// Missed slots.
+    Missed,
+    /// A run that goes on for too long.
+    Overdue,
+    /// Expected portfolios that are in no run.
+    Absent,
+    /// A control that did not pass.
+    Control,
+}
+
+impl IncidentKind {
+    /// The kind of this cause.
+    #[must_use]
+    pub fn of(cause: &CauseId) -> Self {
+        match cause.as_str() {
+            CauseId::MISSED => Self::Missed,
+            CauseId::OVERDUE => Self::Overdue,
+            CauseId::ABSENT => Self::Absent,
+            _ if cause.is_control() => Self::Control,
+            _ => Self::Jobs,
+        }
+    }
+
+    /// What a night shows about a portfolio that an incident of this kind affects; `None`: nothing.
+    #[must_use]
+    pub fn shown(self, night: &Night, id: &PortfolioId, jobs: &BTreeSet<JobName>) -> Option<Shown> {
+        match self {
+            Self::Jobs => history::shown(night, id, jobs),
+            // Any outcome shows that it is back.
+            Self::Missed | Self::Overdue | Self::Absent => history::shown(night, id, &BTreeSet::new()),
+            // A control is not evaluated where a job of the portfolio did not succeed.
+            Self::Control => {
+                history::shown(night, id, &night.jobs.iter().map(|job| job.name.clone()).collect::<BTreeSet<_>>())
+            }
+        }
+    }
 }
 
 impl Incident {
-    /// Takes in that a run of only these portfolios did not have the cause; says whether nothing is left of it. Without
-    /// names, it was a run of all portfolios.
-    pub fn clear(&mut self, portfolios: &[PortfolioId]) -> bool {
-        if portfolios.is_empty() {
-            return true;
+    /// What it is about.
+    #[must_use]
+    pub fn kind(&self) -> IncidentKind {
+        IncidentKind::of(&self.cause)
+    }
+
+    /// The newest night that has it.
+    #[must_use]
+    pub fn last_night(&self) -> NaiveDate {
+        self.nights.last().copied().unwrap_or(self.opened_as_of)
+    }
+
+    /// Records that a night has it. Returns whether that was not known.
+    pub fn add_night(&mut self, as_of: NaiveDate) -> bool {
+        let added = self.nights.insert(as_of);
+        while self.nights.len() > MOST_NIGHTS {
+            self.nights.pop_first();
         }
-        let known = self.affected == self.portfolios.len() as u64 && self.affected > 0;
-        if !known {
-            return false;
+        self.opened_as_of = self.opened_as_of.min(as_of);
+        added
+    }
+
+    /// Records that a night does not have it any more.
+    pub fn remove_night(&mut self, as_of: NaiveDate) {
+        self.nights.remove(&as_of);
+        if let (Some(first), true) = (self.nights.first(), self.opened_as_of == as_of) {
+            self.opened_as_of = *first;
         }
-        self.portfolios.retain(|portfolio| !portfolios.contains(portfolio));
+    }
+
+    /// Whether every affected portfolio is known by name.
+    #[must_use]
+    pub fn is_known_by_name(&self) -> bool {
+        self.affected == self.portfolios.len() as u64
+    }
+
+    /// Removes the affected portfolios for which this night shows that it is over. Only where all are known by name.
+    pub fn clear(&mut self, night: &Night) {
+        if !self.is_known_by_name() {
+            return;
+        }
+        let kind = self.kind();
+        let (jobs, closed) = (&self.jobs, &mut self.closed);
+        self.portfolios.retain(|id| match kind.shown(night, id, jobs) {
+            None => true,
+            Some(Shown::Succeeded) => false,
+            Some(Shown::Closed) => {
+                closed.insert(id.clone());
+                false
+            }
+        });
         self.affected = self.portfolios.len() as u64;
-        self.affected == 0
     }
 }
 

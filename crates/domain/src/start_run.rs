@@ -20,6 +20,9 @@ use crate::work_item::{ItemKey, Place};
 /// How long a planner's lease lasts.
 const PLAN_LEASE_SECONDS: i64 = 300;
 
+/// A scheduled run that begins later than this after its slot is logged as late.
+const LATE: Duration = Duration::hours(1);
+
 /// Messages that are sent at once.
 const SEND_BATCH: usize = 1_000;
 
@@ -249,7 +252,12 @@ async fn take_plan(ports: &Ports, start: &StartRun) -> Result<Plan, StoreError> 
     let lease_until = now + Duration::seconds(PLAN_LEASE_SECONDS);
     let fresh = start.planning(owner, now, lease_until);
     let existing = match ports.store.create_run(&fresh).await? {
-        Creation::Created => return Ok(Plan::Ours(fresh)),
+        Creation::Created => {
+            if start.is_scheduled() && now - start.scheduled_for > LATE {
+                tracing::info!(batch_run_id = %fresh.batch_run_id, scheduled_for = %fresh.scheduled_for, event = "slot.late", "a slot that had passed is run late");
+            }
+            return Ok(Plan::Ours(fresh));
+        }
         Creation::Existing(run) if !matches!(run.phase, RunPhase::Planning { .. } | RunPhase::Missed) => {
             return Ok(Plan::NotOurs(Started::Existing(run)));
         }

@@ -81,7 +81,8 @@ fn died_delivering(world: &mut World) -> RunSummary {
         }
     }
     let alerting = Alerting { channels: vec![Arc::new(Dies(Arc::clone(&world.receivers[0])))], ..world.alerting() };
-    let mut telling = Box::pin(alerting.tell(&summary));
+    let of = world.night(summary.as_of);
+    let mut telling = Box::pin(alerting.tell(&summary, &of));
     assert!(futures::FutureExt::now_or_never(&mut telling).is_none());
     drop(telling);
     assert_eq!(world.got(0).len(), 1);
@@ -149,7 +150,8 @@ fn quiet_hours_put_off_what_is_not_critical() {
     let mut world = World::new(AlertRules { quiet_hours, ..AlertRules::default() }).with_desk();
     world.run(night(2), vec![factors()]);
     assert_eq!(world.got(0), []);
-    let mut failed = world.summary(night(2) + TimeDelta::minutes(20), vec![stress()]);
+    let mut failed =
+        world.summary(night(2) + TimeDelta::minutes(20), vec![cause('b', "stress_testing", portfolios(0..20))]);
     failed.status = RunStatus::Failed;
     world.record(&failed, &[]);
     world.tell(&failed);

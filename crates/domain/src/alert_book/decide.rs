@@ -1,101 +1,56 @@
-//! What a run comes to: which incidents it opens and closes, and the one message that it is worth.
+//! What a night comes to: which incidents it opens and closes, and the one message that it is worth.
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
 use super::AlertBook;
+use super::changes::{Changes, is_told, mutes_of};
 use super::notes::Note;
+use super::seen::{Seen, seen_of};
 use super::wording::{line, page, title};
 use crate::alert::{AlertAbout, TOP_CAUSES};
 use crate::alert_message::{
-    AlertKind, AlertMessage, CauseLine, NAMED_PORTFOLIOS, RecoveredLine, SCHEMA, dedup_key, lasted, plural, severity_of,
+    AlertKind, AlertMessage, CauseLine, NAMED_PORTFOLIOS, SCHEMA, dedup_key, lasted, plural, severity_of,
 };
 use crate::alert_rules::{AlertRules, Mute, Severity, muted_until};
-use crate::ids::{CauseId, JobName, PortfolioId};
-use crate::incident::{Incident, IncidentEvent, IncidentState, MOST_PORTFOLIOS, RunAge};
-use crate::run::{AbandonReason, Run};
+use crate::ids::{CauseId, PortfolioId};
+use crate::incident::{Incident, IncidentEvent, IncidentKind, IncidentState, RunAge};
+use crate::night::headline::Headline;
+use crate::night::next_step::{CommandTarget, next_step};
+use crate::night::{Night, Verdict};
+use crate::run::Run;
 use crate::summary::RunSummary;
-use crate::words::{ErrorCategory, RunStatus};
+use crate::words::RunStatus;
 
-/// A run, as the rules look at it.
+/// A night, as the rules look at it.
 #[derive(Debug, Clone)]
-pub struct RunFacts<'a> {
-    /// Its summary.
+pub struct NightFacts<'a> {
+    /// The run that ended, or the slot that was missed: the reason to look at the night.
     pub summary: &'a RunSummary,
-    /// The portfolios that it was for; empty: all.
-    pub filter: &'a [PortfolioId],
-    /// What is worth knowing beside.
+    /// The night of that run, with everything known about its date.
+    pub night: &'a Night,
+    /// Later nights of the series, the newest first; a few are enough.
+    pub later: &'a [Night],
+    /// Dates of the series with a missed slot and no run, with no night in between that had a run.
+    pub missed: &'a [NaiveDate],
+    /// What is worth knowing of the run beside.
     pub notes: Vec<Note>,
+    /// Where the commands of the message point.
+    pub target: &'a CommandTarget,
 }
 
-/// A cause in a run.
-pub(super) struct Seen {
-    pub(super) cause: CauseId,
-    pub(super) job: Option<JobName>,
-    pub(super) category: Option<ErrorCategory>,
-    pub(super) message: String,
-    pub(super) count: u64,
-    pub(super) skipped: u64,
-    pub(super) portfolios: Vec<PortfolioId>,
-}
-
-fn plain(cause: &'static str, message: String, count: u64) -> Seen {
-    Seen { cause: CauseId::named(cause), job: None, category: None, message, count, skipped: 0, portfolios: Vec::new() }
-}
-
-/// Why a run did not go well, the largest cause first.
-fn causes_of(summary: &RunSummary) -> Vec<Seen> {
-    match summary.status {
-        RunStatus::Success | RunStatus::Running => return Vec::new(),
-        RunStatus::Missed => {
-            return vec![plain(CauseId::MISSED, "the slot passed without a run".to_owned(), 1)];
-        }
-        RunStatus::Partial | RunStatus::Failed => {}
-    }
-    let mut seen: Vec<Seen> = summary
-        .failures
-        .iter()
-        .map(|cause| Seen {
-            cause: CauseId::from(&cause.fingerprint),
-            job: Some(cause.job.clone()),
-            category: Some(cause.category),
-            message: cause.message.clone(),
-            count: cause.count,
-            skipped: cause.skipped,
-            portfolios: cause.portfolios.clone(),
-        })
-        .collect();
-    if summary.missing_jobs > 0 {
-        let why = if summary.cancelled_at.is_some() { "the run was cancelled" } else { "lost, timed out or given up" };
-        let message = format!("{} without a record: {why}", plural(summary.missing_jobs, "job"));
-        seen.push(plain(CauseId::MISSING, message, summary.missing_jobs));
-    }
-    if summary.abandoned.as_ref().is_some_and(|abandoned| abandoned.reason == AbandonReason::Canceled) {
-        seen.push(plain(CauseId::OTHER, "the run was canceled before it started".to_owned(), 1));
-    } else if summary.portfolios_expected == 0 && summary.abandoned.is_none() {
-        seen.push(plain(CauseId::NO_PORTFOLIOS, "there was no portfolio to process".to_owned(), 1));
-    }
-    if seen.is_empty() {
-        seen.push(plain(CauseId::OTHER, "the run did not go well, and no error says why".to_owned(), 1));
-    }
-    seen.sort_by(|a, b| {
-        (b.count + b.skipped).cmp(&(a.count + a.skipped)).then_with(|| a.cause.as_str().cmp(b.cause.as_str()))
-    });
-    seen
-}
-
-/// What a run comes to: takes it into the incidents, and gives the one message that it is worth, if any.
+/// What a night comes to: applies it to the incidents, and returns the one message that it is worth, if any.
 ///
-/// The same run again gives nothing and changes nothing. `base` is the address of the site.
+/// The same run again returns nothing and changes nothing. `base` is the address of the site.
 pub fn decide(
     book: &mut AlertBook,
-    facts: &RunFacts<'_>,
+    facts: &NightFacts<'_>,
     rules: &AlertRules,
     base: &str,
     now: DateTime<Utc>,
 ) -> Option<AlertMessage> {
-    let summary = facts.summary;
+    let (summary, night) = (facts.summary, facts.night);
     let about = AlertAbout::of(summary.status);
     let alert_id = format!("{}/{}", summary.batch_run_id, about.as_str());
     if book.decided.contains(&alert_id) {
@@ -103,76 +58,175 @@ pub fn decide(
     }
     book.decided.push(alert_id.clone());
     book.tidy(now);
+    book.renamed = (summary.schedule != book.schedule).then(|| summary.schedule.clone());
 
     let was_bad = book.incidents.values().any(|incident| is_told(incident.state));
-    let seen = causes_of(summary);
-    let (opened, repeated) = take_in(book, summary, &seen, rules, now);
-    let recovered = if summary.status == RunStatus::Missed { Vec::new() } else { take_out(book, facts, &seen, now) };
+    let seen = seen_of(night);
+    let changes = book.apply_night(facts, &seen, rules, now);
     let left = book.incidents.values().filter(|incident| is_told(incident.state)).count();
     let due_notes = due_notes(book, facts, rules, now);
-    let kind = if about == AlertAbout::Missed && !(opened.is_empty() && repeated.is_empty()) {
-        AlertKind::Missed
-    } else if !opened.is_empty() {
-        if was_bad { AlertKind::Update } else { AlertKind::Open }
-    } else if !recovered.is_empty() {
-        if left > 0 { AlertKind::PartialRecovery } else { AlertKind::Recovery }
-    } else if !repeated.is_empty() {
-        AlertKind::Reminder
-    } else if !due_notes.is_empty() {
-        AlertKind::Digest
-    } else {
-        return None;
+    let restated = restated(facts);
+    let severity_of_night = severity_of(status_of(night.verdict));
+    let worse = book.told_nights.get(&night.as_of).is_some_and(|told| *told < severity_of_night);
+    let Some(kind) = kind_of(&changes, was_bad, left, worse) else {
+        let kind = match (&restated, due_notes.is_empty()) {
+            (Some(_), _) => AlertKind::Restatement,
+            (None, false) => AlertKind::Digest,
+            (None, true) => return close_key(book, None),
+        };
+        let notes = notes_told(book, due_notes, restated, now);
+        let open_key = book.open_key.clone();
+        let message = message(book, facts, kind, &seen, Changes::default(), now, base, alert_id);
+        book.open_key = open_key;
+        // It opens nothing, so that nothing has to close its key.
+        let dedup_key = dedup_key(&book.schedule, []);
+        let title = title(kind, facts, &[], &[], notes.len());
+        return close_key(book, Some(AlertMessage { title, dedup_key, notes, ..message }));
     };
-    let notes: Vec<String> = due_notes.iter().map(|note| note.text.clone()).collect();
-    let keys: Vec<String> = due_notes.iter().map(|note| note.key.clone()).collect();
-    book.notes_told.extend(keys.into_iter().map(|key| (key, now)));
+    let message = message(book, facts, kind, &seen, changes, now, base, alert_id);
+    book.told_nights.insert(night.as_of, severity_of_night);
+    let notes = notes_told(book, due_notes, restated, now);
+    close_key(book, Some(AlertMessage { notes, ..message }))
+}
 
-    let told: Vec<&Seen> =
-        seen.iter().filter(|seen| opened.contains(&seen.cause) || repeated.contains(&seen.cause)).collect();
+/// Forgets the key once nothing that people know of is open.
+fn close_key(book: &mut AlertBook, message: Option<AlertMessage>) -> Option<AlertMessage> {
+    if book.owed.is_empty() && !book.incidents.values().any(|incident| incident.state.was_told()) {
+        book.open_key = None;
+    }
+    message
+}
+
+/// What the message is about; `None` if the incidents are not worth one.
+fn kind_of(changes: &Changes, was_bad: bool, left: usize, worse: bool) -> Option<AlertKind> {
+    let all = |kind: IncidentKind, causes: &BTreeSet<CauseId>| {
+        !causes.is_empty() && causes.iter().all(|cause| IncidentKind::of(cause) == kind)
+    };
+    let missed =
+        |causes: &BTreeSet<CauseId>| causes.iter().any(|cause| IncidentKind::of(cause) == IncidentKind::Missed);
+    if missed(&changes.opened) || missed(&changes.repeated) {
+        return Some(AlertKind::Missed);
+    }
+    if all(IncidentKind::Control, &changes.opened) {
+        return Some(AlertKind::Control);
+    }
+    if all(IncidentKind::Absent, &changes.opened) {
+        return Some(AlertKind::Absent);
+    }
+    match (changes.opened.is_empty(), changes.recovered.is_empty()) {
+        (false, _) if was_bad => Some(AlertKind::Update),
+        (false, _) => Some(AlertKind::Open),
+        (true, false) if left > 0 => Some(AlertKind::PartialRecovery),
+        (true, false) => Some(AlertKind::Recovery),
+        (true, true) if !changes.repeated.is_empty() => Some(AlertKind::Reminder),
+        // The same causes on the same night are reported again only where the night became worse.
+        (true, true) if worse && !changes.known.is_empty() => Some(AlertKind::Reminder),
+        (true, true) => None,
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "one message has all of these")]
+fn message(
+    book: &mut AlertBook,
+    facts: &NightFacts<'_>,
+    kind: AlertKind,
+    seen: &[Seen],
+    changes: Changes,
+    now: DateTime<Utc>,
+    base: &str,
+    alert_id: String,
+) -> AlertMessage {
+    let (summary, night) = (facts.summary, facts.night);
+    let Changes { opened, repeated, known, recovered } = changes;
+    let told: Vec<&Seen> = seen
+        .iter()
+        .filter(|seen| [&opened, &repeated, &known].iter().any(|causes| causes.contains(&seen.cause)))
+        .collect();
     let lines: Vec<CauseLine> = told.iter().filter_map(|seen| line(book, seen, opened.contains(&seen.cause))).collect();
     let portfolios: BTreeSet<&PortfolioId> = told.iter().flat_map(|seen| &seen.portfolios).collect();
-    let keyed: Vec<&CauseId> = lines.iter().map(|line| &line.fingerprint).collect();
-    Some(AlertMessage {
+    let causes: Vec<CauseId> = if lines.is_empty() {
+        recovered.iter().map(|gone| gone.fingerprint.clone()).collect()
+    } else {
+        lines.iter().map(|line| line.fingerprint.clone()).collect()
+    };
+    let key = dedup_key(&book.schedule, &causes);
+    let open_key = book.open_key.get_or_insert(key).clone();
+    let left = book.incidents.values().filter(|incident| is_told(incident.state)).count();
+    let headline = Headline::of(night, facts.missed, facts.target);
+    let step = next_step(night, facts.missed, facts.target);
+    let status = status_of(night.verdict);
+    AlertMessage {
         schema: SCHEMA.to_owned(),
         alert_id,
         attempt: 1,
         kind,
-        severity: severity(kind, summary.status),
+        severity: severity(kind, status),
         created_at: now,
-        dedup_key: if keyed.is_empty() {
-            dedup_key(&summary.schedule, recovered.iter().map(|gone| &gone.fingerprint))
-        } else {
-            dedup_key(&summary.schedule, keyed)
-        },
+        dedup_key: open_key,
         schedule: summary.schedule.clone(),
+        night_series: Some(book.schedule.clone()),
         batch_run_id: summary.batch_run_id,
-        as_of: summary.as_of,
-        status: summary.status,
-        title: title(kind, summary, &lines, &recovered, if kind == AlertKind::Digest { notes.len() } else { left }),
-        verdict: summary.verdict(),
+        as_of: night.as_of,
+        status,
+        night_verdict: Some(night.verdict),
+        title: title(kind, facts, &lines, &recovered, left),
+        verdict: headline.to_string(),
         causes: lines.len() as u64,
         top_causes: lines.into_iter().take(TOP_CAUSES).collect(),
         portfolios_affected: portfolios.len() as u64,
         portfolios: portfolios.into_iter().take(NAMED_PORTFOLIOS).cloned().collect(),
         recovered,
-        notes,
+        notes: Vec::new(),
         page: page(base, summary.batch_run_id, summary.status),
-        rerun: summary.remedy(),
-    })
+        rerun: step.command,
+    }
 }
 
-/// The notes of a run that a digest is due for.
-fn due_notes<'f>(book: &AlertBook, facts: &'f RunFacts<'_>, rules: &AlertRules, now: DateTime<Utc>) -> Vec<&'f Note> {
+/// The status of a night, in the words that runs have.
+#[must_use]
+pub(super) const fn status_of(verdict: Verdict) -> RunStatus {
+    match verdict {
+        Verdict::Running => RunStatus::Running,
+        Verdict::Missed => RunStatus::Missed,
+        Verdict::Failed => RunStatus::Failed,
+        Verdict::Partial => RunStatus::Partial,
+        Verdict::Warning | Verdict::Ok => RunStatus::Success,
+    }
+}
+
+/// The notes of a run that a digest is due for. An older night has none: they are about the present.
+fn due_notes(book: &AlertBook, facts: &NightFacts<'_>, rules: &AlertRules, now: DateTime<Utc>) -> Vec<Note> {
     let again_after = TimeDelta::days(rules.digest_days.into());
     let is_due = |note: &&Note| book.notes_told.get(&note.key).is_none_or(|at| *at + again_after <= now);
-    facts.notes.iter().filter(|note| rules.digest != Some(false) && is_due(note)).collect()
+    let wanted = rules.digest != Some(false) && facts.later.is_empty();
+    facts.notes.iter().filter(|note| wanted && is_due(note)).cloned().collect()
 }
 
-/// How urgent a message of this kind is.
+/// What the run changed in figures that were recorded before.
+fn restated(facts: &NightFacts<'_>) -> Option<String> {
+    let run = facts.summary.batch_run_id;
+    let edition = facts.night.editions.iter().find(|edition| edition.batch_run_id == run)?;
+    let first = edition.changed.first().map_or_else(String::new, |first| {
+        format!(": {} {} {} -> {}", first.portfolio_id, first.figure, first.was, first.now)
+    });
+    Some(format!(
+        "Edition {} restates {} of {}{first}",
+        edition.number,
+        plural(edition.changed_count, "figure"),
+        plural(edition.portfolios.len() as u64, "portfolio")
+    ))
+}
+
+/// The texts of a message. Records when each note was reported.
+fn notes_told(book: &mut AlertBook, due: Vec<Note>, restated: Option<String>, now: DateTime<Utc>) -> Vec<String> {
+    book.notes_told.extend(due.iter().map(|note| (note.key.clone(), now)));
+    restated.into_iter().chain(due.into_iter().map(|note| note.text)).collect()
+}
+
+/// How urgent a message of this kind is: as the night, where it does not report that something is over.
 fn severity(kind: AlertKind, status: RunStatus) -> Severity {
     match kind {
-        AlertKind::Recovery | AlertKind::Digest => Severity::Info,
-        AlertKind::PartialRecovery => severity_of(status).min(Severity::Warning),
+        AlertKind::Recovery | AlertKind::Digest | AlertKind::Restatement => Severity::Info,
         _ => severity_of(status),
     }
 }
@@ -193,12 +247,11 @@ pub fn decide_overdue(
     }
     book.decided.push(alert_id.clone());
     let took = lasted((now - run.started_at).num_seconds());
-    let seen = plain(CauseId::OVERDUE, format!("the run goes on since {took}"), 1);
-    let (opened, repeated) = take_in(book, summary, std::slice::from_ref(&seen), rules, now);
-    if opened.is_empty() && repeated.is_empty() {
-        return None;
-    }
-    let lines: Vec<CauseLine> = line(book, &seen, !opened.is_empty()).into_iter().collect();
+    let message = format!("the run has taken {took} so far");
+    let seen = Seen::plain(CauseId::named(CauseId::OVERDUE), message, Vec::new());
+    let new = take_overdue(book, run, summary, &seen, rules, now)?;
+    let lines: Vec<CauseLine> = line(book, &seen, new).into_iter().collect();
+    let key = dedup_key(&book.schedule, [&seen.cause]);
     Some(AlertMessage {
         schema: SCHEMA.to_owned(),
         alert_id,
@@ -206,13 +259,15 @@ pub fn decide_overdue(
         kind: AlertKind::Overdue,
         severity: Severity::Warning,
         created_at: now,
-        dedup_key: dedup_key(&run.schedule, [&seen.cause]),
+        dedup_key: book.open_key.get_or_insert(key).clone(),
         schedule: run.schedule.clone(),
+        night_series: Some(book.schedule.clone()),
         batch_run_id: run.batch_run_id,
         as_of: run.as_of,
         status: RunStatus::Running,
-        title: format!("{} {} overdue: it goes on since {took}", run.schedule, run.as_of),
-        verdict: format!("Overdue: the run of {} goes on since {took}", run.as_of),
+        night_verdict: None,
+        title: format!("{} {} overdue: the run has taken {took} so far", run.schedule, run.as_of),
+        verdict: format!("Overdue: the run of {} has taken {took} so far.", run.as_of),
         top_causes: lines,
         causes: 1,
         portfolios: Vec::new(),
@@ -225,114 +280,44 @@ pub fn decide_overdue(
     })
 }
 
-/// Whether people know of an incident as one that goes on.
-const fn is_told(state: IncidentState) -> bool {
-    matches!(state, IncidentState::Open { .. } | IncidentState::Reminded { .. })
-}
-
-/// Takes the causes of a run into the incidents: those that people are told of for the first time, and again.
-fn take_in(
+/// Opens or goes on with the incident of an overdue run; says whether people learn of it for the first time. `None` where
+/// it is muted.
+fn take_overdue(
     book: &mut AlertBook,
+    run: &Run,
     summary: &RunSummary,
-    seen: &[Seen],
+    seen: &Seen,
     rules: &AlertRules,
     now: DateTime<Utc>,
-) -> (BTreeSet<CauseId>, BTreeSet<CauseId>) {
-    let (mut opened, mut repeated) = (BTreeSet::new(), BTreeSet::new());
-    let age = RunAge::of(summary);
-    let mutes: Vec<Mute> = rules.mutes.iter().chain(&book.mutes).cloned().collect();
+) -> Option<bool> {
+    let mutes = mutes_of(book, rules, &std::collections::BTreeMap::new());
     let mutes: Vec<&Mute> = mutes.iter().collect();
-    for cause in seen {
-        let few = (cause.portfolios.len() as u64) < u64::from(rules.min_portfolios);
-        if few && !cause.portfolios.is_empty() {
-            continue;
-        }
-        let fresh = || Incident {
-            cause: cause.cause.clone(),
-            state: IncidentState::NEW,
-            job: cause.job.clone(),
-            category: cause.category,
-            message: String::new(),
-            affected: 0,
-            portfolios: Vec::new(),
-            opened_run: summary.batch_run_id,
-            opened_as_of: summary.as_of,
-            opened: age,
-            last_run: summary.batch_run_id,
-            last: age,
-        };
-        let incident = book.incidents.entry(cause.cause.clone()).or_insert_with(fresh);
-        let muted_until = muted_until(&mutes, &cause.cause, &cause.portfolios, now);
-        let event = IncidentEvent::Failed { now, wait_runs: rules.wait_runs, muted_until };
-        // An incident that is over is not in the book, and a mute that is over mutes nothing.
-        let Ok(next) = incident.state.next(&event) else { continue };
-        let told_before = incident.state.was_told();
-        incident.state = next;
-        incident.message.clone_from(&cause.message);
-        let mut affected: BTreeSet<PortfolioId> = cause.portfolios.iter().cloned().collect();
-        // A rerun of some portfolios says nothing of the others.
-        affected.extend(incident.portfolios.iter().cloned());
-        incident.affected = (affected.len() as u64).max(cause.portfolios.len() as u64);
-        incident.portfolios = affected.into_iter().take(MOST_PORTFOLIOS).collect();
-        if age >= incident.last {
-            (incident.last, incident.last_run) = (age, summary.batch_run_id);
-        }
-        if is_told(next) {
-            if told_before { &mut repeated } else { &mut opened }.insert(cause.cause.clone());
-        }
-    }
-    (opened, repeated)
-}
-
-/// Takes out of the incidents what a run did not have any more; gives what people had been told of.
-fn take_out(book: &mut AlertBook, facts: &RunFacts<'_>, seen: &[Seen], now: DateTime<Utc>) -> Vec<RecoveredLine> {
-    let age = RunAge::of(facts.summary);
-    let mut recovered = Vec::new();
-    book.incidents.retain(|_, incident| {
-        let here = seen.iter().find(|seen| seen.cause == incident.cause);
-        if incident.last > age {
-            return true;
-        }
-        // A run that has not started says nothing of other causes than its own.
-        if facts.summary.abandoned.is_some() && incident.last_run != facts.summary.batch_run_id {
-            return true;
-        }
-        if let Some(seen) = here {
-            // Of a run of all portfolios, those it names are all there are.
-            if facts.filter.is_empty() && !seen.portfolios.is_empty() {
-                incident.affected = seen.portfolios.len() as u64;
-                incident.portfolios = seen.portfolios.iter().take(MOST_PORTFOLIOS).cloned().collect();
-            } else if !seen.portfolios.is_empty() {
-                let well: Vec<PortfolioId> =
-                    facts.filter.iter().filter(|id| !seen.portfolios.contains(id)).cloned().collect();
-                if !well.is_empty() {
-                    incident.clear(&well);
-                }
-            }
-            return true;
-        }
-        // What is no matter of portfolios is over with a run of all of them, with a rerun of those that had it, or with
-        // the run itself that was overdue.
-        let covers = facts.filter.is_empty()
-            || facts.summary.rerun_of.is_some()
-            || incident.last_run == facts.summary.batch_run_id;
-        let over = if incident.job.is_some() { incident.clear(facts.filter) } else { covers };
-        if !over {
-            return true;
-        }
-        if let Ok(IncidentState::Recovered { runs, told: true, .. }) =
-            incident.state.next(&IncidentEvent::Recover { now })
-        {
-            recovered.push(RecoveredLine {
-                fingerprint: incident.cause.clone(),
-                job: incident.job.clone(),
-                message: incident.message.clone(),
-                runs,
-                since: incident.opened_as_of,
-                lasted_seconds: incident.opened.until(&age).num_seconds(),
-            });
-        }
-        false
+    let age = RunAge::of(summary);
+    let incident = book.incidents.entry(seen.cause.clone()).or_insert_with(|| Incident {
+        cause: seen.cause.clone(),
+        state: IncidentState::NEW,
+        job: None,
+        category: None,
+        message: String::new(),
+        affected: 0,
+        portfolios: Vec::new(),
+        opened_run: run.batch_run_id,
+        opened_as_of: run.as_of,
+        opened: age,
+        last_run: run.batch_run_id,
+        last: age,
+        nights: BTreeSet::new(),
+        jobs: BTreeSet::new(),
+        fingerprints: BTreeSet::new(),
+        closed: BTreeSet::new(),
     });
-    recovered
+    let muted_until = muted_until(&mutes, &seen.cause, &[], now);
+    // It is reported at once: `wait_runs` is for causes of jobs.
+    let event = IncidentEvent::Failed { now, wait_runs: 1, muted_until };
+    let known = incident.state.was_told();
+    incident.state = incident.state.next(&event).ok()?;
+    incident.add_night(run.as_of);
+    incident.message.clone_from(&seen.message);
+    (incident.last, incident.last_run) = (age, run.batch_run_id);
+    is_told(incident.state).then_some(!known)
 }

@@ -1,20 +1,29 @@
 //! The words of a message.
 
 use super::AlertBook;
-use super::decide::Seen;
-use crate::alert_message::{AlertKind, CauseLine, NAMED_PORTFOLIOS, RecoveredLine, lasted, plural};
+use super::decide::NightFacts;
+use super::seen::Seen;
+use crate::alert_message::{AlertKind, CauseLine, NAMED_PORTFOLIOS, RecoveredLine, nights_since, plural};
 use crate::ids::RunId;
-use crate::summary::RunSummary;
+use crate::incident::IncidentKind;
+use crate::night::Verdict;
 use crate::words::RunStatus;
 
-/// A cause of a run, as a message names it; none where no incident is open for it.
+/// A cause of a night, as a message names it; none where no incident is open for it.
 pub(super) fn line(book: &AlertBook, seen: &Seen, new: bool) -> Option<CauseLine> {
     let incident = book.incidents.get(&seen.cause)?;
+    let missed = seen.kind() == IncidentKind::Missed && incident.nights.len() > 1;
+    let message = if missed {
+        let (first, last) = (incident.opened_as_of, incident.last_night());
+        format!("no run took place for {}, {first} to {last}", plural(incident.nights.len() as u64, "night"))
+    } else {
+        seen.message.clone()
+    };
     Some(CauseLine {
         fingerprint: seen.cause.clone(),
         job: seen.job.clone(),
         category: seen.category,
-        message: seen.message.clone(),
+        message,
         count: seen.count,
         skipped: seen.skipped,
         portfolios_affected: seen.portfolios.len() as u64,
@@ -25,51 +34,71 @@ pub(super) fn line(book: &AlertBook, seen: &Seen, new: bool) -> Option<CauseLine
     })
 }
 
+fn what(line: &CauseLine) -> String {
+    let name = line.job.as_ref().map_or_else(|| line.fingerprint.to_string(), ToString::to_string);
+    match line.portfolios_affected {
+        0 => name,
+        n => format!("{name} in {}", plural(n, "portfolio")),
+    }
+}
+
+/// "factor_analysis over since 2026-11-24": what is over, with its own duration.
+fn gone(recovered: &[RecoveredLine]) -> String {
+    let name = |line: &RecoveredLine| {
+        let what = line.job.as_ref().map_or_else(|| line.fingerprint.to_string(), ToString::to_string);
+        format!("{what} ({})", nights_since(line.since, line.runs))
+    };
+    match recovered {
+        [] => String::new(),
+        [one] => name(one),
+        [first, rest @ ..] => format!("{} and {}", name(first), plural(rest.len() as u64, "more cause")),
+    }
+}
+
 /// The title of a message. `count`: notes of a digest, else incidents that are left.
 pub(super) fn title(
     kind: AlertKind,
-    summary: &RunSummary,
+    facts: &NightFacts<'_>,
     lines: &[CauseLine],
     recovered: &[RecoveredLine],
     count: usize,
 ) -> String {
-    let run = format!("{} {}", summary.schedule, summary.as_of);
-    let what = |line: &CauseLine| {
-        let name = line.job.as_ref().map_or_else(|| line.fingerprint.to_string(), ToString::to_string);
-        match line.portfolios_affected {
-            0 => name,
-            n => format!("{name} in {}", plural(n, "portfolio")),
-        }
-    };
+    let night = facts.night;
+    let run = format!("{} {}", facts.summary.schedule, night.as_of);
+    let verdict = night.verdict;
     let largest = lines.first().map(what).unwrap_or_default();
     let more = match lines.len() {
         0 | 1 => String::new(),
         n => format!(" and {}", plural(n as u64 - 1, "more cause")),
     };
-    let runs = recovered.iter().map(|gone| gone.runs).max().unwrap_or(0);
-    let after = lasted(recovered.iter().map(|gone| gone.lasted_seconds).max().unwrap_or(0));
+    let over = if recovered.is_empty() { String::new() } else { format!("; over: {}", gone(recovered)) };
     match kind {
-        AlertKind::Open | AlertKind::Test => format!("{run} {}: {largest}{more}", summary.status),
-        AlertKind::Reminder => format!("{run} {}, still: {largest}{more}", summary.status),
+        AlertKind::Open | AlertKind::Test => format!("{run} {verdict}: {largest}{more}{over}"),
+        AlertKind::Absent | AlertKind::Control => {
+            let first = lines.iter().find(|line| line.new).map(what).unwrap_or_default();
+            format!("{run} {verdict}: {first}{more}{over}")
+        }
+        AlertKind::Reminder => format!("{run} {verdict}, still: {largest}{more}"),
         AlertKind::Update => {
             let new = lines.iter().filter(|line| line.new).count() as u64;
             let first = lines.iter().find(|line| line.new).map(what).unwrap_or_default();
-            format!("{run} {}, {}: {first}", summary.status, plural(new, "new cause"))
+            format!("{run} {verdict}, {}: {first}{over}", plural(new, "new cause"))
         }
         AlertKind::PartialRecovery => {
-            format!(
-                "{run} {}, partly recovered: {} gone, {} left",
-                summary.status,
-                plural(recovered.len() as u64, "cause"),
-                count
-            )
+            format!("{run} {verdict}, partly recovered: {} over, {count} left: {}", recovered.len(), gone(recovered))
         }
-        AlertKind::Recovery if summary.status == RunStatus::Success => {
-            format!("{run} all well again, after {after} and {}", plural(runs.into(), "run"))
-        }
-        AlertKind::Recovery => format!("{run} recovered, after {after} and {}", plural(runs.into(), "run")),
-        AlertKind::Missed => format!("{run} missed: the run did not take place"),
+        AlertKind::Recovery if verdict == Verdict::Ok => format!("{run} ok again: {}", gone(recovered)),
+        AlertKind::Recovery => format!("{run} recovered: {}", gone(recovered)),
+        AlertKind::Missed => match facts.missed.len() {
+            0 | 1 => format!("{run} missed: no run took place"),
+            n => {
+                let first = facts.missed.iter().min().copied().unwrap_or(night.as_of);
+                let last = facts.missed.iter().max().copied().unwrap_or(night.as_of);
+                format!("{} missed: no run took place for {n} nights, {first} to {last}", facts.summary.schedule)
+            }
+        },
         AlertKind::Overdue => format!("{run} overdue"),
+        AlertKind::Restatement => format!("{run} restated"),
         AlertKind::Digest => format!("{run}: {} worth knowing", plural(count as u64, "thing")),
     }
 }

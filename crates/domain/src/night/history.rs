@@ -34,6 +34,30 @@ pub struct Recovery {
     pub closed: Vec<PortfolioId>,
 }
 
+/// What a night shows about a portfolio that a cause had affected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// It succeeded in the jobs that the cause had failed.
+    Succeeded,
+    /// It is declared closed.
+    Closed,
+}
+
+/// Whether this night shows that a cause is over for one affected portfolio. `None` for a portfolio that is absent, or
+/// that did not get as far as these jobs: it shows nothing.
+#[must_use]
+pub fn shown(night: &Night, id: &PortfolioId, jobs: &BTreeSet<JobName>) -> Option<Shown> {
+    if night.closed.contains_key(id) {
+        return Some(Shown::Closed);
+    }
+    let good = |(job, outcome): (&super::NightJob, &super::JobOutcome)| {
+        outcome.status == JobStatus::Success || !jobs.contains(&job.name)
+    };
+    // A job that is not in the job list any more cannot fail.
+    let succeeded = night.jobs.iter().zip(&night.outcomes.get(id)?.jobs).all(good);
+    (succeeded && !night.absent.contains(id)).then_some(Shown::Succeeded)
+}
+
 /// Portfolios and jobs that a cause has failed since it was last over.
 #[derive(Debug, Default)]
 struct Affected {
@@ -71,24 +95,12 @@ impl Affected {
         }
         let mut recovery = Recovery { succeeded: 0, closed: Vec::new() };
         for id in &self.portfolios {
-            if night.closed.contains_key(id) {
-                recovery.closed.push(id.clone());
-            } else if self.succeeded(night, id) {
-                recovery.succeeded += 1;
-            } else {
-                return None;
+            match shown(night, id, &self.jobs)? {
+                Shown::Succeeded => recovery.succeeded += 1,
+                Shown::Closed => recovery.closed.push(id.clone()),
             }
         }
         Some(recovery)
-    }
-
-    fn succeeded(&self, night: &Night, id: &PortfolioId) -> bool {
-        let Some(outcome) = night.outcomes.get(id) else { return false };
-        let good = |(job, outcome): (&super::NightJob, &super::JobOutcome)| {
-            outcome.status == JobStatus::Success || !self.jobs.contains(&job.name)
-        };
-        // A job that is not in the job list any more cannot fail.
-        night.jobs.iter().zip(&outcome.jobs).all(good)
     }
 }
 
@@ -141,6 +153,8 @@ fn cause_on<'a>(night: &'a Night, cause: &CauseId) -> Option<&'a NightCause> {
     night.causes.iter().find(|seen| seen.cause == *cause)
 }
 
-const fn is_judged(night: &Night) -> bool {
+/// Whether the night says how its portfolios stand: a full run ended, or only filtered runs took place.
+#[must_use]
+pub const fn is_judged(night: &Night) -> bool {
     !matches!(night.verdict, Verdict::Running | Verdict::Missed)
 }

@@ -9,28 +9,29 @@ use crate::alert_book::AlertBook;
 use crate::alert_message::AlertMessage;
 use crate::alert_rules::Severity;
 use crate::ids::{ChannelName, ScheduleName};
+use crate::night::Night;
 use crate::record::JobError;
 use crate::summary::RunSummary;
 
 /// Reports runs to people.
 #[async_trait]
 pub trait Notifier: Send + Sync {
-    /// Reports an ended run if there is anything to report. The same run again reports nothing twice. On an error the
-    /// caller tries again.
-    async fn tell(&self, summary: &RunSummary) -> Result<(), JobError>;
+    /// Reports what an ended run or a missed slot changed in its night, if there is anything to report. The same run again
+    /// reports nothing twice. On an error the caller tries again.
+    async fn tell(&self, summary: &RunSummary, night: &Night) -> Result<(), JobError>;
     /// Delivers the messages that have become due since, and reports overdue runs. The watch calls it in each round.
     async fn catch_up(&self) -> Result<(), JobError>;
 }
 
-/// The alert books: one document for each schedule.
+/// The alert books: one document for each night series.
 #[async_trait]
 pub trait AlertBooks: Send + Sync {
-    /// The book of a schedule; [`AlertBook::empty`] where there is none.
+    /// The book of a night series; [`AlertBook::empty`] where there is none.
     async fn alert_book(&self, schedule: &ScheduleName) -> Result<AlertBook, StoreError>;
     /// Writes a book, if the stored one still has its version; it is stored with the next one. Says whether it was
     /// written.
     async fn put_alert_book(&self, book: &AlertBook) -> Result<bool, StoreError>;
-    /// The schedules that have a book, sorted.
+    /// The night series that have a book, sorted.
     async fn alert_schedules(&self) -> Result<Vec<ScheduleName>, StoreError>;
 }
 

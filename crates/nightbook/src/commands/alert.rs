@@ -33,8 +33,7 @@ pub(crate) async fn run(command: AlertCommand, output: &Output, stop: Stop) -> a
         AlertCommand::Test { channel, data, book } => test(&channel, &data.data, book.as_deref(), output).await,
         AlertCommand::List { data } => list(&data.data, output).await,
         AlertCommand::Mute { fingerprint, portfolio, until, reason, data } => {
-            let schedule = Some(SiteSettings::kept(&data.data).schedule().clone());
-            let request = MuteRequest { fingerprint, portfolio, until, reason, schedule };
+            let request = MuteRequest { fingerprint, portfolio, until, reason, schedule: None };
             mute(&request, &data.data, output, stop).await
         }
     }
@@ -97,7 +96,7 @@ async fn list(data: &Path, output: &Output) -> anyhow::Result<ExitCode> {
     if output.is_json() {
         let incidents: Vec<_> = books
             .iter()
-            .flat_map(|book| book.incidents.values().map(|incident| (&book.schedule, incident)))
+            .flat_map(|book| book.incidents.values().map(|incident| (book.shown_schedule(), incident)))
             .map(|(schedule, incident)| json!({ "schedule": schedule, "incident": incident }))
             .collect();
         let undelivered: Vec<_> = undelivered
@@ -114,9 +113,10 @@ async fn list(data: &Path, output: &Output) -> anyhow::Result<ExitCode> {
     }
     let rows: Vec<Vec<String>> = books
         .iter()
-        .flat_map(|book| book.incidents.values())
-        .map(|incident| {
+        .flat_map(|book| book.incidents.values().map(|incident| (book.shown_schedule(), incident)))
+        .map(|(schedule, incident)| {
             vec![
+                schedule.to_string(),
                 incident.cause.to_string(),
                 state_words(incident.state),
                 incident.job.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
@@ -130,7 +130,7 @@ async fn list(data: &Path, output: &Output) -> anyhow::Result<ExitCode> {
     if rows.is_empty() {
         output.line("Nothing is open.");
     } else {
-        output.table(&["CAUSE", "STATE", "JOB", "RUNS", "SINCE", "PORTFOLIOS", "MESSAGE"], &rows);
+        output.table(&["SCHEDULE", "CAUSE", "STATE", "JOB", "NIGHTS", "SINCE", "PORTFOLIOS", "MESSAGE"], &rows);
     }
     for mute in mutes {
         let what = match (&mute.fingerprint, &mute.portfolio) {

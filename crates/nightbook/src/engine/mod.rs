@@ -15,6 +15,7 @@ use backends::system::{SystemClock, SystemRandomness, TokioSleeper};
 use book::Book;
 use domain::alerting::{Alerting, take_over};
 use domain::ids::RunId;
+use domain::night::next_step::CommandTarget;
 use domain::ports::{Clock, Ports, Publisher as _};
 use jobs::{NoGate, PriceGate, Runner};
 use prices::HttpPrices;
@@ -161,7 +162,17 @@ impl Engine {
             settings.rules(),
             settings.channels(&self.ports.clock),
             settings.base(self.site_folder()),
+            self.command_target(settings.book_dir()),
         )
+    }
+
+    /// Where the commands in alerts point.
+    fn command_target(&self, book: Option<&Path>) -> CommandTarget {
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+        CommandTarget::Folder {
+            book: book.map(|book| book.display().to_string()),
+            data: absolute(self.store.folder()).display().to_string(),
+        }
     }
 
     /// Writes the pages that somebody asked to be written again.
