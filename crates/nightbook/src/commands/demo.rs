@@ -51,7 +51,7 @@ impl PriceGate for DownAtFirst {
 async fn accept_freshness(engine: &Engine, night: &NightKey, note: &str) -> anyhow::Result<()> {
     let (author, note, at) = ("demo".to_owned(), note.to_owned(), engine.ports.clock.now());
     let acceptance = Acceptance { control: Control::Freshness, portfolio: None, author, note, at };
-    accept_control(&engine.ports, night, acceptance).await?;
+    accept_control(engine.ports.store.as_ref(), engine.ports.clock.as_ref(), night, acceptance).await?;
     Ok(())
 }
 
