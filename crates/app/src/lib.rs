@@ -9,6 +9,7 @@ mod dates;
 mod door;
 mod due_slots;
 mod error;
+mod needed;
 mod records;
 mod requests;
 mod run_control;
@@ -22,6 +23,7 @@ pub use dates::{Dates, allowed_dates};
 pub use door::Door;
 pub use due_slots::{DueSlot, due_slot, grace};
 pub use error::{ControlError, Refusal};
+pub use needed::{Lookup, NeededNight, NightAction, Wanted};
 pub use records::{all_records, not_successful};
 pub use requests::{
     Accepted, AnnotateRequest, CancelRequest, MuteRequest, PublicationFailure, PublishRequest, Published, RerunRequest,
