@@ -122,7 +122,7 @@ fn positions_that_are_cut_at_a_line_end_fail() {
     let again = place.run(BAD, &["--again"]);
     assert_eq!(again.1, 1);
     // A filtered run judges its own portfolios only.
-    let (filtered, code) = place.run(BAD, &["--portfolio", "p000"]);
+    let (filtered, code) = place.run(BAD, &["--portfolio", "p000", "--again"]);
     assert_eq!((controls(&filtered), code), (vec!["warning positions p000".to_owned()], 0));
 }
 
@@ -180,7 +180,7 @@ fn a_portfolio_that_the_book_lost_fails_and_its_rows_are_orphans() {
     let (found, code) = place.found();
     assert_eq!((found, code), (vec!["failure orphans".to_owned(), "failure portfolios p001".to_owned()], 1));
     // Neither is judged by a filtered run.
-    assert_eq!(place.run(BAD, &["--portfolio", "p000"]).1, 0);
+    assert_eq!(place.run(BAD, &["--portfolio", "p000", "--again"]).1, 0);
     let settings = place.file("nightbook.toml");
     place.write("nightbook.toml", &format!("{settings}\n[controls]\norphans = \"off\"\nportfolios = \"off\"\n"));
     assert_eq!(place.found(), (Vec::new(), 0));

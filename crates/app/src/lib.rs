@@ -9,6 +9,7 @@ mod dates;
 mod door;
 mod due_slots;
 mod error;
+mod needed;
 mod night_reader;
 mod records;
 mod requests;
@@ -23,6 +24,7 @@ pub use dates::{Dates, allowed_dates};
 pub use door::Door;
 pub use due_slots::{DueSlot, due_slot, grace};
 pub use error::{ControlError, Refusal};
+pub use needed::{Lookup, NeededNight, NightAction, Wanted};
 pub use night_reader::{NightReader, NightSettings};
 pub use records::{all_records, not_successful};
 pub use requests::{

@@ -1,12 +1,13 @@
 //! The start of a run: of a slot, by hand, or of a run that is recorded already.
 
-use book::{Book, ScheduleSettings, as_of_of_slot, slot_of};
+use book::{ScheduleSettings, as_of_of_slot, slot_of};
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::identity;
-use domain::ids::PortfolioId;
-use domain::ports::{RunStore, StoreError};
+use domain::ports::StoreError;
 use domain::run::{DEFAULT_DEADLINE_MINUTES, Run};
 use domain::start_run::StartRun;
+
+use crate::needed::{Lookup, Needed, Wanted, sorted};
 
 /// The start of the run of a slot.
 #[must_use]
@@ -31,47 +32,32 @@ pub fn started_as(run: &Run) -> StartRun {
     StartRun::of(run)
 }
 
-/// The start of a run by hand: the newest of its kind continues or is shown.
-///
-/// `again` takes the next number, unless the newest is itself a repeat that is still open: then the same command was
-/// interrupted. A newest one that ended without a plan has run nothing, so the next
-/// number is taken without `again` too.
+/// The start of a run by hand: an open run of the same request continues, a closed run with the same inputs is shown,
+/// and otherwise the next free id is taken.
 ///
 /// # Errors
 /// The store.
-pub async fn by_hand(
-    store: &dyn RunStore,
-    book: &Book,
-    as_of: NaiveDate,
-    portfolios: &[PortfolioId],
-    trigger: &str,
-    again: bool,
-) -> Result<StartRun, StoreError> {
-    let id = |repeat| identity::by_hand(trigger, as_of, &book.content_hash, portfolios, repeat);
-    let (mut taken, mut newest) = (0, None);
-    while let Some(stored) = store.run(id(taken)).await? {
-        newest = Some(stored.run);
-        taken += 1;
-    }
-    let repeat = match &newest {
-        None => 0,
-        Some(run) if run.has_ended() && (again || run.plan.is_none()) => taken,
-        Some(run) if again && run.repeat == 0 => taken,
-        Some(_) => taken - 1,
+pub async fn by_hand(lookup: Lookup<'_>, as_of: NaiveDate, wanted: Wanted<'_>) -> Result<StartRun, StoreError> {
+    let repeats = match lookup.night(as_of, wanted).await? {
+        Needed::Continue(run) | Needed::Current(run) => return Ok(started_as(&run)),
+        Needed::New(new) => new.repeats,
     };
-    let mut filter = portfolios.to_vec();
-    filter.sort_unstable();
-    filter.dedup();
+    let book = lookup.book;
+    let id = |repeat| identity::by_hand(wanted.trigger, as_of, &book.content_hash, wanted.portfolios, repeat);
+    let mut repeat = u32::from(wanted.again && repeats);
+    while lookup.store.run(id(repeat)).await?.is_some() {
+        repeat += 1;
+    }
     Ok(StartRun {
         id: id(repeat),
         night_series: book.settings.schedule.night_series().clone(),
         schedule: book.settings.schedule.name.clone(),
-        trigger: trigger.to_owned(),
+        trigger: wanted.trigger.to_owned(),
         as_of,
         scheduled_for: slot_of(&book.settings.schedule, as_of),
         rerun_of: None,
         repeat,
-        filter,
+        filter: sorted(wanted.portfolios),
         deadline_minutes: book.settings.run.deadline_minutes,
     })
 }

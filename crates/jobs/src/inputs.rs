@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use book::{Book, PricePoint};
 use chrono::NaiveDate;
-use domain::ids::{ContentHash, PortfolioId, RunId};
+use domain::ids::{PortfolioId, RunId};
 use domain::night::NightBefore;
 use domain::ports::{Clock, Documents, PinnedInputs, Randomness, RunInputs, Sleeper};
 use domain::record::JobError;
@@ -182,7 +182,7 @@ impl RunInputs for BookInputs {
             }
             let snapshot = Snapshot::of(&book, as_of, &filter);
             let bytes = snapshot.encode()?;
-            let night = pinned_night(&book, &snapshot, ContentHash::of(&bytes), &before, !filter.is_empty());
+            let night = pinned_night(&book, &snapshot, &before, !filter.is_empty());
             Ok((snapshot, bytes, night))
         });
         let (snapshot, bytes, night) = pinning.await.map_err(InputsError::Panicked)?.map_err(InputsError::Snapshot)?;

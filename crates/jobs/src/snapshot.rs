@@ -134,6 +134,13 @@ impl Snapshot {
     /// Pins what a book says as of a date about these portfolios (empty: all), without those that are closed by then.
     #[must_use]
     pub fn of(book: &Book, as_of: NaiveDate, filter: &[PortfolioId]) -> Self {
+        let mut snapshot = Self::without_fits(book, as_of, filter);
+        snapshot.fits = snapshot.fit();
+        snapshot
+    }
+
+    /// As [`Snapshot::of`], without the fits: what can be compared, and not be stored.
+    pub(crate) fn without_fits(book: &Book, as_of: NaiveDate, filter: &[PortfolioId]) -> Self {
         // What the calculations do not need is not pinned: the command of the alerts may hold a key.
         let settings = Settings { alerts: book::AlertSettings::default(), ..book.settings.clone() };
         let sessions = settings.schedule.last_sessions(as_of, sessions_needed(&settings));
@@ -176,19 +183,7 @@ impl Snapshot {
                 price_issues.insert(symbol.clone(), issues.iter().map(masked).collect());
             }
         }
-        let mut snapshot = Self {
-            as_of,
-            settings,
-            sessions,
-            symbols,
-            closes,
-            price_issues,
-            instruments,
-            portfolios,
-            fits: Vec::new(),
-        };
-        snapshot.fits = snapshot.fit();
-        snapshot
+        Self { as_of, settings, sessions, symbols, closes, price_issues, instruments, portfolios, fits: Vec::new() }
     }
 
     /// Closes of the symbol at this index, one a session.

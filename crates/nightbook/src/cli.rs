@@ -64,7 +64,8 @@ pub(crate) enum Command {
     },
     /// Run the batch for one trading date, or for each of a span of dates, oldest first.
     ///
-    /// The same command again continues what is unfinished, or shows what is finished; a changed book is a new run.
+    /// The same command again continues what is unfinished, or shows a finished run that had the same inputs. Of a span
+    /// only the nights without such a run are run, and where the inputs of some portfolios changed only these.
     Run {
         #[command(flatten)]
         book: BookDir,
@@ -85,9 +86,12 @@ pub(crate) enum Command {
         /// What starts the run, as the record shows it.
         #[arg(long, value_name = "NAME", default_value = "manual")]
         trigger: String,
-        /// Run again, though the same run is finished.
+        /// Run again, though a run with the same inputs is finished.
         #[arg(long)]
         again: bool,
+        /// Print which nights would run, with the reasons, and run nothing.
+        #[arg(long)]
+        plan: bool,
         /// Jobs worked on at once; default: the setting, else the cores.
         #[arg(long, value_name = "N")]
         concurrency: Option<usize>,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use app::{
-    AcceptRequest, BookOf, Decided, NightReader, RerunRequest, RunControl, SettingsFile, StoredSettings,
+    AcceptRequest, BookOf, Decided, NightAction, NightReader, RerunRequest, RunControl, SettingsFile, StoredSettings,
     store_settings, stored_settings,
 };
 use backends::DoctorReport;
@@ -33,6 +33,8 @@ use jobs::{BookInputs, NoGate};
 use serde_json::json;
 use site::{Records, SiteOptions, SiteParts, SitePublisher, Spread};
 
+use crate::commands::needed;
+use crate::commands::night::print_after;
 use crate::commands::rerun::{self, nothing_to_repeat};
 use crate::commands::run::{Asked, exit_code, report};
 use crate::commands::{cancel, publish};
@@ -139,17 +141,19 @@ impl Cloud {
         named(self.aws.settings().work_queue_url())?;
         self.keep(book).await?;
         let control = self.control(&ports, BookOf::Loaded(Arc::clone(book)));
+        let nights = needed::nights(ports.store.as_ref(), ports.documents.as_ref(), book, dates, asked).await?;
         let mut summaries = Vec::with_capacity(dates.len());
-        for date in dates {
-            let work = control.decide_start(&asked.request(*date)).await;
+        for night in nights.iter().filter(|night| night.action != NightAction::LeaveOut) {
+            let work = control.decide_start(&asked.request(night)).await;
             let work = work.map_err(|error| refused(error, &asked.door()))?;
             let (clock, sleeper) = (Arc::clone(&ports.clock), Arc::clone(&ports.sleeper));
             let inputs =
                 BookInputs::new(Arc::clone(book), clock, Arc::new(NoGate), sleeper, Arc::clone(&ports.randomness));
             summaries.push(self.start(&ports, &work.start, &inputs, asked.wait, output, bars, &mut stop).await?);
         }
-        report(&summaries, asked.span.is_some(), &asked.data, output)?;
-        self.code(&summaries, &asked.data, asked.wait)
+        let code = needed::conclude(ports.store.as_ref(), book, &nights, &summaries, asked, output).await;
+        // A run that is not waited for says nothing about how it ended.
+        if asked.wait { code } else { code.map(|_| std::process::ExitCode::SUCCESS) }
     }
 
     /// `nightbook rerun`.
@@ -174,6 +178,7 @@ impl Cloud {
         };
         let inputs = work.pinned_inputs(Arc::clone(&ports.documents)).context("a rerun has pinned inputs")?;
         let summaries = [self.start(&ports, &work.start, inputs.as_ref(), wait, output, bars, &mut stop).await?];
+        print_after(self.store.as_ref(), &nights, &summaries[0], output).await?;
         report(&summaries, false, data, output)?;
         self.code(&summaries, data, wait)
     }

@@ -108,7 +108,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             commands::demo::run(&dir, as_of, listen, &output, &bars, stop).await
         }
         Command::Init { dir } => commands::init::run(&dir, &output),
-        Command::Run { book, data, as_of, from, to, portfolios, trigger, again, concurrency, wait } => {
+        Command::Run { book, data, as_of, from, to, portfolios, trigger, again, plan, concurrency, wait } => {
             let asked = commands::run::Asked {
                 book: book.book,
                 data: data.data,
@@ -117,6 +117,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
                 portfolios,
                 trigger,
                 again,
+                plan,
                 concurrency,
                 wait,
             };

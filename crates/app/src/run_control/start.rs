@@ -7,6 +7,7 @@ use domain::ids::PortfolioId;
 use super::{Inputs, RunControl, Starts, Work, outcome};
 use crate::dates::{Dates, allowed_dates};
 use crate::error::{ControlError, Refusal};
+use crate::needed::{Lookup, Wanted};
 use crate::requests::{Accepted, StartRequest};
 use crate::start_requests::by_hand;
 use crate::texts;
@@ -36,7 +37,7 @@ impl RunControl {
     /// # Errors
     /// [`ControlError`].
     pub async fn decide_start(&self, request: &StartRequest) -> Result<Work, ControlError> {
-        let Starts::Here { book, .. } = &self.starts else {
+        let Starts::Here { book, documents } = &self.starts else {
             return Err(Refusal::BookUnusable("the book is read by another process".to_owned()).into());
         };
         let book = book.usable().await?;
@@ -46,7 +47,9 @@ impl RunControl {
         };
         let trigger = texts::trigger(&request.trigger, TRIGGER_CHARS)?;
         let store = self.store.as_ref();
-        let start = by_hand(store, &book, as_of, &request.portfolios, &trigger, request.again).await?;
+        let lookup = Lookup { store, documents: documents.as_ref(), book: &book, now: self.clock.now() };
+        let wanted = Wanted { portfolios: &request.portfolios, trigger: &trigger, again: request.again };
+        let start = by_hand(lookup, as_of, wanted).await?;
         let there = store.run(start.id).await?;
         let accepted = outcome(there.as_ref().map(|stored| &stored.run), start.id);
         Ok(Work { accepted, start, inputs: Inputs::Book(book) })

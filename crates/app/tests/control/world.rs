@@ -258,7 +258,7 @@ async fn seal(store: &MemoryStore, id: RunId, at: DateTime<Utc>) {
         portfolios: 1,
         jobs: vec![job],
         retry: RetryPolicy::default(),
-        book: ContentHash::of(b"book"),
+        book: book().content_hash.clone(),
         snapshot: ContentHash::of(b"snapshot"),
         market_data: RunLevelWork {
             attempts: 1,

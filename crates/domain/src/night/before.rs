@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::folding::read_members;
 use super::head::{NightHead, NightKey};
+use super::lookup::kept_equity;
 use super::members::{Earlier, NightBefore};
 use super::reading::{night_of_head, recent_nights};
 use super::{Control, Level, Night};
@@ -18,6 +19,11 @@ const MOST_PASSED_OVER: usize = 100;
 /// # Errors
 /// The store.
 pub async fn night_before(ports: &Ports, key: &NightKey) -> Result<NightBefore, StoreError> {
+    let kept_equity = kept_equity(ports.store.as_ref(), key, ports.clock.now()).await?;
+    Ok(NightBefore { kept_equity, ..earlier_night(ports, key).await? })
+}
+
+async fn earlier_night(ports: &Ports, key: &NightKey) -> Result<NightBefore, StoreError> {
     let Some(to) = key.as_of.pred_opt() else { return Ok(NightBefore::default()) };
     let (store, now) = (ports.store.as_ref(), ports.clock.now());
     // A night that nothing was planned for says nothing about portfolios.

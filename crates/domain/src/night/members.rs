@@ -99,4 +99,6 @@ pub struct NightBefore {
     pub rows: BTreeMap<PortfolioId, Earlier<u64>>,
     /// For each portfolio the equity of the newest night on which `equity` did not fail, or was accepted.
     pub equity: BTreeMap<PortfolioId, Earlier<f64>>,
+    /// The usable equity that the newest full run of the planned night itself pinned, where a later night is on record.
+    pub kept_equity: BTreeMap<PortfolioId, f64>,
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use book::{Calendar, MemorySource};
 use chrono::NaiveDate;
-use domain::ids::{ContentHash, PortfolioId};
+use domain::ids::PortfolioId;
 use domain::night::{Control, ControlResult, ControlValue, Earlier, Level, NightBefore};
 use proptest::prelude::*;
 
@@ -89,7 +89,7 @@ impl World {
         let book = reading.book.unwrap_or_else(|| panic!("{:?}", reading.errors));
         let snapshot = Snapshot::of(&book, date(AS_OF), &self.filter);
         let filtered = !self.filter.is_empty();
-        pinned_night(&book, &snapshot, ContentHash::of(b"x"), &self.before, filtered).members.controls
+        pinned_night(&book, &snapshot, &self.before, filtered).members.controls
     }
 
     /// The results of one control as level, portfolio and symbol.

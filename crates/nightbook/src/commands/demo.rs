@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use app::by_hand;
+use app::{Lookup, Wanted, by_hand};
 use async_trait::async_trait;
 use backends::system::SystemClock;
 use book::Book;
@@ -83,7 +83,11 @@ pub(crate) async fn run(
     for night in &nights {
         write_files(&book_dir, &night.files)?;
         let book = Arc::new(read_usable(&book_dir)?);
-        let start = by_hand(&engine.store, &book, night.as_of, &[], "demo", false).await?;
+        let start = {
+            let documents = engine.ports.documents.as_ref();
+            let lookup = Lookup { store: &engine.store, documents, book: &book, now: SystemClock.now() };
+            by_hand(lookup, night.as_of, Wanted { portfolios: &[], trigger: "demo", again: false }).await?
+        };
         let bar = bars.of_run(&engine, night.as_of, 1, book.portfolios.len());
         let summary = one(&engine, &book, &start, Arc::new(DownAtFirst(night.price_fault))).await;
         bar.done();

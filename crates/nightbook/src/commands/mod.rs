@@ -12,6 +12,7 @@ pub(crate) mod failures;
 pub(crate) mod history;
 pub(crate) mod init;
 pub(crate) mod last;
+pub(crate) mod needed;
 pub(crate) mod night;
 pub(crate) mod publish;
 pub(crate) mod rerun;

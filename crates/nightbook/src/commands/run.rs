@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use app::{BookOf, Dates, Door, Refusal, StartRequest, startable};
+use app::{BookOf, Dates, Door, NeededNight, NightAction, Refusal, StartRequest, startable};
 use backends::system::{SystemClock, SystemRandomness, TokioSleeper};
 use book::Book;
 use chrono::NaiveDate;
@@ -18,6 +18,7 @@ use jobs::{BookInputs, PriceGate};
 use serde_json::json;
 
 use crate::book_folder::read_usable;
+use crate::commands::needed;
 use crate::commands::rerun::refuse_wait;
 use crate::control::client::{Outcome, connect, connect_again, unexpected};
 use crate::control::protocol::Command;
@@ -39,6 +40,7 @@ pub(crate) struct Asked {
     pub(crate) portfolios: Vec<PortfolioId>,
     pub(crate) trigger: String,
     pub(crate) again: bool,
+    pub(crate) plan: bool,
     pub(crate) concurrency: Option<usize>,
     pub(crate) wait: bool,
 }
@@ -51,11 +53,11 @@ impl Asked {
         }
     }
 
-    /// The request for one of the dates.
-    pub(crate) fn request(&self, as_of: NaiveDate) -> StartRequest {
+    /// The request for one of the nights.
+    pub(crate) fn request(&self, night: &NeededNight) -> StartRequest {
         StartRequest {
-            as_of: Some(as_of),
-            portfolios: self.portfolios.clone(),
+            as_of: Some(night.as_of),
+            portfolios: night.portfolios.clone(),
             trigger: self.trigger.clone(),
             again: self.again,
         }
@@ -78,6 +80,9 @@ pub(crate) async fn run(asked: Asked, output: &Output, bars: &Bars, stop: Stop) 
         }
         Err(refusal) => return Err(refused(refusal.into(), &asked.door())),
     };
+    if asked.plan {
+        return needed::plan(&book, &dates, &asked, output).await;
+    }
     #[cfg(feature = "aws")]
     if let Some(table) = crate::place::table(&asked.data) {
         return crate::cloud::Cloud::connect(table).await?.run(&book, &asked, &dates, output, bars, stop).await;
@@ -92,11 +97,12 @@ pub(crate) async fn run(asked: Asked, output: &Output, bars: &Bars, stop: Stop) 
     settings.keep(&asked.data)?;
     engine.retire().await?;
     let control = of_command(&engine, BookOf::Loaded(Arc::clone(&book)));
+    let nights = needed::nights(&engine.store, &engine.store, &book, &dates, &asked).await?;
     let mut summaries = Vec::with_capacity(dates.len());
-    for date in &dates {
-        let work = control.decide_start(&asked.request(*date)).await;
+    for night in nights.iter().filter(|night| night.action != NightAction::LeaveOut) {
+        let work = control.decide_start(&asked.request(night)).await;
         let work = work.map_err(|error| refused(error, &asked.door()))?;
-        let bar = bars.of_run(&engine, *date, asked.portfolios.len().max(1), book.portfolios.len());
+        let bar = bars.of_run(&engine, night.as_of, night.portfolios.len().max(1), book.portfolios.len());
         let summary = one(&engine, &book, &work.start, engine.prices(&book)).await;
         bar.done();
         let summary = summary?;
@@ -105,14 +111,13 @@ pub(crate) async fn run(asked: Asked, output: &Output, bars: &Bars, stop: Stop) 
         }
         summaries.push(summary);
     }
-    report(&summaries, asked.span.is_some(), &asked.data, output)?;
-    exit_code(&summaries, &asked.data)
+    needed::conclude(&engine.store, &book, &nights, &summaries, &asked, output).await
 }
 
 /// Has the `serve` that holds the data folder run the dates; `error` says why the folder could not be opened.
 async fn under_serve(
     asked: &Asked,
-    book: &Book,
+    book: &Arc<Book>,
     dates: &[NaiveDate],
     error: anyhow::Error,
     output: &Output,
@@ -123,8 +128,10 @@ async fn under_serve(
     if asked.concurrency.is_some() {
         tracing::warn!("--concurrency has no effect while `nightbook serve` runs: set concurrency in [run]");
     }
+    let store = needed::beside_serve(&asked.data)?;
+    let nights = needed::nights(&store, &store, book, dates, asked).await?;
     let mut summaries = Vec::with_capacity(dates.len());
-    for date in dates {
+    for night in nights.iter().filter(|night| night.action != NightAction::LeaveOut) {
         let connection = match connection.take() {
             Some(first) => first,
             None => {
@@ -132,9 +139,8 @@ async fn under_serve(
                 connect_again(&asked.data, anyhow::anyhow!(ended)).await?
             }
         };
-        let command = Command::Start { book: std::path::absolute(&asked.book)?, request: asked.request(*date) };
-        let portfolios = if asked.portfolios.is_empty() { book.portfolios.len() } else { asked.portfolios.len() };
-        let bar = bars.counted(*date, portfolios as u64);
+        let command = Command::Start { book: std::path::absolute(&asked.book)?, request: asked.request(night) };
+        let bar = bars.counted(night.as_of, needed::portfolios_of(night, book) as u64);
         let outcome = connection.request(&asked.data, command, stop.clone(), |ended| bar.set_position(ended)).await;
         bar.finish_and_clear();
         let outcome = outcome?;
@@ -144,8 +150,7 @@ async fn under_serve(
         }
         summaries.push(*summary);
     }
-    report(&summaries, asked.span.is_some(), &asked.data, output)?;
-    exit_code(&summaries, &asked.data)
+    needed::conclude(&store, book, &nights, &summaries, asked, output).await
 }
 
 /// Runs one start on a book.
