@@ -14,7 +14,7 @@ use crate::close::Closer;
 use crate::environment::variable;
 use crate::metrics::Metrics;
 use crate::run_control::{self, HistoryParts};
-use crate::settings::SettingsObject;
+use crate::settings::{SettingsObject, StoredNights};
 use crate::start::Starter;
 use crate::watch::Watcher;
 use crate::work::Worker;
@@ -132,7 +132,9 @@ impl Cloud {
             start,
         });
         let api = Api::new(store, clock, Access::Checked);
-        Ok(api.with_notes(self.aws.notes()?).with_control(Arc::new(control)))
+        let table = self.aws.settings().table()?.to_owned();
+        let nights = StoredNights { file: Arc::new(SettingsObject(self.aws.kept()?)), table };
+        Ok(api.with_notes(self.aws.notes()?).with_control(Arc::new(control)).with_nights(Arc::new(nights)))
     }
 }
 

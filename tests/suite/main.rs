@@ -15,6 +15,7 @@ mod http;
 mod kill;
 mod lineage;
 mod names;
+mod night;
 mod night_inputs;
 mod outside;
 mod own_jobs;

@@ -34,6 +34,7 @@ use serde_json::json;
 use site::{Records, SiteOptions, SiteParts, SitePublisher, Spread};
 
 use crate::commands::needed;
+use crate::commands::night::print_after;
 use crate::commands::rerun::{self, nothing_to_repeat};
 use crate::commands::run::{Asked, exit_code, report};
 use crate::commands::{cancel, publish};
@@ -177,6 +178,7 @@ impl Cloud {
         };
         let inputs = work.pinned_inputs(Arc::clone(&ports.documents)).context("a rerun has pinned inputs")?;
         let summaries = [self.start(&ports, &work.start, inputs.as_ref(), wait, output, bars, &mut stop).await?];
+        print_after(self.store.as_ref(), &nights, &summaries[0], output).await?;
         report(&summaries, false, data, output)?;
         self.code(&summaries, data, wait)
     }

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use app::{AcceptRequest, BookOf};
 use domain::night::report::NightReport;
 use domain::ports::Publisher as _;
@@ -58,7 +57,7 @@ pub(crate) async fn run(data: &Path, request: AcceptRequest, output: &Output, st
             }
         }
     };
-    report(&night, output).context("cannot print the night")
+    report(&night, output)
 }
 
 fn report(night: &NightReport, output: &Output) -> anyhow::Result<ExitCode> {

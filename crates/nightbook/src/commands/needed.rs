@@ -4,17 +4,19 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use app::{Lookup, NeededNight, NightAction, Wanted};
+use app::{Lookup, NeededNight, NightAction, NightReader, Wanted};
 use backends::system::SystemClock;
 use book::Book;
 use chrono::NaiveDate;
 use domain::ids::PortfolioId;
+use domain::night::next_step::CommandTarget;
 use domain::night::{NightKey, Verdict};
 use domain::ports::{Clock as _, Documents, RunStore};
 use domain::summary::RunSummary;
 use domain::words::RunStatus;
 use serde_json::json;
 
+use crate::commands::night::print_after;
 use crate::commands::run::{Asked, count, exit_code, report};
 use crate::exit::NOT_WELL;
 use crate::output::Output;
@@ -105,6 +107,10 @@ pub(crate) async fn conclude(
         if summaries.is_empty() && !left_out.is_empty() {
             output.line("Every night has a run with the same inputs; to run them anyway, add --again.");
         } else {
+            if let Some(last) = summaries.last() {
+                let nights = NightReader { schedule: book.settings.schedule.clone(), target: target(asked) };
+                print_after(store, &nights, last, output).await?;
+            }
             report(summaries, asked.span.is_some(), &asked.data, output)?;
         }
     }
@@ -115,6 +121,16 @@ pub(crate) async fn conclude(
         }
     }
     Ok(code)
+}
+
+/// Where the commands of the report on a night point.
+fn target(asked: &Asked) -> CommandTarget {
+    let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf()).display().to_string();
+    let book = Some(whole(&asked.book));
+    match crate::place::table(&asked.data) {
+        Some(table) => CommandTarget::Table { book, table: table.to_owned() },
+        None => CommandTarget::Folder { book, data: whole(&asked.data) },
+    }
 }
 
 /// Whether a night that was left out is good.

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
+use app::NightReader;
 use backends::local::OpenError;
 use backends::system::SystemClock;
 use chrono::{DateTime, NaiveDate, Utc};
@@ -12,6 +13,7 @@ use domain::night::history::CauseStanding;
 use domain::night::report::NightReport;
 use domain::night::{NightCause, NightControl, NightView, Verdict};
 use domain::ports::{Clock as _, RunStore};
+use domain::summary::RunSummary;
 use serde_json::json;
 
 use crate::exit::{NOT_WELL, door, refused};
@@ -89,6 +91,26 @@ pub(crate) const fn verdict_style(verdict: Verdict) -> Style {
         Verdict::Failed | Verdict::Missed => AnsiColor::Red.on_default().bold(),
         Verdict::Running => AnsiColor::Cyan.on_default(),
     }
+}
+
+/// Prints the night of a run that has ended, for people.
+///
+/// # Errors
+/// The store.
+pub(crate) async fn print_after(
+    store: &dyn RunStore,
+    nights: &NightReader,
+    summary: &RunSummary,
+    output: &Output,
+) -> anyhow::Result<()> {
+    let now = SystemClock.now();
+    if output.is_json() || summary.closed_at.is_none() {
+        return Ok(());
+    }
+    if let Some(view) = nights.of_date(store, summary.as_of, None, now).await? {
+        print_short(&nights.report(store, &view, now).await?, output);
+    }
+    Ok(())
 }
 
 /// The line of a night and its headline, and under them what to do: what `run` prints at its end.

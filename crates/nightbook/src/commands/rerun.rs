@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use app::{BookOf, Decided, RerunRequest};
 use domain::ids::RunId;
 
+use crate::commands::night::print_after;
 use crate::commands::run::{exit_code, report};
 use crate::control::client::{Outcome, connect, unexpected};
 use crate::control::protocol::Command;
@@ -65,6 +66,7 @@ pub(crate) async fn run(asked: Asked, output: &Output, bars: &Bars, stop: Stop) 
     if !output.is_json() {
         output.run_line(&summary);
     }
+    print_after(&engine.store, &nights, &summary, output).await?;
     let summaries = [summary];
     report(&summaries, false, data, output)?;
     exit_code(&summaries, data)
@@ -91,6 +93,8 @@ async fn under_serve(
             if !output.is_json() {
                 output.run_line(&summary);
             }
+            let nights = reading::nights_of(&asked.data, &SiteSettings::kept(&asked.data));
+            print_after(&reading::open_folder(&asked.data)?, &nights, &summary, output).await?;
             let summaries = [*summary];
             report(&summaries, false, &asked.data, output)?;
             exit_code(&summaries, &asked.data)

@@ -1,10 +1,9 @@
 //! `nightbook show RUN`: one run, its jobs, or the full results of a portfolio in it.
 
-use app::NightReader;
 use std::path::Path;
 use std::process::ExitCode;
 
-use app::all_records;
+use app::{NightReader, all_records};
 use backends::system::SystemClock;
 use chrono::{DateTime, Utc};
 use domain::ids::{JobName, PortfolioId};
