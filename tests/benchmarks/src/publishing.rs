@@ -309,7 +309,7 @@ impl Publisher for Nobody {
 
 #[async_trait]
 impl Notifier for Nobody {
-    async fn tell(&self, _: &RunSummary) -> Result<(), JobError> {
+    async fn tell(&self, _: &RunSummary, _: &domain::night::Night) -> Result<(), JobError> {
         Ok(())
     }
 

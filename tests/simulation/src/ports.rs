@@ -376,7 +376,7 @@ impl SiteStore for Port {
 
 #[async_trait]
 impl Notifier for Port {
-    async fn tell(&self, summary: &RunSummary) -> Result<(), JobError> {
+    async fn tell(&self, summary: &RunSummary, _: &domain::night::Night) -> Result<(), JobError> {
         if matches!(summary.status, RunStatus::Success | RunStatus::Running) {
             return Ok(());
         }
