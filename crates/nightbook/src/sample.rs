@@ -42,6 +42,8 @@ pub(crate) struct SampleNight {
     pub files: BTreeMap<String, String>,
     /// Whether the price source fails once this night; a retry cures it.
     pub price_fault: bool,
+    /// Whether the date is run again on the last book, after all nights: a close was corrected.
+    pub run_again: bool,
     /// The note with which somebody accepts the warnings of the control `freshness`.
     pub accepted: Option<&'static str>,
     /// What goes on, in one sentence for the reader of the demo.
@@ -52,7 +54,9 @@ pub(crate) struct SampleNight {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Twist {
     None,
+    WrongClose,
     NoEquity,
+    LostPortfolio,
     NoPrices,
     PriceFault,
     OneLateClose,
@@ -62,9 +66,9 @@ enum Twist {
 
 const STORIES: [(Twist, &str); NIGHTS] = [
     (Twist::None, "All is well."),
-    (Twist::None, "All is well."),
+    (Twist::WrongClose, "All is well, as it seems: a close of AAPL is corrected later."),
     (Twist::NoEquity, "The equity of the individual portfolio is blank: what needs it fails, the rest runs."),
-    (Twist::None, "The equity is back; all is well."),
+    (Twist::LostPortfolio, "The equity is back, but the hedge fund is gone from the book: its jobs are missing."),
     (Twist::NoPrices, "A new position in SNOW has no prices yet: it is left out, and the data quality says so."),
     (Twist::PriceFault, "The price source fails once; the second attempt succeeds."),
     (
@@ -99,19 +103,33 @@ pub(crate) fn sample_nights(sessions: &[NaiveDate]) -> Vec<SampleNight> {
             ("nightbook.toml".to_owned(), SAMPLE_SETTINGS.to_owned()),
         ]);
         let accepted = (twist == Twist::OneLateClose).then_some("The exchange published no close of DJP.");
-        SampleNight { as_of, files, price_fault: twist == Twist::PriceFault, accepted, story }
+        let (price_fault, run_again) = (twist == Twist::PriceFault, twist == Twist::WrongClose);
+        SampleNight { as_of, files, price_fault, run_again, accepted, story }
     };
     sessions[first_night..].iter().zip(stories).map(night).collect()
 }
 
 /// The prices as the book had them that evening.
 fn prices_of(prices: &str, as_of: NaiveDate, twist: Twist) -> String {
-    if twist != Twist::StalePrices {
-        return prices.to_owned();
+    match twist {
+        Twist::StalePrices => {
+            let missing = format!("{as_of},");
+            prices.lines().filter(|line| !line.starts_with(&missing)).flat_map(|line| [line, "\n"]).collect()
+        }
+        Twist::WrongClose => {
+            let wrong = format!("{as_of},{CORRECTED},");
+            let line = |line: &str| match line.strip_prefix(&wrong).and_then(|close| close.parse::<f64>().ok()) {
+                Some(close) => format!("{wrong}{:.2}\n", close * 1.02),
+                None => format!("{line}\n"),
+            };
+            prices.lines().map(line).collect()
+        }
+        _ => prices.to_owned(),
     }
-    let missing = format!("{as_of},");
-    prices.lines().filter(|line| !line.starts_with(&missing)).flat_map(|line| [line, "\n"]).collect()
 }
+
+/// The symbol whose close is 2 % too high on the second night.
+const CORRECTED: &str = "AAPL";
 
 /// The files of a small book to fill in, for `nightbook init`.
 pub(crate) fn init_files() -> BTreeMap<String, String> {
@@ -132,12 +150,16 @@ const HEDGE_FUND: &str = "hedge-fund";
 
 fn portfolios_csv(twist: Twist) -> String {
     let equity = if twist == Twist::NoEquity { "" } else { "485000" };
-    format!(
+    let mut csv = format!(
         "portfolio_id,name,currency,equity,owner,tags\n\
          {INDIVIDUAL},Demo Individual Investor Portfolio,USD,{equity},Retail desk,retail;long-only\n\
-         {HIGH_NET_WORTH},Demo High Net Worth Investor Portfolio,USD,2850000,Private clients,private-clients;alternatives\n\
-         {HEDGE_FUND},Demo Hedge Fund Style Investor Portfolio,USD,3200000,Trading,long-short;options\n"
-    )
+         {HIGH_NET_WORTH},Demo High Net Worth Investor Portfolio,USD,2850000,Private clients,private-clients;alternatives\n"
+    );
+    if twist != Twist::LostPortfolio {
+        let name = "Demo Hedge Fund Style Investor Portfolio";
+        csv.push_str(&format!("{HEDGE_FUND},{name},USD,3200000,Trading,long-short;options\n"));
+    }
+    csv
 }
 
 /// A row of shares or of a fund: symbol, quantity, entry price.
@@ -238,6 +260,10 @@ fn positions_csv(sessions: &[NaiveDate], last: NaiveDate, as_of: NaiveDate, twis
     if twist == Twist::NoPrices {
         line(format_args!("{HIGH_NET_WORTH},{WITHOUT_PRICES},300,172.4,{as_of},,public,,,,,,,,Technology"));
     }
+    if twist == Twist::LostPortfolio {
+        let of_hedge_fund = format!("{HEDGE_FUND},");
+        csv = csv.lines().filter(|line| !line.starts_with(&of_hedge_fund)).flat_map(|line| [line, "\n"]).collect();
+    }
     csv
 }
 
@@ -323,9 +349,9 @@ mod tests {
             let final_book = &nights[9].files[file];
             (1..=10).filter(|number| nights[number - 1].files[file] != *final_book).collect()
         };
-        assert_eq!(differs("portfolios.csv"), [3]);
-        assert_eq!(differs("positions.csv"), [5, 8]);
-        assert_eq!(differs("prices.csv"), [9]);
+        assert_eq!(differs("portfolios.csv"), [3, 4]);
+        assert_eq!(differs("positions.csv"), [4, 5, 8]);
+        assert_eq!(differs("prices.csv"), [2, 9]);
         let stale = &nights[8];
         assert!(!stale.files["prices.csv"].contains(&stale.as_of.to_string()));
         assert!(nights[2].files["portfolios.csv"].contains("individual,Demo Individual Investor Portfolio,USD,,"));

@@ -14,6 +14,7 @@ use domain::night::keeping::accept_control;
 use domain::night::{Acceptance, Control, NightKey};
 use domain::ports::Clock as _;
 use domain::record::JobError;
+use domain::summary::RunSummary;
 use domain::words::ErrorCategory;
 use jobs::{Fetched, PriceGate};
 use serde_json::json;
@@ -25,7 +26,7 @@ use crate::engine::Engine;
 use crate::exit::BadInput;
 use crate::output::Output;
 use crate::progress::Bars;
-use crate::sample::sample_nights;
+use crate::sample::{SampleNight, sample_nights};
 use crate::site_settings::SiteSettings;
 use crate::stop::Stop;
 
@@ -53,6 +54,55 @@ async fn accept_freshness(engine: &Engine, night: &NightKey, note: &str) -> anyh
     let acceptance = Acceptance { control: Control::Freshness, portfolio: None, author, note, at };
     accept_control(engine.ports.store.as_ref(), engine.ports.clock.as_ref(), night, acceptance).await?;
     Ok(())
+}
+
+/// The night that a run of the demo belongs to; the sample book names no series.
+fn night_of(summary: &RunSummary) -> NightKey {
+    NightKey { series: summary.schedule.clone(), as_of: summary.as_of }
+}
+
+/// Writes the book of a night and runs its date.
+async fn run_night(
+    engine: &Engine,
+    book_dir: &Path,
+    night: &SampleNight,
+    again: bool,
+    bars: &Bars,
+) -> anyhow::Result<RunSummary> {
+    write_files(book_dir, &night.files)?;
+    let book = Arc::new(read_usable(book_dir)?);
+    let start = {
+        let documents = engine.ports.documents.as_ref();
+        let lookup = Lookup { store: &engine.store, documents, book: &book, now: SystemClock.now() };
+        by_hand(lookup, night.as_of, Wanted { portfolios: &[], trigger: "demo", again }).await?
+    };
+    let bar = bars.of_run(engine, night.as_of, 1, book.portfolios.len());
+    let summary = one(engine, &book, &start, Arc::new(DownAtFirst(night.price_fault))).await;
+    bar.done();
+    summary
+}
+
+/// Runs the nights again whose closes were corrected, on the last book: their figures are restated.
+async fn run_corrected(
+    engine: &Engine,
+    book_dir: &Path,
+    nights: &[SampleNight],
+    output: &Output,
+    bars: &Bars,
+) -> anyhow::Result<Vec<RunSummary>> {
+    let mut restated = Vec::new();
+    let Some(last) = nights.last() else { return Ok(restated) };
+    for night in nights.iter().filter(|night| night.run_again) {
+        let corrected = SampleNight { as_of: night.as_of, ..last.clone() };
+        let summary = run_night(engine, book_dir, &corrected, true, bars).await?;
+        if !output.is_json() {
+            output.run_line(&summary);
+            output
+                .line("          The close of AAPL is corrected, and the date is run again: its figures are restated.");
+        }
+        restated.push(summary);
+    }
+    Ok(restated)
 }
 
 /// Runs the command; gives the exit code, and whether the site is to be served.
@@ -91,19 +141,9 @@ pub(crate) async fn run(
     }
     let mut summaries = Vec::with_capacity(nights.len());
     for night in &nights {
-        write_files(&book_dir, &night.files)?;
-        let book = Arc::new(read_usable(&book_dir)?);
-        let start = {
-            let documents = engine.ports.documents.as_ref();
-            let lookup = Lookup { store: &engine.store, documents, book: &book, now: SystemClock.now() };
-            by_hand(lookup, night.as_of, Wanted { portfolios: &[], trigger: "demo", again: false }).await?
-        };
-        let bar = bars.of_run(&engine, night.as_of, 1, book.portfolios.len());
-        let summary = one(&engine, &book, &start, Arc::new(DownAtFirst(night.price_fault))).await;
-        bar.done();
-        let summary = summary?;
+        let summary = run_night(&engine, &book_dir, night, false, bars).await?;
         if let Some(note) = night.accepted {
-            accept_freshness(&engine, &start.night(), note).await?;
+            accept_freshness(&engine, &night_of(&summary), note).await?;
         }
         if !output.is_json() {
             output.run_line(&summary);
@@ -111,12 +151,14 @@ pub(crate) async fn run(
         }
         summaries.push(summary);
     }
+    let restated = run_corrected(&engine, &book_dir, &nights, output, bars).await?;
     let bytes: u64 = engine.store.disk_usage()?.values().sum();
     let bad = summaries.iter().rev().find(|summary| !summary.failures.is_empty());
     let index = engine.site_folder().join("index.html");
     drop(engine);
     if output.is_json() {
-        output.json(&json!({ "runs": summaries, "site": index, "book": book_dir, "data": data }))?;
+        output
+            .json(&json!({ "runs": summaries, "restated": restated, "site": index, "book": book_dir, "data": data }))?;
     } else {
         output.line("");
         output.line(&format!(
