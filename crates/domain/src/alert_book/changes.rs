@@ -107,6 +107,9 @@ impl AlertBook {
         let owed = self.owed.iter().position(|owed| owed.line.fingerprint == cause.cause);
         let owed = owed.map(|at| self.owed.remove(at));
         let incident = self.incidents.entry(cause.cause.clone()).or_insert_with(|| fresh(facts, cause, age));
+        if owed.is_some() && !incident.state.was_told() {
+            incident.state = IncidentState::Open { runs: 0 };
+        }
         let mut first_time = incident.add_night(as_of);
         if kind == IncidentKind::Missed {
             for date in facts.missed {
