@@ -24,7 +24,7 @@ pub use door::Door;
 pub use due_slots::{DueSlot, due_slot, grace};
 pub use error::{ControlError, Refusal};
 pub use needed::{Lookup, NeededNight, NightAction, Wanted};
-pub use records::{all_records, not_successful};
+pub use records::{all_records, not_successful, with_cause};
 pub use requests::{
     Accepted, AnnotateRequest, CancelRequest, MuteRequest, PublicationFailure, PublishRequest, Published, RerunRequest,
     StartRequest,
