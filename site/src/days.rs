@@ -21,6 +21,8 @@ pub(crate) struct TradingDay {
     pub(crate) absent: u64,
     /// Control results other than `ok`.
     pub(crate) controls: u64,
+    /// Editions of its figures beside the first.
+    pub(crate) editions: u64,
     /// The newest date with a close.
     pub(crate) newest_close: Option<NaiveDate>,
     pub(crate) acceptances: Vec<Acceptance>,
@@ -55,6 +57,7 @@ impl TradingDay {
             succeeded: head.succeeded_portfolios,
             absent: head.absent_count,
             controls: head.control_count,
+            editions: head.edition_count,
             newest_close: head.newest_close,
             acceptances: head.acceptances.clone(),
             causes: head
@@ -104,6 +107,12 @@ impl TradingDay {
         }
         if self.controls > 0 {
             text += &format!(", {} other than ok", count(self.controls, "control result"));
+        }
+        if self.editions > 0 {
+            text += &format!(
+                ", figures restated {}",
+                if self.editions == 1 { "once".to_owned() } else { count(self.editions, "time") }
+            );
         }
         text
     }

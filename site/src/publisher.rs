@@ -24,8 +24,8 @@ use crate::pages;
 use crate::views::alerts::{AlertsView, alerts_shown};
 use crate::views::machine::MonthsFile;
 
-/// Runs that the index looks back on.
-const LOOK_BACK: usize = 90;
+/// Runs and nights that the index looks back on.
+const LOOK_BACK: usize = domain::night::dates::NIGHTS_BACK;
 /// A file that every site of this form has, and that is never changed.
 const MARK: &str = "schemas/night.v1.json";
 

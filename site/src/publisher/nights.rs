@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
 use domain::ids::{CauseId, PortfolioId, RunId, ScheduleName};
-use domain::night::{NightHead, NightKey, Verdict};
+use domain::night::dates::missed_nights;
+use domain::night::{NightHead, NightKey};
 use domain::ports::{PublishError, RunQuery, Written};
 
 use super::writer::{MOST_TRIES, busy, count};
@@ -60,10 +61,8 @@ impl SitePublisher {
         let heads = reader.nights(&own, asked, runs).await?;
         let newest = heads.iter().find(|head| head.night_series == own).or(heads.first());
         let key = newest.map(NightHead::key);
-        let is_missed = |head: &&NightHead| {
-            head.verdict == Verdict::Missed && key.as_ref().is_some_and(|key| key.series == head.night_series)
-        };
-        let missed = heads.iter().filter(is_missed).map(|head| head.as_of).collect();
+        let of_series = |head: &&NightHead| key.as_ref().is_some_and(|key| key.series == head.night_series);
+        let missed = missed_nights(heads.iter().filter(of_series));
         Ok(NewestNights { heads, key, missed })
     }
 

@@ -88,6 +88,14 @@ fn written(kind: Kind, value: f64) -> String {
     }
 }
 
+/// The label of a recorded figure and a value of it as pages write it.
+pub(crate) fn written_figure(name: &str, value: f64) -> (String, String) {
+    match SPECS.iter().find(|spec| spec.name == name) {
+        Some(spec) => (spec.label.to_owned(), written(spec.kind, value)),
+        None => (name.replace('_', " "), decimal(value)),
+    }
+}
+
 /// The values of each date, oldest first: the newest run of a date speaks for it, as far as it has values.
 fn by_date(runs: &[PortfolioRun]) -> BTreeMap<NaiveDate, BTreeMap<&str, f64>> {
     let mut sorted: Vec<&PortfolioRun> = runs.iter().collect();

@@ -234,6 +234,10 @@ pub(crate) struct PortfolioFile<'a> {
     portfolio_name: &'a str,
     #[serde(flatten)]
     card: &'a Card,
+    /// The newest night, how the portfolio stands on it, and the date through which its data reaches.
+    night: Option<&'a str>,
+    state: &'a str,
+    newest_close: Option<&'a str>,
     jobs: Vec<&'a str>,
     runs: Vec<PortfolioFileRun<'a>>,
     /// Trading date of the last success, in the order of `jobs`.
@@ -265,6 +269,9 @@ impl<'a> PortfolioFile<'a> {
             portfolio_id: view.id.as_str(),
             portfolio_name: &view.name,
             card: &view.card,
+            night: view.night.as_deref(),
+            state: view.word,
+            newest_close: view.data_through.as_deref(),
             jobs: view.columns.iter().map(|column| &*column.name).collect(),
             runs: data.runs.iter().zip(&view.rows).map(run).collect(),
             last_success: view.jobs.iter().map(|job| job.as_of.as_deref()).collect(),

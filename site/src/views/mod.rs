@@ -5,6 +5,7 @@ pub(crate) mod cells;
 pub(crate) mod changes;
 pub(crate) mod commands;
 pub(crate) mod controls;
+pub(crate) mod editions;
 pub(crate) mod feed;
 pub(crate) mod figures;
 pub(crate) mod grid;

@@ -11,6 +11,7 @@ use domain::words::JobStatus;
 use serde::Serialize;
 
 use super::controls::Controls;
+use super::editions::EditionLine;
 use super::run::NoteLine;
 use super::{Named, RunLine, Stamp, portfolio_link, run_link, verdict_class, verdict_glyph};
 use crate::gather::{NightData, RunHead};
@@ -104,6 +105,9 @@ pub(crate) struct NightBox {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) causes: Vec<CauseLine>,
     pub(crate) more_causes: u64,
+    /// Restated figures, the newest edition first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) editions: Vec<EditionLine>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) in_progress: Vec<RunRef>,
     /// Missed nights that nobody ran, oldest first.
@@ -197,6 +201,7 @@ pub(crate) fn night_box(input: &NightInput<'_>, most: usize) -> NightBox {
         absent_count: night.absent.len() as u64,
         more_causes: night.causes.len().saturating_sub(most) as u64,
         causes: night.causes.iter().take(most).map(|cause| cause_line(input, cause, of, portfolios)).collect(),
+        editions: super::editions::lines(&night.editions, None, input.runs),
         in_progress: night.in_progress.iter().map(|run| run_ref(*run, input.runs)).collect(),
         missed: input.missed.iter().rev().map(ToString::to_string).collect(),
         from_runs: head.basis == NightBasis::Runs,
@@ -207,7 +212,7 @@ fn named(id: &PortfolioId, with_page: &BTreeSet<PortfolioId>) -> Named {
     Named { id: id.to_string(), link: with_page.contains(id) }
 }
 
-fn run_ref(run: RunId, runs: &[RunHead]) -> RunRef {
+pub(crate) fn run_ref(run: RunId, runs: &[RunHead]) -> RunRef {
     let linkable = runs.iter().any(|head| head.run.batch_run_id == run && head.linkable);
     RunRef { short: run.short(), link: linkable.then(|| run_link(run)) }
 }

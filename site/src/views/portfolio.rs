@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::commands::Commands;
 use super::controls::Controls;
+use super::editions::EditionLine;
 use super::figures::{Figures, data_days};
 use super::grid::{CellView, Column};
 use super::{Stamp, cell_link, run_link};
@@ -92,6 +93,9 @@ pub(crate) struct PortfolioView {
     /// Control results of that night about it.
     #[serde(skip_serializing_if = "Controls::is_empty")]
     pub(crate) controls: Controls,
+    /// Figures of that night that were restated, the newest edition first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) editions: Vec<EditionLine>,
     pub(crate) columns: Vec<Column>,
     pub(crate) rows: Vec<PortfolioRow>,
     pub(crate) jobs: Vec<JobHealth>,
@@ -187,6 +191,8 @@ pub(crate) fn build(data: &PortfolioData, commands: &Commands) -> PortfolioView 
         stale: night.is_some_and(|night| night.night.newest_close.is_some_and(|date| date < night.night.as_of)),
         absent: word == "absent",
         controls: Controls::of(controls, &here, usize::MAX),
+        editions: night
+            .map_or_else(Vec::new, |night| super::editions::lines(&night.night.editions, Some(&data.id), &[])),
         columns,
         rows,
         jobs,
