@@ -63,7 +63,7 @@ pub fn decide(
     let was_bad = book.incidents.values().any(|incident| is_told(incident.state));
     let seen = seen_of(night);
     let changes = book.apply_night(facts, &seen, rules, now);
-    let left = book.incidents.values().filter(|incident| is_told(incident.state)).count();
+    let left = still_open(book);
     let due_notes = due_notes(book, facts, rules, now);
     let restated = restated(facts);
     let severity_of_night = severity_of(status_of(night.verdict));
@@ -89,9 +89,14 @@ pub fn decide(
     close_key(book, Some(AlertMessage { notes, ..message }))
 }
 
+/// What people know of and have not heard the end of. Muted causes count: a recovery closes the key of them all.
+fn still_open(book: &AlertBook) -> usize {
+    book.incidents.values().filter(|incident| incident.state.was_told()).count() + book.owed.len()
+}
+
 /// Forgets the key once nothing that people know of is open.
 fn close_key(book: &mut AlertBook, message: Option<AlertMessage>) -> Option<AlertMessage> {
-    if book.owed.is_empty() && !book.incidents.values().any(|incident| incident.state.was_told()) {
+    if still_open(book) == 0 {
         book.open_key = None;
     }
     message
@@ -151,7 +156,7 @@ fn message(
     };
     let key = dedup_key(&book.schedule, &causes);
     let open_key = book.open_key.get_or_insert(key).clone();
-    let left = book.incidents.values().filter(|incident| is_told(incident.state)).count();
+    let left = still_open(book);
     let headline = Headline::of(night, facts.missed, facts.target);
     let step = next_step(night, facts.missed, facts.target);
     let status = status_of(night.verdict);
