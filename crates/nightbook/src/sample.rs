@@ -42,6 +42,8 @@ pub(crate) struct SampleNight {
     pub files: BTreeMap<String, String>,
     /// Whether the price source fails once this night; a retry cures it.
     pub price_fault: bool,
+    /// The note with which somebody accepts the warnings of the control `freshness`.
+    pub accepted: Option<&'static str>,
     /// What goes on, in one sentence for the reader of the demo.
     pub story: &'static str,
 }
@@ -53,7 +55,9 @@ enum Twist {
     NoEquity,
     NoPrices,
     PriceFault,
+    OneLateClose,
     FatFinger,
+    StalePrices,
 }
 
 const STORIES: [(Twist, &str); NIGHTS] = [
@@ -63,12 +67,18 @@ const STORIES: [(Twist, &str); NIGHTS] = [
     (Twist::None, "The equity is back; all is well."),
     (Twist::NoPrices, "A new position in SNOW has no prices yet: it is left out, and the data quality says so."),
     (Twist::PriceFault, "The price source fails once; the second attempt succeeds."),
-    (Twist::None, "DJP has no close today: it is valued at the last one, marked as stale."),
+    (
+        Twist::OneLateClose,
+        "DJP has no close today: it is valued at the last one, marked as stale; somebody accepts the warning.",
+    ),
     (
         Twist::FatFinger,
         "A quantity was typed as \"1,5OO\": the first job of the hedge fund fails, the rest is skipped.",
     ),
-    (Twist::None, "The quantity is corrected; all is well."),
+    (
+        Twist::StalePrices,
+        "The quantity is corrected, but the closes of the day are missing: the control newest_close fails.",
+    ),
     (Twist::None, "All is well."),
 ];
 
@@ -85,12 +95,22 @@ pub(crate) fn sample_nights(sessions: &[NaiveDate]) -> Vec<SampleNight> {
         let files = BTreeMap::from([
             ("portfolios.csv".to_owned(), portfolios_csv(twist)),
             ("positions.csv".to_owned(), positions_csv(sessions, last, as_of, twist)),
-            ("prices.csv".to_owned(), prices.clone()),
+            ("prices.csv".to_owned(), prices_of(&prices, as_of, twist)),
             ("nightbook.toml".to_owned(), SAMPLE_SETTINGS.to_owned()),
         ]);
-        SampleNight { as_of, files, price_fault: twist == Twist::PriceFault, story }
+        let accepted = (twist == Twist::OneLateClose).then_some("The exchange published no close of DJP.");
+        SampleNight { as_of, files, price_fault: twist == Twist::PriceFault, accepted, story }
     };
     sessions[first_night..].iter().zip(stories).map(night).collect()
+}
+
+/// The prices as the book had them that evening.
+fn prices_of(prices: &str, as_of: NaiveDate, twist: Twist) -> String {
+    if twist != Twist::StalePrices {
+        return prices.to_owned();
+    }
+    let missing = format!("{as_of},");
+    prices.lines().filter(|line| !line.starts_with(&missing)).flat_map(|line| [line, "\n"]).collect()
 }
 
 /// The files of a small book to fill in, for `nightbook init`.
@@ -305,7 +325,9 @@ mod tests {
         };
         assert_eq!(differs("portfolios.csv"), [3]);
         assert_eq!(differs("positions.csv"), [5, 8]);
-        assert_eq!(differs("prices.csv"), Vec::<usize>::new());
+        assert_eq!(differs("prices.csv"), [9]);
+        let stale = &nights[8];
+        assert!(!stale.files["prices.csv"].contains(&stale.as_of.to_string()));
         assert!(nights[2].files["portfolios.csv"].contains("individual,Demo Individual Investor Portfolio,USD,,"));
         assert!(nights[4].files["positions.csv"].contains(WITHOUT_PRICES));
         assert!(nights[7].files["positions.csv"].contains("hedge-fund,AAPL,\"1,5OO\","));

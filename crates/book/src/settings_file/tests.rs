@@ -86,7 +86,7 @@ const EVERY_SETTING: &str = r#"
         freshness = { warn = 0.95, fail = 0.8 }
         orphans = "off"
         [freshness]
-        on_stale = "wait"
+        on_stale = "judge"
         wait_until = "23:00"
         [freshness.lag]
         VFIAX = 2

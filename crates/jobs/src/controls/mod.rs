@@ -20,6 +20,7 @@ mod unchanged;
 use book::{Book, Limits, PricePoint};
 use chrono::NaiveDate;
 use domain::night::{Control, ControlResult, ControlValue, Level, NightBefore, NightMembers};
+use domain::redact::redact_line;
 
 use crate::snapshot::{PinnedPortfolio, Snapshot};
 
@@ -79,7 +80,13 @@ pub(crate) fn evaluate(planned: &Planned<'_>) -> Vec<ControlResult> {
         .filter_map(|entry| settings.limits(entry.control).map(|limits| (entry.evaluate)(planned, &limits)))
         .flatten()
         .filter(|result| result.level > Level::Ok)
+        .map(masked)
         .collect()
+}
+
+/// A result as records and pages come to quote it: a message names cells, and a secret may have been pasted into one.
+fn masked(result: ControlResult) -> ControlResult {
+    ControlResult { message: redact_line(&result.message), ..result }
 }
 
 impl Planned<'_> {

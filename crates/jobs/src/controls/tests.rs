@@ -261,6 +261,13 @@ fn orphans_fail_in_a_full_run() {
 }
 
 #[test]
+fn a_secret_in_a_cell_is_masked() {
+    let pasted = World::new().flat("AAA", false).row("password=hunter2hunter2,AAA,1,100,2026-01-05,,,");
+    let message = pasted.result(Control::Orphans).message;
+    assert!(message.contains("***") && !message.contains("hunter2"), "{message}");
+}
+
+#[test]
 fn input_end_warns_of_a_file_without_a_last_line_end() {
     let mut cut = World::new().flat("AAA", false);
     cut.prices = cut.prices.trim_end().to_owned();

@@ -10,6 +10,8 @@ use backends::system::SystemClock;
 use book::Book;
 use book::Calendar;
 use chrono::NaiveDate;
+use domain::night::keeping::accept_control;
+use domain::night::{Acceptance, Control, NightKey};
 use domain::ports::Clock as _;
 use domain::record::JobError;
 use domain::words::ErrorCategory;
@@ -43,6 +45,14 @@ impl PriceGate for DownAtFirst {
             Ok(Fetched::default())
         }
     }
+}
+
+/// Accepts the results of the control `freshness` on this night.
+async fn accept_freshness(engine: &Engine, night: &NightKey, note: &str) -> anyhow::Result<()> {
+    let (author, note, at) = ("demo".to_owned(), note.to_owned(), engine.ports.clock.now());
+    let acceptance = Acceptance { control: Control::Freshness, portfolio: None, author, note, at };
+    accept_control(&engine.ports, night, acceptance).await?;
+    Ok(())
 }
 
 /// Runs the command; gives the exit code, and whether the site is to be served.
@@ -92,6 +102,9 @@ pub(crate) async fn run(
         let summary = one(&engine, &book, &start, Arc::new(DownAtFirst(night.price_fault))).await;
         bar.done();
         let summary = summary?;
+        if let Some(note) = night.accepted {
+            accept_freshness(&engine, &start.night(), note).await?;
+        }
         if !output.is_json() {
             output.run_line(&summary);
             output.line(&format!("          {}", night.story));
