@@ -52,7 +52,8 @@ impl PriceGate for DownAtFirst {
 async fn accept_freshness(engine: &Engine, night: &NightKey, note: &str) -> anyhow::Result<()> {
     let (author, note, at) = ("demo".to_owned(), note.to_owned(), engine.ports.clock.now());
     let acceptance = Acceptance { control: Control::Freshness, portfolio: None, author, note, at };
-    accept_control(engine.ports.store.as_ref(), engine.ports.clock.as_ref(), night, acceptance).await?;
+    let (store, clock) = (engine.ports.store.as_ref(), engine.ports.clock.as_ref());
+    accept_control(store, clock, night, acceptance).await?;
     Ok(())
 }
 
