@@ -148,8 +148,12 @@ impl StartElsewhere for StartRun {
     }
 
     async fn rerun(&self, request: &RerunRequest) -> Result<Accepted, ControlError> {
-        let RerunRequest { run, failed_only } = request;
-        self.ask(&json!({ "rerun_of": run, "failed": failed_only, "record_only": true })).await
+        let RerunRequest { run, failed_only, cause } = request;
+        let mut payload = json!({ "rerun_of": run, "failed": failed_only, "record_only": true });
+        if let Some(cause) = cause {
+            payload["cause"] = json!(cause);
+        }
+        self.ask(&payload).await
     }
 }
 

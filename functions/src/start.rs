@@ -9,7 +9,7 @@ use app::{
 };
 use book::{Book, is_due, next_slot};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
-use domain::ids::{PortfolioId, RunId, ScheduleName};
+use domain::ids::{CauseId, PortfolioId, RunId, ScheduleName};
 use domain::ports::{Ports, RunInputs};
 use domain::run::{Run, RunPhase};
 use domain::start_run::{StartRun, Started, start_run};
@@ -38,6 +38,7 @@ struct Payload {
     cancel: Option<RunId>,
     rerun_of: Option<RunId>,
     failed: Option<bool>,
+    cause: Option<CauseId>,
     as_of: Option<NaiveDate>,
     portfolios: Option<Vec<PortfolioId>>,
     trigger: Option<String>,
@@ -74,6 +75,8 @@ pub enum Asked {
         of: RunId,
         /// Only the portfolios with failed, skipped or missing jobs.
         failed: bool,
+        /// Only the portfolios with this cause.
+        cause: Option<CauseId>,
         /// Whether only to record it, for the history API.
         record_only: bool,
     },
@@ -99,10 +102,15 @@ impl Asked {
             }
             Payload { resume: Some(run), .. } if payload.is_only(1) => Ok(Self::Resume(run)),
             Payload { cancel: Some(run), .. } if payload.is_only(1) => Ok(Self::Cancel(run)),
-            Payload { rerun_of: Some(of), failed, record_only, .. }
-                if payload.is_only(1 + usize::from(failed.is_some()) + usize::from(record_only.is_some())) =>
+            Payload { rerun_of: Some(of), failed, ref cause, record_only, .. }
+                if payload.is_only(
+                    1 + usize::from(failed.is_some())
+                        + usize::from(cause.is_some())
+                        + usize::from(record_only.is_some()),
+                ) =>
             {
-                Ok(Self::Rerun { of, failed: failed.unwrap_or(false), record_only: record_only.unwrap_or(false) })
+                let (failed, cause) = (failed.unwrap_or(false), cause.clone());
+                Ok(Self::Rerun { of, failed, cause, record_only: record_only.unwrap_or(false) })
             }
             Payload {
                 schedule: None,
@@ -111,6 +119,7 @@ impl Asked {
                 cancel: None,
                 rerun_of: None,
                 failed: None,
+                cause: None,
                 ..
             } => {
                 let trigger = payload.trigger.unwrap_or_else(|| "manual".to_owned());
@@ -133,13 +142,14 @@ impl Asked {
 impl Payload {
     /// Whether exactly so many members are given.
     fn is_only(&self, count: usize) -> bool {
-        let given = [
+        let given: [bool; 12] = [
             self.schedule.is_some(),
             self.scheduled_time.is_some(),
             self.resume.is_some(),
             self.cancel.is_some(),
             self.rerun_of.is_some(),
             self.failed.is_some(),
+            self.cause.is_some(),
             self.as_of.is_some(),
             self.portfolios.is_some(),
             self.trigger.is_some(),
@@ -190,8 +200,8 @@ impl Starter {
             Asked::ByHand { as_of, portfolios, trigger, again, record_only } => {
                 self.by_hand(&StartRequest { as_of, portfolios, trigger, again }, record_only).await
             }
-            Asked::Rerun { of, failed, record_only } => {
-                self.rerun(&RerunRequest { run: of, failed_only: failed }, record_only).await
+            Asked::Rerun { of, failed, cause, record_only } => {
+                self.rerun(&RerunRequest { run: of, failed_only: failed, cause }, record_only).await
             }
             Asked::Resume(id) => self.resume(id).await,
             Asked::Cancel(id) => self.cancel(id).await,

@@ -190,3 +190,30 @@ fn a_closed_portfolio_is_not_run_and_not_absent() {
     let (check, code) = json(&["check", "--book", text(&book), "--json"]).unwrap();
     assert_eq!((check["errors"].as_array().unwrap().len(), code), (0, 0), "its rows are no orphans: {check}");
 }
+
+#[test]
+fn a_rerun_of_a_cause_takes_its_portfolios_that_have_not_succeeded_since() {
+    let place = Place::new();
+    place.edit("positions.csv", |rows| format!("{rows}p001,S1,1O0,50,2025-01-02\n"));
+    let (failed, code) = place.run(&["--as-of", "2026-11-24"]);
+    assert_eq!(code, 1);
+    let (id, data) = (failed["batch_run_id"].as_str().unwrap(), place.data());
+    let cause = failed["failures"][0]["fingerprint"].as_str().unwrap();
+    let rerun = |cause: &str| ["rerun", id, "--cause", cause, "--data", &data, "--json"].map(str::to_owned);
+    let run = |cause: &str| nightbook(&rerun(cause).each_ref().map(String::as_str)).unwrap();
+    let again = run(cause);
+    let summary: Value = serde_json::from_slice(&again.stdout).unwrap();
+    assert_eq!((summary["portfolios_expected"].as_u64(), again.status.code()), (Some(1), Some(1)), "{summary}");
+    let unknown = run("0123456789abcdef");
+    let said = String::from_utf8_lossy(&unknown.stderr).into_owned();
+    assert!(
+        unknown.status.code() == Some(2) && said.contains("no portfolio with the cause 0123456789abcdef"),
+        "{said}"
+    );
+    // Once the portfolio has succeeded on a corrected book, its old inputs must not decide the night again.
+    place.edit("positions.csv", |rows| rows.replace("1O0", "100"));
+    assert_eq!(place.run(&["--as-of", "2026-11-24", "--portfolio", "p001"]).1, 0);
+    let runs = place.runs();
+    let nothing = run(cause);
+    assert_eq!((nothing.status.code(), place.runs()), (Some(0), runs), "there is nothing to run again");
+}

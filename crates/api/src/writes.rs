@@ -46,6 +46,7 @@ impl From<ControlError> for Problem {
             | Refusal::SpanReversed { .. }
             | Refusal::UnknownPortfolio { .. }
             | Refusal::PortfolioClosed { .. }
+            | Refusal::UnknownCause { .. }
             | Refusal::BookUnusable(_)
             | Refusal::Mute { .. } => Self::unprocessable(message),
             // The trigger is `triggered_by` in the words of this API.
@@ -157,7 +158,7 @@ pub(crate) async fn rerun(
     Named(id): Named<RunId>,
     Sent(body): Sent<RerunBody>,
 ) -> Result<Response, Problem> {
-    let request = RerunRequest { run: id, failed_only: body.failed };
+    let request = RerunRequest { run: id, failed_only: body.failed, cause: None };
     begun(&api, control(&api)?.rerun(&request).await?, "started", Some("rerun"))
 }
 

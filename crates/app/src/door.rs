@@ -78,6 +78,7 @@ impl Refusal {
             Self::StillOpen { run } => {
                 format!("only a closed run can be repeated; wait, or cancel it: {}", door.cancel(*run))
             }
+            Self::UnknownCause { .. } => "leave --cause out to run all of its portfolios again".to_owned(),
             Self::Missed { as_of, .. } => format!("to run its date late: {}", door.start(*as_of)),
             Self::InputsRetired { as_of, .. } | Self::NeverPinned { as_of, .. } => {
                 format!("to run its date on the book as it is now: {}", door.start(*as_of))

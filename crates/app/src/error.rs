@@ -1,7 +1,7 @@
 //! Why a request was refused.
 
 use chrono::NaiveDate;
-use domain::ids::{PortfolioId, RunId};
+use domain::ids::{CauseId, PortfolioId, RunId};
 use domain::ports::StoreError;
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +70,14 @@ pub enum Refusal {
     Active {
         /// The active run.
         run: RunId,
+    },
+    /// The run has no portfolio with this cause.
+    #[error("run {run} has no portfolio with the cause {cause}")]
+    UnknownCause {
+        /// The run.
+        run: RunId,
+        /// The cause.
+        cause: CauseId,
     },
     /// Only a closed run can be repeated.
     #[error("run {run} is still open")]

@@ -26,7 +26,7 @@ pub use due_slots::{DueSlot, due_slot, grace};
 pub use error::{ControlError, Refusal};
 pub use needed::{Lookup, NeededNight, NightAction, Wanted};
 pub use night_reader::{NightReader, NightSettings};
-pub use records::{all_records, not_successful};
+pub use records::{all_records, not_successful, with_cause};
 pub use requests::{
     AcceptRequest, Accepted, AnnotateRequest, CancelRequest, MuteRequest, PublicationFailure, PublishRequest,
     Published, RerunRequest, StartRequest,

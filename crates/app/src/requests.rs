@@ -24,7 +24,7 @@ pub struct StartRequest {
 }
 
 /// A closed run again, on its pinned inputs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RerunRequest {
     /// The run to repeat.
@@ -32,6 +32,10 @@ pub struct RerunRequest {
     /// Whether to repeat only the portfolios with failed, skipped or missing jobs.
     #[serde(default)]
     pub failed_only: bool,
+    /// Repeat only the portfolios with this cause, a cause of the night or a fingerprint of the records, that have not
+    /// succeeded since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<CauseId>,
 }
 
 /// An early end of an open run.

@@ -208,6 +208,9 @@ pub(crate) enum Command {
         /// Only the portfolios with failed, skipped or missing jobs, all jobs of each.
         #[arg(long)]
         failed: bool,
+        /// Only the portfolios with this cause that have not succeeded since, all jobs of each.
+        #[arg(long, value_name = "CAUSE", conflicts_with = "failed")]
+        cause: Option<CauseId>,
         /// Jobs worked on at once; default: the cores.
         #[arg(long, value_name = "N")]
         concurrency: Option<usize>,

@@ -164,13 +164,13 @@ impl Cloud {
         bars: &Bars,
         mut stop: Stop,
     ) -> anyhow::Result<std::process::ExitCode> {
-        let rerun::Asked { data, run, failed_only, wait, .. } = asked;
+        let rerun::Asked { data, run, failed_only, cause, wait, .. } = asked;
         let (failed_only, wait) = (*failed_only, *wait);
         let ports = self.ports()?;
         let nights = self.nights(self.table()?).await?;
         let original = reading::find(self.store.as_ref(), &nights, data, run, None).await?;
         let control = self.control(&ports, BookOf::Nowhere);
-        let request = RerunRequest { run: original.run.batch_run_id, failed_only };
+        let request = RerunRequest { run: original.run.batch_run_id, failed_only, cause: cause.clone() };
         let decided = control.decide_rerun(&request).await.map_err(|error| refused(error, &door(data, None)))?;
         let Decided::Run(work) = decided else {
             output.line(&nothing_to_repeat(request.run));

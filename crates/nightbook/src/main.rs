@@ -144,8 +144,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             commands::last::run(&data.data, &job, portfolio.as_ref(), &output).await
         }
         Command::Failures { data, since } => commands::failures::run(&data.data, since, &output).await,
-        Command::Rerun { run, data, failed, concurrency, wait } => {
-            let asked = commands::rerun::Asked { data: data.data, run, failed_only: failed, concurrency, wait };
+        Command::Rerun { run, data, failed, cause, concurrency, wait } => {
+            let asked = commands::rerun::Asked { data: data.data, run, failed_only: failed, cause, concurrency, wait };
             commands::rerun::run(asked, &output, &bars, stop).await
         }
         Command::Cancel { run, data } => commands::cancel::run(&data.data, &run, &output, stop).await,

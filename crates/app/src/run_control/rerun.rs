@@ -1,14 +1,17 @@
 //! The decision on a rerun.
 
+use std::collections::BTreeSet;
+
 use domain::identity;
-use domain::ids::{PortfolioId, RunId};
+use domain::ids::{CauseId, PortfolioId, RunId};
+use domain::night::read_night;
 use domain::ports::{Documents, RunStore, StoreError, StoredRun};
 use domain::run::{DEFAULT_DEADLINE_MINUTES, Run, RunPhase};
 use domain::start_run::StartRun;
 
 use super::{Decided, Inputs, RunControl, Starts, Work, outcome};
 use crate::error::{ControlError, Refusal};
-use crate::records::not_successful;
+use crate::records::{not_successful, with_cause};
 use crate::requests::{Accepted, RerunRequest};
 use crate::start_requests::started_as;
 
@@ -36,7 +39,9 @@ impl RunControl {
         let Starts::Here { documents, .. } = &self.starts else {
             return Err(Refusal::BookUnusable("pinned inputs are read by another process".to_owned()).into());
         };
-        let RerunRequest { run, failed_only } = *request;
+        let RerunRequest { run, cause, .. } = request.clone();
+        // Both are counted apart from reruns of the whole run.
+        let failed_only = request.failed_only || cause.is_some();
         let original = self.stored(run).await?;
         if let (Some(of), false) = (original.run.rerun_of, original.run.has_ended()) {
             // The same command again, once its own rerun is what `latest` names.
@@ -48,7 +53,11 @@ impl RunControl {
         let (start, accepted) = match newest_open(store, run, failed_only).await? {
             Newest::Open(rerun) => (started_as(&rerun), outcome(Some(&rerun), rerun.batch_run_id)),
             Newest::Repeat(repeat) => {
-                let Some(portfolios) = portfolios(store, &original, failed_only).await? else {
+                let portfolios = match &cause {
+                    Some(cause) => of_cause(store, &original, cause).await?,
+                    None => portfolios(store, &original, failed_only).await?,
+                };
+                let Some(portfolios) = portfolios else {
                     return Ok(Decided::NothingToRepeat(run));
                 };
                 let start = repeat_of(&original.run, failed_only, repeat, portfolios);
@@ -120,6 +129,24 @@ async fn portfolios(
         return Ok(Some(original.run.filter.clone()));
     }
     let portfolios = not_successful(store, original).await?;
+    Ok((!portfolios.is_empty()).then_some(portfolios))
+}
+
+/// The portfolios with a cause that have not succeeded since; `None` where all of them have.
+async fn of_cause(
+    store: &dyn RunStore,
+    original: &StoredRun,
+    cause: &CauseId,
+) -> Result<Option<Vec<PortfolioId>>, ControlError> {
+    let mut portfolios = with_cause(store, original, cause).await?;
+    if portfolios.is_empty() {
+        let run = original.run.batch_run_id;
+        return Err(Refusal::UnknownCause { run, cause: cause.clone() }.into());
+    }
+    if let Some(view) = read_night(store, &original.run.night(), original.run.started_at).await? {
+        let open: BTreeSet<&PortfolioId> = view.night.not_succeeded().map(|(id, _)| id).collect();
+        portfolios.retain(|id| open.contains(id));
+    }
     Ok((!portfolios.is_empty()).then_some(portfolios))
 }
 

@@ -9,7 +9,7 @@ use domain::ports::{RunQuery, Runs as _};
 use crate::world::{Calls, Command, DOORS, State, close, recording};
 
 fn rerun(run: RunId, failed_only: bool) -> Command {
-    Command::Rerun(RerunRequest { run, failed_only })
+    Command::Rerun(RerunRequest { run, failed_only, cause: None })
 }
 
 #[tokio::test]
@@ -44,13 +44,13 @@ async fn an_interrupted_rerun_continues_until_it_is_closed() {
     let (store, id) = State::Closed.store().await;
     let calls = Arc::new(Calls::default());
     let control = recording(&store, BookOf::Nowhere, Arc::<Calls>::clone(&calls));
-    let whole = RerunRequest { run: id, failed_only: false };
+    let whole = RerunRequest { run: id, failed_only: false, cause: None };
     let first = control.rerun(&whole).await.unwrap().run();
     for door in DOORS {
         assert_eq!(door.ask(&store, BookOf::Nowhere, &rerun(id, false)).await, "continued", "{door:?}");
     }
     assert_eq!(control.rerun(&whole).await.unwrap().run(), first);
-    let by_its_own_name = RerunRequest { run: first, failed_only: false };
+    let by_its_own_name = RerunRequest { run: first, failed_only: false, cause: None };
     assert_eq!(control.rerun(&by_its_own_name).await.unwrap().run(), first, "`latest` names the interrupted rerun");
     assert_eq!(store.open_runs().await.unwrap().len(), 1, "no try adds a run");
     close(&store, first).await;
@@ -58,7 +58,7 @@ async fn an_interrupted_rerun_continues_until_it_is_closed() {
     assert_ne!(second, first);
     assert_eq!(store.run(second).await.unwrap().unwrap().run.repeat, 2);
     close(&store, second).await;
-    let failed = control.rerun(&RerunRequest { run: id, failed_only: true }).await.unwrap().run();
+    let failed = control.rerun(&RerunRequest { run: id, failed_only: true, cause: None }).await.unwrap().run();
     let failed = store.run(failed).await.unwrap().unwrap().run;
     assert_eq!((failed.repeat, failed.filter.len()), (1, 1), "reruns of failures are counted apart");
     assert_eq!(*calls.0.lock().unwrap(), ["begin"; 5]);
@@ -91,5 +91,18 @@ async fn a_cancel_calls_the_worker_and_is_recorded_first() {
         control.cancel(&CancelRequest { run: id }).await.unwrap();
         assert!(store.run(id).await.unwrap().unwrap().run.cancelled_at.is_some(), "{state:?}");
         assert_eq!(*calls.0.lock().unwrap(), ["end"]);
+    }
+}
+
+#[tokio::test]
+async fn a_cause_that_the_run_does_not_have_is_refused() {
+    for (cause, expected) in [("missing_records", "begun"), ("0123456789abcdef", "unknown_cause")] {
+        let cause = Some(cause.parse().unwrap());
+        for door in DOORS {
+            let (store, id) = State::Closed.store().await;
+            let request = RerunRequest { run: id, failed_only: false, cause: cause.clone() };
+            let said = door.ask(&store, BookOf::Nowhere, &Command::Rerun(request)).await;
+            assert_eq!(said, expected, "{door:?} with {cause:?}");
+        }
     }
 }

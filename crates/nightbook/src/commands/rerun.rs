@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use app::{BookOf, Decided, RerunRequest};
-use domain::ids::RunId;
+use domain::ids::{CauseId, RunId};
 
 use crate::commands::night::print_after;
 use crate::commands::run::{exit_code, report};
@@ -27,13 +27,14 @@ pub(crate) struct Asked {
     pub(crate) data: PathBuf,
     pub(crate) run: String,
     pub(crate) failed_only: bool,
+    pub(crate) cause: Option<CauseId>,
     pub(crate) concurrency: Option<usize>,
     pub(crate) wait: bool,
 }
 
 /// Runs the command.
 pub(crate) async fn run(asked: Asked, output: &Output, bars: &Bars, stop: Stop) -> anyhow::Result<ExitCode> {
-    let Asked { data, run, failed_only, concurrency, wait } = &asked;
+    let Asked { data, run, failed_only, cause, concurrency, wait } = &asked;
     #[cfg(feature = "aws")]
     if let Some(table) = crate::place::table(data) {
         let cloud = crate::cloud::Cloud::connect(table).await?;
@@ -51,7 +52,7 @@ pub(crate) async fn run(asked: Asked, output: &Output, bars: &Bars, stop: Stop) 
     };
     let original = reading::find(&engine.store, &nights, data, run, None).await?;
     let control = of_command(&engine, BookOf::Nowhere);
-    let request = RerunRequest { run: original.run.batch_run_id, failed_only: *failed_only };
+    let request = RerunRequest { run: original.run.batch_run_id, failed_only: *failed_only, cause: cause.clone() };
     let decided = control.decide_rerun(&request).await.map_err(|error| refused(error, &door))?;
     let Decided::Run(work) = decided else {
         output.line(&nothing_to_repeat(request.run));
@@ -84,7 +85,7 @@ async fn under_serve(
     if asked.concurrency.is_some() {
         tracing::warn!("--concurrency has no effect while `nightbook serve` runs: set concurrency in [run]");
     }
-    let command = Command::Rerun { run: asked.run.clone(), failed_only: asked.failed_only };
+    let command = Command::Rerun { run: asked.run.clone(), failed_only: asked.failed_only, cause: asked.cause.clone() };
     let bar = bars.spinner();
     let outcome = connection.request(&asked.data, command, stop, |ended| bar.set_position(ended)).await;
     bar.finish_and_clear();

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use app::{AcceptRequest, MuteRequest, PublishRequest, Published, StartRequest};
 use domain::alert_rules::Mute;
-use domain::ids::RunId;
+use domain::ids::{CauseId, RunId};
 use domain::night::report::NightReport;
 use domain::summary::RunSummary;
 use serde::de::DeserializeOwned;
@@ -64,6 +64,9 @@ pub(crate) enum Command {
         run: String,
         /// Only what did not succeed.
         failed_only: bool,
+        /// Only the portfolios with this cause.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cause: Option<CauseId>,
     },
     /// End an open run early.
     Cancel {

@@ -215,9 +215,9 @@ impl Server {
                 let accepted = self.control.start(request).await.map_err(|error| busy_or_refused(error, &door))?;
                 self.follow(accepted, replies).await
             }
-            Command::Rerun { run, failed_only } => {
+            Command::Rerun { run, failed_only, cause } => {
                 let run = self.find(data, run).await?;
-                let request = RerunRequest { run, failed_only: *failed_only };
+                let request = RerunRequest { run, failed_only: *failed_only, cause: cause.clone() };
                 let accepted = self.control.rerun(&request).await.map_err(|error| busy_or_refused(error, &door))?;
                 self.follow(accepted, replies).await
             }
