@@ -11,10 +11,11 @@ async fn every_address_of_the_description_answers_and_all_that_is_used_is_define
     let document = get(&api, "/api/v1/openapi.json").await.json();
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1"), "{}", document["openapi"]);
     let paths = document["paths"].as_object().unwrap();
-    assert_eq!(paths.len(), 16, "{:?}", paths.keys());
+    assert_eq!(paths.len(), 20, "{:?}", paths.keys());
     for (path, item) in paths {
         let (run, of_run) = (id(1).to_string(), path.contains("/runs/"));
         let path = path.replace("{id}", if of_run { &run } else { "p1" }).replace("{job}", "factor_analysis");
+        let path = path.replace("{as_of}", "2026-11-04");
         if item["get"].is_object() && !path.ends_with("/notes") {
             assert_eq!(get(&api, &path).await.status, 200, "{path}");
         }
