@@ -93,7 +93,7 @@ fn a_failure_is_mailed_once_with_its_cause_and_its_recovery_once() {
         assert_eq!(mail["headers"]["subject"], told["title"]);
     }
     let said = open["text"].as_str().unwrap();
-    for part in ["unusable row", "Portfolios: p001", "Run again: nightbook rerun", "/index.html", "new]"] {
+    for part in ["unusable row", "Portfolios: p001", "Next: nightbook run --book", "/index.html", "new]"] {
         assert!(said.contains(part), "{part} is not in {said}");
     }
     assert!(reminder["text"].as_str().unwrap().contains("known, in 2 runs since 2026-11-20"), "{reminder}");

@@ -49,6 +49,12 @@ pub const EVENTS: &[EventSpec] = &[
     event("book.usable", &["info"], &[], "the book can be read again"),
     event("book.warnings", &["info"], &["warnings", "first"], "the book has warnings"),
     event(
+        "control.accepted",
+        &["info"],
+        &["as_of", "control", "author"],
+        "somebody accepted results of a control, so that the night does not count them",
+    ),
+    event(
         "control.unavailable",
         &["warn"],
         &["error"],
@@ -154,6 +160,12 @@ pub const EVENTS: &[EventSpec] = &[
         &["warn"],
         &["batch_run_id", "portfolio_id"],
         "a worker came with a result after its claim was lost; it does not count",
+    ),
+    event(
+        "records.migrated",
+        &["info"],
+        &["from", "to", "copy"],
+        "the records are of an earlier release and are migrated; the copy is as they were",
     ),
     event(
         "run.abandoned",

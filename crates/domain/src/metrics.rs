@@ -258,7 +258,10 @@ mod tests {
     fn no_label_is_an_id() {
         for metric in PROMETHEUS {
             for label in metric.labels {
-                assert!(["version", "status", "quality", "event", "level", "code"].contains(label), "{metric:?}");
+                assert!(
+                    ["version", "status", "quality", "event", "level", "code", "verdict"].contains(label),
+                    "{metric:?}"
+                );
             }
         }
     }

@@ -190,7 +190,6 @@ pub async fn start_run(ports: &Ports, start: &StartRun, inputs: &dyn RunInputs) 
     };
     match seal(ports, &run, pinned).await? {
         Sealing::Sealed(run) => {
-            keep_night(ports, &start.night(), None).await?;
             send_messages(ports, &run).await?;
             Ok(Started::Sealed(run))
         }
@@ -362,6 +361,7 @@ async fn seal(ports: &Ports, run: &Run, inputs: StoredInputs) -> Result<Sealing,
     };
     match ports.store.apply_run(id, &RunEvent::Seal { plan: Box::new(plan.clone()) }).await? {
         Change::Applied(run) => {
+            keep_night(ports, &run.night(), None).await?;
             tracing::info!(
                 batch_run_id = %id, as_of = %run.as_of, portfolios = plan.portfolios, jobs = plan.jobs.len(),
                 event = "run.sealed", "the plan of the run is sealed"

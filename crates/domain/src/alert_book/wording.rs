@@ -42,7 +42,7 @@ fn what(line: &CauseLine) -> String {
     }
 }
 
-/// "factor_analysis over since 2026-11-24": what is over, with its own duration.
+/// What is over, with its own duration: `factor_analysis over since 2026-11-24`.
 fn gone(recovered: &[RecoveredLine]) -> String {
     let name = |line: &RecoveredLine| {
         let what = line.job.as_ref().map_or_else(|| line.fingerprint.to_string(), ToString::to_string);

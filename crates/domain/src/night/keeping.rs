@@ -50,8 +50,10 @@ pub async fn accept_control(
     Parts { store, clock, comparer: None }.write_night(key, None, Some(acceptance)).await
 }
 
-/// Folds and stores the nights of the newest runs that their heads do not know: those of releases without nights, and
-/// those whose writer died between the run and the head, or between the summary and the head. Gives how many were folded.
+/// Folds and stores the nights of the newest runs that their heads do not know. Gives how many were folded.
+///
+/// They are those of releases without nights, and those whose writer died between the run and the head, or between the
+/// summary and the head.
 ///
 /// # Errors
 /// The store.

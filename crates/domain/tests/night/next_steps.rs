@@ -156,6 +156,7 @@ fn a_report_has_the_keys_of_the_contract() {
         "totals",
         "controls",
         "causes",
+        "editions",
         "runs",
         "in_progress",
         "newest_close",
