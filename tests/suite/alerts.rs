@@ -96,8 +96,8 @@ fn a_failure_is_mailed_once_with_its_cause_and_its_recovery_once() {
     for part in ["unusable row", "Portfolios: p001", "Next: nightbook run --book", "/index.html", "new]"] {
         assert!(said.contains(part), "{part} is not in {said}");
     }
-    assert!(reminder["text"].as_str().unwrap().contains("known, in 2 runs since 2026-11-20"), "{reminder}");
-    assert!(recovery["text"].as_str().unwrap().contains("after 4 days in 2 runs since 2026-11-20"), "{recovery}");
+    assert!(reminder["text"].as_str().unwrap().contains("known, since 2026-11-20, 2 nights"), "{reminder}");
+    assert!(recovery["text"].as_str().unwrap().contains("since 2026-11-20, 2 nights"), "{recovery}");
 
     let (list, code) = json(&["alert", "list", "--data", text(&data), "--json"]).unwrap();
     assert_eq!((code, list.to_string()), (0, r#"{"incidents":[],"mutes":[],"undelivered":[]}"#.to_owned()));

@@ -99,20 +99,7 @@ impl SitePublisher {
                 jobs.push(reader.job_in_brief(&job).await?);
             }
         }
-        let nights: Vec<&NightData> = night.iter().chain(&planned).collect();
-        let mut with_page = self.pages_of(&latest, &nights).await?;
-        if latest.iter().any(|data| !data.head.portfolio_pages) {
-            // A run that has no pages yet: its portfolios have those of the last run that has.
-            let date = planned.as_ref().map(|data| data.night.as_of);
-            let older: Vec<RunHead> = runs
-                .iter()
-                .filter(|head| head.run.plan.is_some() && head.portfolio_pages && Some(head.run.as_of) != date)
-                .cloned()
-                .collect();
-            for id in speakers(&older) {
-                with_page.extend(reader.run(id).await?.items.iter().map(|item| item.key.portfolio.clone()));
-            }
-        }
+        let with_page = self.with_page(reader, &runs, &latest, night.as_ref(), planned.as_ref()).await?;
         let missed = newest.missed;
         Ok(Overview {
             runs,
@@ -128,6 +115,32 @@ impl SitePublisher {
             open,
             with_page,
         })
+    }
+
+    /// The portfolios that have a page: those of the nights that are shown, and where a run has none yet, those of the last
+    /// run that has.
+    async fn with_page(
+        &self,
+        reader: &Reader,
+        runs: &[RunHead],
+        latest: &[RunData],
+        night: Option<&NightData>,
+        planned: Option<&NightData>,
+    ) -> Result<BTreeSet<PortfolioId>, PublishError> {
+        let nights: Vec<&NightData> = night.into_iter().chain(planned).collect();
+        let mut with_page = self.pages_of(latest, &nights).await?;
+        if latest.iter().any(|data| !data.head.portfolio_pages) {
+            let date = planned.map(|data| data.night.as_of);
+            let older: Vec<RunHead> = runs
+                .iter()
+                .filter(|head| head.run.plan.is_some() && head.portfolio_pages && Some(head.run.as_of) != date)
+                .cloned()
+                .collect();
+            for id in speakers(&older) {
+                with_page.extend(reader.run(id).await?.items.iter().map(|item| item.key.portfolio.clone()));
+            }
+        }
+        Ok(with_page)
     }
 
     /// The time that the index speaks of: now, while something is going on. Once nothing is, it stays what it was, so

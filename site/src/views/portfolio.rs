@@ -127,16 +127,7 @@ pub(crate) struct DaysTrend {
 
 /// The page of this portfolio.
 pub(crate) fn build(data: &PortfolioData, commands: &Commands) -> PortfolioView {
-    let mut columns: Vec<Column> = Vec::new();
-    for run in &data.runs {
-        let Some(fact) = data.facts.get(&run.batch_run_id) else { continue };
-        for job in fact.jobs.iter() {
-            match columns.iter_mut().find(|column| &*column.name == job.name.as_str()) {
-                Some(column) => column.link |= fact.linkable,
-                None => columns.push(Column { name: Arc::from(job.name.as_str()), link: fact.linkable }),
-            }
-        }
-    }
+    let columns = columns(data);
     let durations = durations(data, &columns);
     // What is usual now: the newest run is measured against those before it, and the older ones against the same.
     let usual: Vec<Option<Band>> =
@@ -204,6 +195,21 @@ pub(crate) fn build(data: &PortfolioData, commands: &Commands) -> PortfolioView 
         pace_rule: PACE_RULE,
         flaky_rule: FLAKY_RULE,
     }
+}
+
+/// A column for each job of the runs that are shown.
+fn columns(data: &PortfolioData) -> Vec<Column> {
+    let mut columns: Vec<Column> = Vec::new();
+    for run in &data.runs {
+        let Some(fact) = data.facts.get(&run.batch_run_id) else { continue };
+        for job in fact.jobs.iter() {
+            match columns.iter_mut().find(|column| &*column.name == job.name.as_str()) {
+                Some(column) => column.link |= fact.linkable,
+                None => columns.push(Column { name: Arc::from(job.name.as_str()), link: fact.linkable }),
+            }
+        }
+    }
+    columns
 }
 
 /// Whether the newest night is not older than the newest run of the portfolio.

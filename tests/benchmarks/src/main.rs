@@ -5,6 +5,7 @@
 
 mod book;
 mod calculations;
+mod counted;
 mod figure;
 mod publishing;
 mod serving;

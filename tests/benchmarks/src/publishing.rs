@@ -13,31 +13,27 @@ use backends::memory::MemorySite;
 use backends::system::{SystemRandomness, TokioSleeper};
 use book::Settings;
 use chrono::{DateTime, Duration, NaiveDate, TimeDelta, Utc};
-use domain::alert::{AlertEvent, AlertRefusal, AlertState};
 use domain::close_run::{Closed, close_run};
-use domain::fold::{Fold, FoldEntry};
-use domain::ids::{ContentHash, Fingerprint, JobName, PortfolioId, RunId, ScheduleName};
+use domain::ids::{ContentHash, JobName, PortfolioId, RunId, ScheduleName};
 use domain::job::JobSpec;
 use domain::job_context::JobContext;
-use domain::night::{NightBefore, NightHead, NightKey};
+use domain::night::NightBefore;
 use domain::ports::{
-    Change, Clock, Creation, FailureSighting, History, JobRun, JobRunner, NightQuery, Nights, Notifier, PinnedInputs,
-    PortfolioJobs, PortfolioRun, Ports, PublishError, Publisher, RecordCursor, RecordPage, RecordQuery, RunInputs,
-    RunPage, RunQuery, RunStore, Runs, SiteFile, SiteStore, StoreError, StoredRun, Tallies, WorkItems, WriteIf,
-    Written,
+    Clock, JobRunner, Notifier, PinnedInputs, PortfolioJobs, Ports, PublishError, Publisher, RunInputs, RunStore,
+    SiteFile, SiteStore, StoreError, WriteIf, Written,
 };
 use domain::process_portfolio::process_portfolio;
-use domain::record::{JobError, JobOutput, JobRecord, Quality};
+use domain::record::{JobError, JobOutput, Quality};
 use domain::retry::RetryPolicy;
-use domain::run::{PagesThere, PlannedPortfolio, Run, RunEvent, RunLevelWork, RunRefusal};
+use domain::run::{PagesThere, PlannedPortfolio, Run, RunEvent, RunLevelWork};
 use domain::start_run::{StartRun, start_run};
 use domain::summary::RunSummary;
 use domain::words::{ErrorCategory, QualityFlag};
-use domain::work_item::{ItemEvent, ItemKey, ItemRefusal, Place, WorkItem};
 use futures::future::try_join_all;
 use serde_json::{Map, Value, json};
 use site::{NoAlerts, NoNotes, ScheduleView, SiteOptions, SiteParts, SitePublisher, Spread};
 
+use crate::counted::Counted;
 use crate::figure::{Figure, median};
 
 /// Runs that are made at once, and work items in hand at once: the commits of the store serve many of them.
@@ -440,71 +436,5 @@ impl SiteStore for CountedSite {
 
     async fn flush(&self) -> Result<(), StoreError> {
         self.inner.flush().await
-    }
-}
-
-/// A store whose calls are counted.
-struct Counted {
-    inner: LocalStore,
-    calls: AtomicU64,
-}
-
-impl Counted {
-    fn calls(&self) -> u64 {
-        self.calls.load(Ordering::Relaxed)
-    }
-}
-
-macro_rules! counted {
-    ($($port:ident { $($call:ident($($argument:ident: $of:ty),*) -> $answer:ty;)* })*) => {
-        $(#[async_trait]
-        impl $port for Counted {
-            $(async fn $call(&self, $($argument: $of),*) -> Result<$answer, StoreError> {
-                self.calls.fetch_add(1, Ordering::Relaxed);
-                self.inner.$call($($argument),*).await
-            })*
-        })*
-    };
-}
-
-counted! {
-    Runs {
-        create_run(run: &Run) -> Creation<Run>;
-        apply_run(id: RunId, event: &RunEvent) -> Change<Run, RunRefusal>;
-        run(id: RunId) -> Option<StoredRun>;
-        put_manifest(run: RunId, epoch: u32, bucket: u32, chunk: &[PlannedPortfolio]) -> ();
-        manifest(run: RunId, epoch: u32, bucket: u32) -> Vec<PlannedPortfolio>;
-        put_summary(summary: &RunSummary) -> Creation<RunSummary>;
-        apply_alert(run: RunId, event: &AlertEvent) -> Change<AlertState, AlertRefusal>;
-        runs(query: &RunQuery) -> RunPage;
-        open_runs() -> Vec<Run>;
-        undelivered() -> Vec<StoredRun>;
-    }
-    WorkItems {
-        apply_item(key: &ItemKey, name: &str, place: Place, event: &ItemEvent) -> Change<WorkItem, ItemRefusal>;
-        item(key: &ItemKey) -> Option<WorkItem>;
-        items(run: RunId, bucket: u32) -> Vec<WorkItem>;
-    }
-    Nights {
-        night(key: &NightKey) -> Option<NightHead>;
-        put_night(head: &NightHead) -> bool;
-        nights(query: &NightQuery) -> Vec<NightHead>;
-        put_night_document(bytes: Vec<u8>) -> ContentHash;
-        night_document(hash: &ContentHash) -> Option<Vec<u8>>;
-        night_series() -> Vec<ScheduleName>;
-    }
-    Tallies {
-        fold(run: RunId, bucket: u32, entry: &FoldEntry) -> Fold;
-        folds(run: RunId) -> Vec<Fold>;
-        mark_full(run: RunId, bucket: u32) -> u32;
-    }
-    History {
-        records(run: RunId, query: &RecordQuery) -> Vec<JobRecord>;
-        records_page(run: RunId, query: &RecordQuery, after: Option<RecordCursor>, limit: usize) -> RecordPage;
-        portfolio_runs(portfolio: &PortfolioId, limit: usize) -> Vec<PortfolioRun>;
-        job_runs(job: &JobName, limit: usize) -> Vec<JobRun>;
-        last_success(job: &JobName, portfolio: Option<&PortfolioId>) -> Option<JobRecord>;
-        failures(since: Option<DateTime<Utc>>, fingerprint: Option<&Fingerprint>) -> Vec<FailureSighting>;
-        first_seen(causes: &[Fingerprint]) -> BTreeMap<Fingerprint, RunId>;
     }
 }

@@ -287,10 +287,10 @@ fn price_jump_names_the_split_and_judges_the_equity() {
     let warning = (Level::Warning, None, Some("AAA".to_owned()));
     let failure = (Level::Failure, Some("p".to_owned()), Some("AAA".to_owned()));
     assert_eq!(found(120.0, 1.0), []);
-    assert_eq!(found(121.0, 1.0), [warning.clone()]);
-    assert_eq!(found(79.0, 1.0), [warning.clone()]);
+    assert_eq!(found(121.0, 1.0), std::slice::from_ref(&warning));
+    assert_eq!(found(79.0, 1.0), std::slice::from_ref(&warning));
     // The equity is 1,000: 4 units that lose 25 each move exactly 10 % of it.
-    assert_eq!(found(75.0, 4.0), [warning.clone()]);
+    assert_eq!(found(75.0, 4.0), std::slice::from_ref(&warning));
     assert_eq!(found(75.0, 4.1), [warning.clone(), failure.clone()]);
     assert_eq!(found(75.0, -4.1), [warning.clone(), failure]);
     let split = jump(25.0, 1.0).result(Control::PriceJump);

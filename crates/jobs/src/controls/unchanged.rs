@@ -33,7 +33,7 @@ pub(super) fn evaluate(planned: &Planned<'_>, limits: &Limits) -> Vec<ControlRes
             let into = Move::into(closes, planned.session())?;
             let returns = returns_before(closes);
             let moves = returns.len() >= FEWEST_RETURNS && deviation(&returns) > LEAST_VOLATILITY;
-            moves.then(|| (symbol, units * into.close, into.close == into.before.close))
+            moves.then_some((symbol, units * into.close, into.close == into.before.close))
         })
         .collect();
     let total: f64 = judged.iter().map(|(_, value, _)| value).sum();
