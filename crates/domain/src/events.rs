@@ -156,16 +156,16 @@ pub const EVENTS: &[EventSpec] = &[
     ),
     event("queue.unknown", &["warn"], &["error"], "the length of the work queue is not known"),
     event(
-        "result.late",
-        &["warn"],
-        &["batch_run_id", "portfolio_id"],
-        "a worker came with a result after its claim was lost; it does not count",
-    ),
-    event(
         "records.migrated",
         &["info"],
         &["from", "to", "copy"],
         "the records are of an earlier release and are migrated; the copy is as they were",
+    ),
+    event(
+        "result.late",
+        &["warn"],
+        &["batch_run_id", "portfolio_id"],
+        "a worker came with a result after its claim was lost; it does not count",
     ),
     event(
         "run.abandoned",
