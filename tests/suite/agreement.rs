@@ -144,7 +144,7 @@ impl Rig {
             night.expected =
                 &(&open | &expected_before) - &(0..PORTFOLIOS).filter(|n| self.rows[*n] == Row::Closed).collect();
             night.fresh =
-                if portfolio.is_none() { fresh } else { night.processed.is_empty() && fresh || night.fresh && fresh };
+                if portfolio.is_none() { fresh } else { fresh && (night.processed.is_empty() || night.fresh) };
         } else {
             night.fresh &= fresh;
         }

@@ -61,7 +61,7 @@ impl Place {
     }
 }
 
-/// "failure orphans", "warning price_jump p000 S1".
+/// `failure orphans`, `warning price_jump p000 S1`.
 fn controls(summary: &Value) -> Vec<String> {
     let results = summary["controls"].as_array().cloned().unwrap_or_default();
     let line = |result: &Value| {

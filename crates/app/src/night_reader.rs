@@ -48,7 +48,7 @@ pub trait NightSettings: Send + Sync {
 
 #[async_trait]
 impl NightSettings for NightReader {
-    async fn reader(&self) -> Result<NightReader, StoreError> {
+    async fn reader(&self) -> Result<Self, StoreError> {
         Ok(self.clone())
     }
 }

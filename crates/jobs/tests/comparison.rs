@@ -1,5 +1,5 @@
 //! What differs between the pinned inputs of two runs.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::clone_on_ref_ptr)]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! What the inputs of a portfolio are, and what they are not.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

@@ -151,6 +151,7 @@ fn id(n: u128) -> RunId {
 fn a_run(n: u128) -> Run {
     let start = domain::start_run::StartRun {
         id: id(n),
+        night_series: "nightly".parse().unwrap(),
         schedule: "nightly".parse().unwrap(),
         trigger: "schedule".into(),
         as_of: "2026-11-24".parse().unwrap(),

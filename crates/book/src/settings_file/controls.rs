@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(settings.controls.limits(Control::Equity).unwrap().warn, Some(0.05));
         assert_eq!(settings.freshness.on_stale, OnStale::Wait);
         assert_eq!(settings.freshness.wait_until.to_string(), "22:15:00");
-        assert_eq!(settings.freshness.lag.iter().map(|(_, lag)| *lag).collect::<Vec<_>>(), [2, 0]);
+        assert_eq!(settings.freshness.lag.values().copied().collect::<Vec<_>>(), [2, 0]);
     }
 
     #[test]

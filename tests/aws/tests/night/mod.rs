@@ -34,7 +34,7 @@ struct Inputs;
 
 #[async_trait]
 impl RunInputs for Inputs {
-    async fn pin(&self, _: chrono::NaiveDate, _: &[PortfolioId]) -> Result<PinnedInputs, JobError> {
+    async fn pin(&self, _: chrono::NaiveDate, _: &[PortfolioId], _: &NightBefore) -> Result<PinnedInputs, JobError> {
         let SealedPlan { jobs, retry, book, market_data, .. } = a_plan(PORTFOLIOS);
         let portfolios = (0..PORTFOLIOS).map(portfolio).collect();
         let snapshot = b"snapshot".to_vec();
@@ -173,6 +173,7 @@ async fn a_night_of_a_thousand_portfolios_keeps_its_budget() {
     let run = a_run(1);
     let start = StartRun {
         id: run.batch_run_id,
+        night_series: run.schedule,
         schedule: run.schedule,
         trigger: run.trigger,
         as_of: run.as_of,
