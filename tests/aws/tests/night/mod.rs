@@ -173,7 +173,7 @@ async fn a_night_of_a_thousand_portfolios_keeps_its_budget() {
     let run = a_run(1);
     let start = StartRun {
         id: run.batch_run_id,
-        night_series: run.schedule,
+        night_series: run.schedule.clone(),
         schedule: run.schedule,
         trigger: run.trigger,
         as_of: run.as_of,
