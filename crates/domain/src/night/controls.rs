@@ -17,7 +17,6 @@ macro_rules! controls {
     ($($(#[$doc:meta])* $variant:ident = $word:literal,)+) => {
         /// A named check of what went into a run or came out of it. The words are serialized.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
         pub enum Control {
             $($(#[$doc])* #[serde(rename = $word)] $variant,)+
         }
@@ -99,7 +98,6 @@ pub enum Level {
 /// What a control saw, or its limit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum ControlValue {
     /// A share, a count or a figure, in the unit of the control.
     Number(f64),
@@ -107,6 +105,42 @@ pub enum ControlValue {
     Date(NaiveDate),
     /// Anything else, for example a split ratio.
     Text(String),
+}
+
+/// A date is a text too, so that the alternatives of the description are not exclusive.
+#[cfg(feature = "openapi")]
+mod schemas {
+    use utoipa::openapi::schema::AnyOfBuilder;
+    use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
+    use utoipa::{PartialSchema, ToSchema};
+
+    use super::{Control, ControlValue};
+
+    impl PartialSchema for Control {
+        fn schema() -> RefOr<Schema> {
+            let words = Self::ALL.iter().map(|control| control.as_str());
+            ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).build().into()
+        }
+    }
+
+    impl ToSchema for Control {
+        fn name() -> std::borrow::Cow<'static, str> {
+            "Control".into()
+        }
+    }
+
+    impl PartialSchema for ControlValue {
+        fn schema() -> RefOr<Schema> {
+            let one = |of: Type| ObjectBuilder::new().schema_type(of).build();
+            RefOr::T(Schema::AnyOf(AnyOfBuilder::new().item(one(Type::Number)).item(one(Type::String)).build()))
+        }
+    }
+
+    impl ToSchema for ControlValue {
+        fn name() -> std::borrow::Cow<'static, str> {
+            "ControlValue".into()
+        }
+    }
 }
 
 /// One result of one control in one run.

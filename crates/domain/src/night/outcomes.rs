@@ -36,6 +36,7 @@ pub struct PortfolioOutcome {
 /// portfolios times the number of jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = NightTotals))]
 pub struct Totals {
     /// Jobs that succeeded.
     pub success: u64,
