@@ -486,7 +486,8 @@ async fn a_run_whose_start_was_called_for_in_vain_is_started_by_the_watch() {
         place.closer().close(id).await.unwrap();
     }
     place.after(TimeDelta::minutes(1));
-    let (status, said) = place.ask("POST", "/api/v1/batch/runs", "{}").await;
+    // Another date: that of the slot has a run on these inputs.
+    let (status, said) = place.ask("POST", "/api/v1/batch/runs", r#"{"as_of": "2026-06-29"}"#).await;
     assert_eq!(status, 202, "{said}");
     let lost = place.take_calls();
     assert_eq!(place.watcher().sweep().await.unwrap().resumed, 1);
