@@ -34,9 +34,14 @@ def sorted_rows(section):
     return rest + "".join(sorted(rows))
 
 
+def placeless(page):
+    """A page whose commands do not name the book and the records: a folder here, a table there."""
+    return re.sub(r'--(book|data) [^\s<"]+', r"--\1 PLACE", page)
+
+
 def normal(path, page, runs):
     """A page without what a clock or a stopwatch said, and a JSON file without times and ids."""
-    page = named(page, runs)
+    page = placeless(named(page, runs))
     if path.endswith(".json"):
         return json.dumps(timeless(json.loads(page)), indent=1, sort_keys=True)
     page = re.sub(UUID, "ID", page)

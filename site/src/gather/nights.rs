@@ -20,6 +20,8 @@ const MOST_ABSENT: usize = 100;
 
 /// Newest runs among which a night without a head is looked for.
 const FEW_RUNS: usize = 10;
+/// Nights that are looked through for the newest one with a plan.
+const FEW_NIGHTS: usize = 10;
 
 /// Nights whose document is read to see whether a cause was over on them. Heads say it for all others.
 const MOST_DOCUMENTS: usize = 5;
@@ -108,18 +110,22 @@ impl Reader {
     }
 
     /// Which night is the newest up to the last date that may be run: of `own`, or of any series where `own` has none.
-    pub(crate) async fn newest_night(
+    pub(crate) async fn newest_planned_night(
         &self,
         own: &ScheduleName,
         last: Option<NaiveDate>,
     ) -> Result<Option<NightKey>, StoreError> {
         let query = RunQuery { limit: FEW_RUNS, ..RunQuery::default() };
         let runs = self.heads(&query, FEW_RUNS).await?;
-        let asked = Nights { from: None, to: last, limit: 1 };
+        let asked = Nights { from: None, to: last, limit: FEW_NIGHTS };
         let heads = self.nights(own, asked, &runs).await?;
-        let of_own = self.store.nights(&NightQuery { series: own.clone(), from: None, to: last, limit: 1 }).await?;
-        let newest = heads.iter().find(|head| head.night_series == *own).map(NightHead::key);
-        Ok(newest.or_else(|| of_own.first().map(NightHead::key)).or_else(|| heads.first().map(NightHead::key)))
+        let query = NightQuery { series: own.clone(), from: None, to: last, limit: FEW_NIGHTS };
+        let of_own = self.store.nights(&query).await?;
+        // A run without a plan writes no pages of portfolios, so they cannot depend on its night.
+        let planned = |head: &&NightHead| head.expected_portfolios > 0;
+        let newest = heads.iter().filter(planned).find(|head| head.night_series == *own).map(NightHead::key);
+        let newest = newest.or_else(|| of_own.iter().find(planned).map(NightHead::key));
+        Ok(newest.or_else(|| heads.iter().find(planned).map(NightHead::key)))
     }
 
     /// The runs and recorded missed slots of a night, oldest first.

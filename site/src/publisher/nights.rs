@@ -46,9 +46,9 @@ impl SitePublisher {
         series.or_else(|| ScheduleName::new(DEFAULT_SERIES).ok()).unwrap_or_else(|| unreachable!("a valid name"))
     }
 
-    /// The newest night, as pages of portfolios speak of it.
+    /// The newest night with a plan, as pages of portfolios speak of it.
     pub(super) async fn newest_night(&self, reader: &Reader) -> Result<Option<NightData>, PublishError> {
-        match reader.newest_night(&self.series(), self.options.last_allowed).await? {
+        match reader.newest_planned_night(&self.series(), self.options.last_allowed).await? {
             Some(key) => Ok(reader.night(&key).await?),
             None => Ok(None),
         }
