@@ -75,16 +75,22 @@ impl Scheduler {
     /// one stopped.
     pub(crate) async fn round(&mut self, engine: &Engine) -> anyhow::Result<()> {
         let mut first_error = None;
+        // Before the book is read: a run that is asked for later may ask for a book that has changed since.
+        let open_runs = engine.ports.store.open_runs().await?;
         let outcome = self.read_book();
         engine.show_settings(outcome).await;
         self.take_schedules(engine);
-        for open in engine.ports.store.open_runs().await? {
+        for open in open_runs {
             keep(&mut first_error, self.go_on(engine, &open).await)?;
         }
         let passed = keep(&mut first_error, self.run_due(engine).await)?.unwrap_or_default();
         let swept = watch(&engine.ports, &engine.publisher(), &engine.notifier(), &passed).await;
         engine.show_changes().await;
         let unplanned = keep(&mut first_error, swept.map_err(Into::into))?.unwrap_or_default().unplanned;
+        if !unplanned.is_empty() {
+            let outcome = self.read_book();
+            engine.show_settings(outcome).await;
+        }
         for run in unplanned {
             if let Some(stored) = engine.store.run(run).await? {
                 keep(&mut first_error, self.go_on(engine, &stored.run).await)?;
