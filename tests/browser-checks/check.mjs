@@ -18,11 +18,15 @@ const walk = (dir) => readdirSync(dir).flatMap((name) => {
 const files = walk(site).map((path) => path.slice(site.length + 1)).sort();
 const pages = files.filter((path) => path.endsWith(".html"));
 // One of each kind is looked at closely; every page is validated.
-const kind = (path) => path.replace(/^(runs|portfolios|jobs)\/[^/]+\//, "$1/*/").replace(/^history\/\d.*/, "history/month.html");
+const kind = (path) => path.replace(/^(runs|portfolios|jobs|nights)\/[^/]+\//, "$1/*/").replace(/^history\/\d.*/, "history/month.html");
 const runWith = (part) => pages.find((path) => path.startsWith("runs/") && readFileSync(join(site, path), "utf8").includes(part));
 const samples = [...new Map(pages.map((path) => [kind(path), path])).values()];
 const failing = runWith('id="causes"');
 if (failing && !samples.includes(failing)) samples.push(failing);
+// Of the nights, one of each verdict.
+const verdict = (path) => /<body[^>]* data-verdict="([a-z]+)"/.exec(readFileSync(join(site, path), "utf8"))?.[1];
+const nights = pages.filter((path) => path.startsWith("nights/"));
+samples.push(...[...new Map(nights.map((path) => [verdict(path), path])).values()].filter((path) => !samples.includes(path)));
 
 const types = { ".html": "text/html; charset=utf-8", ".json": "application/json", ".xml": "application/atom+xml", ".svg": "image/svg+xml", ".txt": "text/plain" };
 const server = createServer((request, response) => {

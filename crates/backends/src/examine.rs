@@ -60,7 +60,7 @@ impl DoctorReport {
     }
 }
 
-/// A folded night as it is stored; none where the document is gone.
+/// A folded night as it is stored. `None` if the document is gone.
 async fn night_document(store: &dyn RunStore, hash: &ContentHash) -> Result<Option<Night>, StoreError> {
     let Some(bytes) = store.night_document(hash).await? else { return Ok(None) };
     let damaged = |error: serde_json::Error| StoreError::Damaged {

@@ -33,7 +33,7 @@ const MOST_DECIDED: usize = 1_000;
 /// Nights whose severity is remembered.
 const MOST_NIGHTS: usize = 400;
 
-/// A recovery that nobody was told of, because the cause was muted.
+/// A recovery that no message reported, because the cause was muted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owed {
     /// What is over.

@@ -1,7 +1,7 @@
-//! Who tells people: applies the night of each ended run to the alert book, and delivers the messages in it.
+//! Alerts: applies the night of each ended run to the alert book, and delivers the messages in it.
 //!
-//! What a night comes to is written before anything is delivered, so whoever comes second finds it decided. Each message
-//! is claimed for each channel on its own: a channel that fails delays no other, and repeats none.
+//! The decision about a night is written before a message is delivered, so that a second caller finds the decision. Each
+//! message is claimed for each channel separately: a channel that fails neither delays another one nor repeats a message.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -20,7 +20,7 @@ const MOST_NIGHTS: usize = 400;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum IncidentState {
-    /// Seen in fewer nights than the rules wait for: nobody was told.
+    /// Seen in fewer nights than the rules wait for: no message was sent.
     Waiting {
         /// Nights so far.
         runs: u32,

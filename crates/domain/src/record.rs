@@ -35,7 +35,7 @@ pub struct RecordedError {
     pub chain: Vec<String>,
     /// The same for the same cause in every portfolio and run.
     pub fingerprint: Fingerprint,
-    /// The message with everything masked that varies from portfolio to portfolio; none where
+    /// The message with everything masked that varies from portfolio to portfolio. `None` if
     /// [`masked`] without known ids gives it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub masked: Option<String>,

@@ -30,7 +30,7 @@ impl SnapshotComparer {
         Self { documents }
     }
 
-    /// The pinned inputs with this hash; none where they are gone, or of a release whose format is not read any more.
+    /// The pinned inputs with this hash. `None` if they are gone or this release does not read their format.
     async fn read(&self, hash: &ContentHash) -> Result<Option<Snapshot>, StoreError> {
         let bytes = match self.documents.snapshot(hash).await {
             Ok(bytes) => bytes,

@@ -199,7 +199,7 @@ pub(super) const fn status_of(verdict: Verdict) -> RunStatus {
     }
 }
 
-/// The notes of a run that a digest is due for. An older night has none: they are about the present.
+/// The notes of a run for its digest. A night that is not the newest has no notes: they describe the present.
 fn due_notes(book: &AlertBook, facts: &NightFacts<'_>, rules: &AlertRules, now: DateTime<Utc>) -> Vec<Note> {
     let again_after = TimeDelta::days(rules.digest_days.into());
     let is_due = |note: &&Note| book.notes_told.get(&note.key).is_none_or(|at| *at + again_after <= now);

@@ -88,7 +88,7 @@ fn of_controls(night: &Night) -> Vec<Seen> {
             n => format!(" (and {})", plural(n as u64 - 1, "more result")),
         };
         let message = format!("{}{more}", first.result.message);
-        // One result about the whole run makes it a matter of the run.
+        // With one result about the whole run, the incident is about the run and names no portfolios.
         let of_run = results.iter().any(|result| result.result.portfolio_id.is_none());
         let portfolios = if of_run { Vec::new() } else { portfolios.into_iter().collect() };
         Some(Seen::plain(CauseId::of_control(control), message, portfolios))

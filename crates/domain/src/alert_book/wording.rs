@@ -9,7 +9,7 @@ use crate::incident::IncidentKind;
 use crate::night::Verdict;
 use crate::words::RunStatus;
 
-/// A cause of a night, as a message names it; none where no incident is open for it.
+/// A cause of a night, as a message names it. `None` if no incident is open for it.
 pub(super) fn line(book: &AlertBook, seen: &Seen, new: bool) -> Option<CauseLine> {
     let incident = book.incidents.get(&seen.cause)?;
     let missed = seen.kind() == IncidentKind::Missed && incident.nights.len() > 1;

@@ -106,7 +106,7 @@ pub struct InputChanges {
     pub nightbook_version: Option<ChangedVersion>,
 }
 
-/// A close of a symbol; none where there is no close.
+/// A close of a symbol. `None` if there is no close.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ChangedClose {
@@ -120,7 +120,7 @@ pub struct ChangedClose {
     pub now: Option<f64>,
 }
 
-/// The quantity of a position; none where it is not held.
+/// The quantity of a position. `None` if it is not held.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ChangedLots {
@@ -134,7 +134,7 @@ pub struct ChangedLots {
     pub now: Option<f64>,
 }
 
-/// The equity of a portfolio; none where it is blank.
+/// The equity of a portfolio. `None` if it is blank.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ChangedEquity {

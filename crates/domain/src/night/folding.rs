@@ -18,7 +18,7 @@ use crate::work_item::WorkItem;
 /// What an error calls the document of a night.
 pub(super) const NIGHT_DOCUMENT: &str = "the document of a night";
 
-/// The items of a run that the caller has read already.
+/// The items of a run that the caller has, so that they are not read twice.
 #[derive(Debug, Clone, Copy)]
 pub struct KnownItems<'a> {
     /// The run.
@@ -58,7 +58,7 @@ impl Folded {
     }
 }
 
-/// Folds a night from its runs. None where the date has neither a run nor a recorded missed slot.
+/// Folds a night from its runs. `None` if the date has neither a run nor a recorded missed slot.
 ///
 /// # Errors
 /// The store.
@@ -157,12 +157,12 @@ pub(crate) async fn run_controls(store: &dyn RunStore, run: &Run) -> Result<Vec<
     Ok(stored::controls(run, members.as_ref()))
 }
 
-/// What a plan seals about the portfolios of the book; none where it was retired.
+/// What a plan seals about the portfolios of the book. `None` if it was retired.
 pub(super) async fn read_members(store: &dyn RunStore, hash: &ContentHash) -> Result<Option<NightMembers>, StoreError> {
     read(store, hash, "what a plan seals for the night").await
 }
 
-/// A stored document; none where it was retired.
+/// A stored document. `None` if it was retired.
 pub(super) async fn read<T: DeserializeOwned>(
     store: &dyn RunStore,
     hash: &ContentHash,

@@ -84,7 +84,7 @@ pub struct NightHead {
     pub run_count: u64,
     /// The runs that are open.
     pub in_progress: Vec<RunId>,
-    /// The newest full run; none where every run was filtered.
+    /// The newest full run. `None` if every run was filtered.
     pub full_run: Option<RunId>,
     /// The date through which the data reaches.
     pub newest_close: Option<NaiveDate>,

@@ -18,7 +18,7 @@ const MOST_TRIES: usize = 100;
 /// Runs that are looked at to find nights without a head.
 const MOST_LOOKED_AT: usize = 60;
 
-/// Folds a night from its runs and stores it. None where the date has neither a run nor a recorded missed slot.
+/// Folds a night from its runs and stores it. `None` if the date has neither a run nor a recorded missed slot.
 ///
 /// Called after each start, close, missed slot and acceptance; may be called any number of times by anyone. Whoever
 /// comes second folds again, so that the stored head is never older than the records it was called for.

@@ -22,7 +22,7 @@ pub struct NightView {
     pub night: Night,
 }
 
-/// A night: as it is stored, or folded from its runs where it never was. None where the date has neither a run nor a
+/// A night: as it is stored, or folded from its runs if it was never stored. `None` if the date has neither a run nor a
 /// recorded missed slot.
 ///
 /// # Errors

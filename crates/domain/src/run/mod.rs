@@ -88,7 +88,7 @@ pub struct Run {
     pub batch_run_id: RunId,
     /// The schedule that it belongs to.
     pub schedule: ScheduleName,
-    /// The night series; none where it is the schedule.
+    /// The night series. `None` if it is the schedule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub night_series: Option<ScheduleName>,
     /// What started it: `schedule`, or the name given by hand.
