@@ -217,3 +217,19 @@ fn a_rerun_of_a_cause_takes_its_portfolios_that_have_not_succeeded_since() {
     let nothing = run(cause);
     assert_eq!((nothing.status.code(), place.runs()), (Some(0), runs), "there is nothing to run again");
 }
+
+/// A run that answers may be of all portfolios; the exit code is about those that were asked for.
+#[test]
+fn the_exit_code_is_about_the_portfolios_that_were_asked_for() {
+    let place = Place::new();
+    place.edit("positions.csv", |rows| format!("{rows}p001,S1,many,50,2025-01-02\n"));
+    let (whole, code) = place.run(&["--as-of", "2026-11-24"]);
+    assert_eq!((&whole["status"], code), (&json!("partial"), 1));
+    for (portfolio, expected) in [("p000", 0), ("p001", 1)] {
+        let (found, code) = place.run(&["--as-of", "2026-11-24", "--portfolio", portfolio]);
+        assert_eq!((&found["batch_run_id"], code), (&whole["batch_run_id"], expected), "{portfolio}");
+    }
+    let (_, code) = place.run(&["--as-of", "2026-11-24", "--portfolio", "p000", "--portfolio", "p001"]);
+    assert_eq!(code, 1);
+    assert_eq!(place.runs(), 1);
+}

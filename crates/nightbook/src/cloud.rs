@@ -185,7 +185,11 @@ impl Cloud {
 
     /// A run that is not waited for says nothing about how it ended.
     fn code(&self, summaries: &[RunSummary], data: &Path, wait: bool) -> anyhow::Result<std::process::ExitCode> {
-        if wait { exit_code(summaries, data) } else { Ok(std::process::ExitCode::SUCCESS) }
+        if wait {
+            exit_code(summaries, summaries.iter().all(RunSummary::is_good), data)
+        } else {
+            Ok(std::process::ExitCode::SUCCESS)
+        }
     }
 
     #[allow(clippy::too_many_arguments, reason = "each is a thing of its own, and there are two callers")]

@@ -12,7 +12,7 @@ pub use self::summarise::summarise;
 use crate::fold::{Fold, JobCounts};
 use crate::ids::{ContentHash, Fingerprint, JobName, PortfolioId, RunId, ScheduleName};
 use crate::job::JobSpec;
-use crate::night::{ControlResult, Level};
+use crate::night::{Control, ControlResult, Level};
 use crate::record::JobRecord;
 use crate::run::{AbandonReason, Abandoned, Publication};
 use crate::words::{ErrorCategory, JobStatus, RunStatus};
@@ -188,6 +188,21 @@ impl RunSummary {
     #[must_use]
     pub fn is_good(&self) -> bool {
         self.status == RunStatus::Success && self.control_failures == 0
+    }
+
+    /// Whether this portfolio of the run succeeded and no control failed for it or for the run as a whole. `records` are
+    /// those of the portfolio in this run.
+    ///
+    /// `portfolios` and `orphans` are about the whole book: a question about one portfolio does not evaluate them.
+    #[must_use]
+    pub fn is_good_for(&self, portfolio: &PortfolioId, records: &[JobRecord]) -> bool {
+        let about_book = |control: Control| matches!(control, Control::Portfolios | Control::Orphans);
+        let concerns = |result: &ControlResult| {
+            result.portfolio_id.as_ref().is_none_or(|id| id == portfolio) && !about_book(result.control)
+        };
+        records.len() == self.job_summary.len()
+            && records.iter().all(|record| record.status == JobStatus::Success)
+            && !self.controls.iter().any(|result| result.level == Level::Failure && concerns(result))
     }
 
     /// All job counts.

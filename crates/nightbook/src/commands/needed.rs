@@ -11,7 +11,7 @@ use chrono::NaiveDate;
 use domain::ids::PortfolioId;
 use domain::night::next_step::CommandTarget;
 use domain::night::{NightKey, Verdict};
-use domain::ports::{Clock as _, Documents, RunStore};
+use domain::ports::{Clock as _, Documents, RecordQuery, RunStore};
 use domain::summary::RunSummary;
 use domain::words::RunStatus;
 use serde_json::json;
@@ -114,13 +114,36 @@ pub(crate) async fn conclude(
             report(summaries, asked.span.is_some(), &asked.data, output)?;
         }
     }
-    let code = exit_code(summaries, &asked.data)?;
+    let is_good = all_asked_for_are_good(store, summaries, &asked.portfolios).await?;
+    let code = exit_code(summaries, is_good, &asked.data)?;
     for night in left_out {
         if !is_well(store, book, night).await? {
             return Ok(NOT_WELL.into());
         }
     }
     Ok(code)
+}
+
+/// Whether the portfolios that were asked for (empty: all) succeeded in each of these runs, and no control failed for them.
+///
+/// A run that answers may have more portfolios than were asked for.
+async fn all_asked_for_are_good(
+    store: &dyn RunStore,
+    summaries: &[RunSummary],
+    portfolios: &[PortfolioId],
+) -> anyhow::Result<bool> {
+    for summary in summaries.iter().filter(|summary| !summary.is_good()) {
+        if portfolios.is_empty() {
+            return Ok(false);
+        }
+        for id in portfolios {
+            let query = RecordQuery { portfolio: Some(id.clone()), ..RecordQuery::default() };
+            if !summary.is_good_for(id, &store.records(summary.batch_run_id, &query).await?) {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
 }
 
 /// Where the commands of the report on a night point.

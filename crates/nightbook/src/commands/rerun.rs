@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use app::{BookOf, Decided, RerunRequest};
 use domain::ids::{CauseId, RunId};
+use domain::summary::RunSummary;
 
 use crate::commands::night::print_after;
 use crate::commands::run::{exit_code, report};
@@ -70,7 +71,7 @@ pub(crate) async fn run(asked: Asked, output: &Output, bars: &Bars, stop: Stop) 
     print_after(&engine.store, &nights, &summary, output).await?;
     let summaries = [summary];
     report(&summaries, false, data, output)?;
-    exit_code(&summaries, data)
+    exit_code(&summaries, summaries.iter().all(RunSummary::is_good), data)
 }
 
 /// Has the `serve` that holds the data folder do it; `error` says why the folder could not be opened.
@@ -98,7 +99,7 @@ async fn under_serve(
             print_after(&reading::open_folder(&asked.data)?, &nights, &summary, output).await?;
             let summaries = [*summary];
             report(&summaries, false, &asked.data, output)?;
-            exit_code(&summaries, &asked.data)
+            exit_code(&summaries, summaries.iter().all(RunSummary::is_good), &asked.data)
         }
         Outcome::NothingToRepeat(run) => {
             output.line(&nothing_to_repeat(run));
