@@ -113,3 +113,25 @@ fn records_of_an_older_release_are_copied_before_they_are_migrated() {
     LocalStore::open(folder.path()).unwrap();
     assert_eq!(std::fs::metadata(&copy).unwrap().modified().unwrap(), before, "it is made once");
 }
+
+/// What is not known is not `missing`: once the records of a night are retired, it stays as it was folded before.
+#[test]
+fn a_night_whose_records_are_retired_stays_as_it_was() {
+    let (_folder, store, stored) = filled();
+    let kept = keep(&store, &stored.run);
+    wait(store.retire(stored.run.started_at + Duration::days(60), 50, 10)).unwrap();
+    assert_eq!(keep(&store, &stored.run), kept);
+    assert_eq!(wait(store.doctor()).unwrap().problems, Vec::<String>::new());
+    let acceptance = domain::night::Acceptance {
+        control: domain::night::Control::Orphans,
+        portfolio: None,
+        author: "Ada".into(),
+        note: "known".into(),
+        at: stored.run.started_at + Duration::days(60),
+    };
+    let clock = backends::system::SystemClock;
+    let night = stored.run.night();
+    let accepted = domain::night::keeping::accept_control(&store, &clock, &night, acceptance);
+    assert!(wait(accepted).unwrap_err().to_string().contains("retired"));
+    assert_eq!(wait(store.night(&stored.run.night())).unwrap(), Some(kept.head));
+}

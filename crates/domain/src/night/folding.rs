@@ -58,7 +58,8 @@ impl Folded {
     }
 }
 
-/// Folds a night from its runs. `None` if the date has neither a run nor a recorded missed slot.
+/// Folds a night from its runs. `None` if the date has neither a run nor a recorded missed slot, and if the records of a
+/// run that would decide were retired: an outcome that is not known is not `missing`.
 ///
 /// # Errors
 /// The store.
@@ -80,6 +81,7 @@ pub(super) async fn fold(
         }
     }
     let mut runs = Vec::with_capacity(stored.len());
+    let mut retired = Vec::new();
     for one in &stored {
         let run = &one.run;
         let sealed = stored::members_of(&members, run);
@@ -87,9 +89,19 @@ pub(super) async fn fold(
             Some(known) => stored::night_run(one, known.items, sealed),
             // Nothing of an open run counts but its plan, and a plan with members says which portfolios are open.
             None if one.summary.is_none() && sealed.is_some() => stored::night_run(one, &[], sealed),
-            None => stored::night_run(one, &all_expected_items(store, run).await?, sealed),
+            None => {
+                let items = all_expected_items(store, run).await?;
+                if is_retired(one, &items) {
+                    retired.push(one);
+                    continue;
+                }
+                stored::night_run(one, &items, sealed)
+            }
         };
         runs.push(night_run);
+    }
+    if retired.iter().any(|lost| decides_over(lost, &runs)) {
+        return Ok(None);
     }
     let Some(night) = Night::of(&key.series, key.as_of, &runs, &acceptances) else { return Ok(None) };
     let sealed = |run: &Run| run.plan.as_ref().is_some_and(|plan| plan.night.is_some());
@@ -99,6 +111,18 @@ pub(super) async fn fold(
     let plan = |stored: StoredRun| Some((stored.run.batch_run_id, stored.run.plan?));
     let plans = stored.into_iter().filter_map(plan).collect();
     Ok(Some(Folded { night, plans, schedule, full_run: newest_full(&runs), acceptances, basis }))
+}
+
+/// Whether the records of a run were retired: some of its portfolios were processed, and nothing says how they ended.
+fn is_retired(stored: &StoredRun, items: &[WorkItem]) -> bool {
+    let processed = stored.summary.as_ref().is_some_and(|summary| summary.portfolios_processed > 0);
+    processed && !items.iter().any(|item| item.state.is_terminal())
+}
+
+/// Whether a run without records would decide over these runs: then they alone say nothing about the night.
+fn decides_over(lost: &StoredRun, runs: &[NightRun]) -> bool {
+    let run = &lost.run;
+    !runs.iter().any(|kept| kept.counts() && kept.is_full() && kept.order() > (run.started_at, run.batch_run_id))
 }
 
 /// The night that the runs on record come to, with what somebody accepted.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
 
-use super::folding::{KnownItems, fold, json_of};
+use super::Night;
+use super::folding::{KnownItems, NIGHT_DOCUMENT, fold, json_of, read};
 use super::head::{NightHead, NightKey};
 use super::input::Acceptance;
 use super::reading::NightView;
@@ -90,6 +91,18 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
+    /// The night as it is stored, where its runs say nothing any more: their records were retired.
+    async fn unchanged(&self, head: Option<NightHead>, accepts: bool) -> Result<Option<NightView>, StoreError> {
+        let Some(head) = head else { return Ok(None) };
+        if accepts {
+            let what =
+                format!("record of the runs of {}: they were retired, so that nothing can be accepted", head.as_of);
+            return Err(StoreError::NotFound { what });
+        }
+        let night = read::<Night>(self.store, &head.document, NIGHT_DOCUMENT).await?;
+        Ok(night.map(|night| NightView { head, night }))
+    }
+
     async fn write_night(
         self,
         key: &NightKey,
@@ -103,7 +116,9 @@ impl Parts<'_> {
             if let Some(acceptance) = acceptance.as_ref().filter(|acceptance| !acceptances.contains(acceptance)) {
                 acceptances.push(acceptance.clone());
             }
-            let Some(mut folded) = fold(self.store, key, acceptances, known).await? else { return Ok(None) };
+            let Some(mut folded) = fold(self.store, key, acceptances, known).await? else {
+                return self.unchanged(before, acceptance.is_some()).await;
+            };
             reasons::fill(self.store, self.comparer, &mut folded.night, before.as_ref(), &folded.plans).await?;
             let document = self.store.put_night_document(json_of(&folded.night)?).await?;
             let version = before.as_ref().map_or(0, |head| head.version);
