@@ -196,3 +196,34 @@ fn check_says_all_that_is_wrong_with_the_settings_of_controls() {
         checked["errors"].as_array().unwrap().iter().map(|e| e["column"].as_str().unwrap()).collect();
     assert_eq!((columns, code), (vec!["controls.freshnes", "controls.equity", "freshness.wait_until"], 2), "{checked}");
 }
+
+/// The advice of `freshness` is a lag: with it the same command runs the date again, and the night is good.
+#[test]
+fn an_allowed_lag_mends_a_night_that_is_not_fresh() {
+    let place = Place::new();
+    let stale = format!("{BAD},S1,");
+    place.change("prices.csv", |line| (!line.starts_with(&stale)).then(|| line.to_owned()));
+    let (found, code) = place.found();
+    assert!(code == 1 && found.contains(&"failure freshness".to_owned()), "{found:?}");
+    let settings = place.file("nightbook.toml");
+    place.write("nightbook.toml", &format!("{settings}\n[freshness.lag]\nS1 = 1\n"));
+    assert_eq!(place.found(), (Vec::new(), 0));
+}
+
+/// Rows that could not be read one night, and are deleted the next, are lost rows: they do not become what is usual.
+#[test]
+fn rows_that_were_unusable_and_then_deleted_are_lost_rows() {
+    let place = Place { dir: tempfile::tempdir().unwrap() };
+    write_book(&place.book(), 3).unwrap();
+    assert_eq!(place.run("2026-11-20", &[]).1, 0);
+    let lost = |line: &str| line.starts_with("p000,") && !line.starts_with("p000,S0,");
+    let whole = place.file("positions.csv");
+    place.change("positions.csv", |line| {
+        Some(if lost(line) { line.replacen(",1", ",1OO", 1) } else { line.to_owned() })
+    });
+    assert_eq!(place.run(GOOD, &[]).1, 1);
+    place.write("positions.csv", &whole);
+    place.change("positions.csv", |line| (!lost(line)).then(|| line.to_owned()));
+    let (found, code) = place.found();
+    assert_eq!((found, code), (vec!["failure positions p000".to_owned()], 1));
+}

@@ -251,7 +251,7 @@ pub(crate) struct AcceptBody {
     #[schema(min_length = 1, max_length = 80)]
     author: String,
     /// Why.
-    #[schema(min_length = 1, max_length = 1000)]
+    #[schema(min_length = 1, max_length = 200)]
     note: String,
 }
 

@@ -175,7 +175,13 @@ impl Lookup<'_> {
         let Some(newest) = closed.last() else {
             return new(if repeats { "no run of the night had inputs" } else { "no run yet" }.to_owned());
         };
-        if let Some(run) = self.on_the_same_book(&closed, &filter) {
+        // Closes from outside may have come since a run that did not have those of the date.
+        let complete = |run: &&Run| {
+            let sealed = plan_read(run).and_then(|plan| plan.night.as_ref());
+            self.book.settings.http_prices.is_none()
+                || sealed.and_then(|night| night.newest_close).is_some_and(|newest| newest >= as_of)
+        };
+        if let Some(run) = self.on_the_same_book(&closed, &filter).filter(complete) {
             return Ok(Needed::Current(Box::new(run.clone())));
         }
         if self.book.settings.http_prices.is_some() {
@@ -198,7 +204,8 @@ impl Lookup<'_> {
     /// A run on the very same book that no run on another book has followed.
     fn on_the_same_book<'r>(&self, closed: &[&'r Run], filter: &[PortfolioId]) -> Option<&'r Run> {
         let same = |run: &&&Run| plan_read(run).is_some_and(|plan| plan.book == self.book.content_hash);
-        closed.iter().rev().take_while(same).find(|run| answers(run, filter)).copied()
+        let whole = |run: &&&Run| run.cancelled_at.is_none() && answers(run, filter);
+        closed.iter().rev().take_while(same).find(whole).copied()
     }
 
     async fn by_hashes(
@@ -246,7 +253,8 @@ fn compare(as_of: NaiveDate, filter: &[PortfolioId], planned: &PinnedNight, know
         now.iter().filter(|(id, hash)| decides(id) != Some(**hash)).map(|(id, _)| *id).collect();
     let overtaken = now.iter().any(|(id, hash)| decides(id).is_some_and(|decided| decided != *hash));
     let is_current = |closed: &&Closed| {
-        answers(&closed.run, filter)
+        closed.run.cancelled_at.is_none()
+            && answers(&closed.run, filter)
             && now.iter().all(|(id, hash)| closed.hashes.get(*id) == Some(*hash))
             && (!filter.is_empty() || is_whole(as_of, closed, planned, now.len()))
     };

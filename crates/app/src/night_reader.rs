@@ -6,17 +6,15 @@ use async_trait::async_trait;
 use book::{ScheduleSettings, next_due_slot};
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::ids::{CauseId, ScheduleName};
+use domain::night::dates::{NIGHTS_BACK, missed_nights};
 use domain::night::history::{CauseStanding, standing};
 use domain::night::next_step::CommandTarget;
 use domain::night::report::NightReport;
-use domain::night::{Night, NightKey, NightView, Verdict, newest_night, read_night, recent_nights};
+use domain::night::{Night, NightKey, NightView, newest_night, read_night, recent_nights};
 use domain::ports::{NightQuery, RunQuery, RunStore, StoreError};
 
 use crate::due_slots::grace;
 use crate::error::Refusal;
-
-/// Newest nights among which missed ones are looked for.
-const MISSED_AMONG: usize = 90;
 
 /// Newest runs among which those of the due slots are looked for.
 const RUNS_OF_SLOTS: usize = 20;
@@ -148,12 +146,12 @@ impl NightReader {
         now: DateTime<Utc>,
     ) -> Result<Vec<NaiveDate>, StoreError> {
         let to = Some(self.schedule.last_allowed(now));
-        let query = NightQuery { series: night.night_series.clone(), from: None, to, limit: MISSED_AMONG };
+        let query = NightQuery { series: night.night_series.clone(), from: None, to, limit: NIGHTS_BACK };
         let heads = recent_nights(store, &query, now).await?;
         if heads.first().is_none_or(|newest| newest.as_of > night.as_of) {
             return Ok(Vec::new());
         }
-        Ok(heads.iter().filter(|head| head.verdict == Verdict::Missed).map(|head| head.as_of).collect())
+        Ok(missed_nights(&heads))
     }
 
     /// When the next run of the schedule is due: its first slot without a run, from the one that is in its grace on.

@@ -99,7 +99,7 @@ pub struct AcceptRequest {
     pub portfolio: Option<PortfolioId>,
     /// Who accepts: 1 to 80 characters on one line.
     pub author: String,
-    /// Why: 1 to 1,000 characters.
+    /// Why: 1 to 200 characters.
     pub note: String,
 }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
 use domain::ids::{ContentHash, PortfolioId};
-use domain::night::{Control, NightMembers, PinnedNight};
+use domain::night::{Control, ControlResult, NightMembers, PinnedNight};
 use serde_json::{Value, json};
 
 use crate::job_list::FACTOR_ANALYSIS;
@@ -49,12 +49,16 @@ pub(crate) fn run_hash(as_of: NaiveDate, members: &NightMembers, newest_close: O
         parts.date(*date);
     }
     newest_close.into_iter().for_each(|date| parts.date(date));
-    // A correction that reaches no portfolio must still lead to a run that judges it again.
-    let of_files =
-        members.controls.iter().filter(|result| matches!(result.control, Control::Orphans | Control::InputEnd));
-    let mut results: Vec<String> = of_files
-        .map(|result| json!([result.control, result.level, result.symbol, result.observed]).to_string())
-        .collect();
+    // A correction that reaches no portfolio, or another limit, must still lead to a run that judges again. What is compared
+    // with the night before is left out: it is not known here.
+    let compared =
+        |result: &&ControlResult| matches!(result.control, Control::Positions | Control::Equity | Control::Portfolios);
+    let judged = |result: &ControlResult| {
+        let of_files = matches!(result.control, Control::Orphans | Control::InputEnd);
+        let observed = result.observed.as_ref().filter(|_| of_files);
+        json!([result.control, result.level, result.portfolio_id, result.symbol, observed]).to_string()
+    };
+    let mut results: Vec<String> = members.controls.iter().filter(|result| !compared(result)).map(judged).collect();
     results.sort_unstable();
     results.iter().for_each(|result| parts.text(result));
     parts.hash()

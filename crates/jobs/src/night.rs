@@ -82,6 +82,7 @@ fn member(
 ) -> Member {
     Member {
         inputs: hashes.get(&portfolio.id).cloned(),
+        has_unusable_rows: !portfolio.issues.is_empty(),
         rows: portfolio.positions.iter().filter(|lot| lot.is_active(as_of)).count() as u64,
         equity: portfolio.equity.filter(|equity| *equity > 0.0),
         rows_before: before.rows.get(&portfolio.id).copied(),

@@ -6,7 +6,7 @@ use domain::ids::{PortfolioId, RunId};
 use domain::names::near;
 use domain::night::keeping::accept_control;
 use domain::night::{Acceptance, Control, Night, NightControl, NightView};
-use domain::note::{AUTHOR_CHARS, TEXT_CHARS};
+use domain::note::AUTHOR_CHARS;
 
 use super::RunControl;
 use crate::error::{ControlError, Refusal};
@@ -14,8 +14,11 @@ use crate::night_reader::NightReader;
 use crate::requests::AcceptRequest;
 use crate::texts::{lines, one_line, refused};
 
-/// Acceptances that a night may have.
-const MOST_ACCEPTANCES: usize = 50;
+/// Acceptances that a night may have: its head holds them, and is small.
+const MOST_ACCEPTANCES: usize = 40;
+
+/// The longest note of an acceptance, in characters.
+const ACCEPT_CHARS: usize = 200;
 
 /// A night after an acceptance.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,9 +37,9 @@ impl RunControl {
     /// [`ControlError`]; then nothing is recorded.
     pub async fn accept(&self, request: &AcceptRequest, nights: &NightReader) -> Result<AcceptedNight, ControlError> {
         let author = one_line("author", &request.author, AUTHOR_CHARS)?;
-        let note = lines("note", &request.note, TEXT_CHARS)?;
+        let note = lines("note", &request.note, ACCEPT_CHARS)?;
         if note.is_empty() {
-            return Err(refused("note", format!("write why, in 1 to {TEXT_CHARS} characters")).into());
+            return Err(refused("note", format!("write why, in 1 to {ACCEPT_CHARS} characters")).into());
         }
         let control: Control = request.control.parse().map_err(|error| refused("control", format!("{error}")))?;
         let (as_of, now) = (request.as_of, self.clock.now());
@@ -53,6 +56,9 @@ impl RunControl {
         let results: Vec<&NightControl> = view.night.controls.iter().filter(named).collect();
         if results.is_empty() {
             return Err(nothing_to_accept(&view.night, control, portfolio).into());
+        }
+        if results.iter().all(|result| view.night.in_progress.contains(&result.batch_run_id)) {
+            return Err(refused("date", format!("the run of {as_of} has not ended; accept its results then")).into());
         }
         let view = if results.iter().all(|result| result.accepted.is_some()) {
             view

@@ -2,16 +2,22 @@
 
 use std::sync::Arc;
 
-use app::{AnnotateRequest, BookOf, BookReader, CancelRequest, ControlError, Door, Refusal, StartRequest, usable_book};
+use app::{
+    AcceptRequest, AnnotateRequest, BookOf, BookReader, CancelRequest, ControlError, Door, NightReader, Refusal,
+    StartRequest, usable_book,
+};
 use async_trait::async_trait;
 use backends::memory::MemoryStore;
 use book::{MemorySource, Reading};
 use domain::ids::PortfolioId;
+use domain::night::{Control, ControlResult, Level, NightMembers, keep_night};
 use domain::note::{MOST_NOTES, NoteKind, RunNotes as _};
-use domain::ports::Runs as _;
+use domain::ports::{Nights as _, Runs as _};
 use domain::run::{Publication, RunEvent};
 
-use crate::world::{Calls, Command, DOORS, NOW, State, book, close, close_without_plan, recording};
+use crate::world::{
+    Calls, Command, DOORS, NOW, State, book, close, close_without_plan, end, ports, recording, sealed, sealed_with,
+};
 
 fn request(as_of: Option<&str>) -> StartRequest {
     let as_of = as_of.map(|date| date.parse().unwrap());
@@ -59,6 +65,55 @@ async fn every_door_decides_alike_on_every_date() {
             assert_eq!(said, "book_unusable", "{door:?} {request:?}");
         }
     }
+}
+
+/// What a cancellation left undone is not done: the same request begins another run.
+#[tokio::test]
+async fn a_canceled_run_answers_no_request() {
+    let store = MemoryStore::default();
+    let calls = Arc::new(Calls::default());
+    let control = recording(&store, BookOf::Loaded(book()), Arc::<Calls>::clone(&calls));
+    let run = control.start(&request(None)).await.unwrap().run();
+    sealed(&store, run).await;
+    store.apply_run(run, &RunEvent::Cancel { now: NOW.parse().unwrap() }).await.unwrap();
+    end(&store, run).await;
+    let again = control.start(&request(None)).await.unwrap();
+    assert_ne!(again.run(), run);
+}
+
+/// What nobody has seen yet cannot be accepted: a run that has not ended may still record other results.
+#[tokio::test]
+async fn a_result_of_a_run_that_has_not_ended_is_not_accepted() {
+    let store = MemoryStore::default();
+    let control = recording(&store, BookOf::Loaded(book()), Arc::new(Calls::default()));
+    let run = control.start(&request(None)).await.unwrap().run();
+    let members = NightMembers {
+        controls: vec![ControlResult {
+            control: Control::Orphans,
+            level: Level::Failure,
+            portfolio_id: None,
+            symbol: None,
+            observed: None,
+            limit: None,
+            message: "a row without a portfolio".to_owned(),
+        }],
+        ..NightMembers::default()
+    };
+    let members = store.put_night_document(serde_json::to_vec(&members).unwrap()).await.unwrap();
+    sealed_with(&store, run, Some(members)).await;
+    let night = store.run(run).await.unwrap().unwrap().run.night();
+    keep_night(&ports(&store), &night, None).await.unwrap();
+    let asked = AcceptRequest {
+        as_of: night.as_of,
+        series: None,
+        control: "orphans".to_owned(),
+        portfolio: None,
+        author: "Ada".to_owned(),
+        note: "known".to_owned(),
+    };
+    let refused = control.accept(&asked, &NightReader::default()).await.unwrap_err();
+    assert!(refused.to_string().contains("has not ended"), "{refused}");
+    assert!(store.night(&night).await.unwrap().unwrap().acceptances.is_empty(), "nothing is recorded");
 }
 
 #[tokio::test]

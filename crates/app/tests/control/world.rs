@@ -13,6 +13,7 @@ use book::{Book, MemorySource, ScheduleSettings};
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::ids::{ContentHash, JobName, Owner, PortfolioId, RunId};
 use domain::job::JobSpec;
+use domain::night::SealedNight;
 use domain::ports::{Clock, Documents as _, Ports, Runs as _, StoreError, WorkMessage, WorkQueue};
 use domain::retry::RetryPolicy;
 use domain::run::{PlannedPortfolio, Run, RunEvent, RunLevelWork, RunPhase, SealedPlan};
@@ -243,7 +244,36 @@ impl State {
     }
 }
 
+/// Seals the plan of a run that was recorded.
+pub(crate) async fn sealed(store: &MemoryStore, id: RunId) {
+    sealed_with(store, id, None).await;
+}
+
+/// Seals the plan of a run that was recorded, with this document of its night.
+pub(crate) async fn sealed_with(store: &MemoryStore, id: RunId, members: Option<ContentHash>) {
+    let inputs = ContentHash::of(b"inputs");
+    let night = members.map(|members| SealedNight {
+        members,
+        inputs,
+        newest_close: None,
+        nightbook_version: "0.1.0".to_owned(),
+        restatement_tolerance: 1e-9,
+    });
+    seal_with(store, id, NOW.parse().unwrap(), night).await;
+}
+
+/// Closes a run that was sealed.
+pub(crate) async fn end(store: &MemoryStore, id: RunId) {
+    claim_close(store, id, NOW.parse().unwrap()).await;
+    store.apply_run(id, &RunEvent::Close { epoch: 1 }).await.unwrap();
+    assert!(store.run(id).await.unwrap().unwrap().run.is_closed());
+}
+
 async fn seal(store: &MemoryStore, id: RunId, at: DateTime<Utc>) {
+    seal_with(store, id, at, None).await;
+}
+
+async fn seal_with(store: &MemoryStore, id: RunId, at: DateTime<Utc>, night: Option<SealedNight>) {
     let job = JobSpec {
         name: JobName::new("market_data_update").unwrap(),
         job_type: JobType::MarketData,
@@ -253,7 +283,7 @@ async fn seal(store: &MemoryStore, id: RunId, at: DateTime<Utc>) {
         time_limit_seconds: 300,
     };
     let plan = SealedPlan {
-        night: None,
+        night,
         epoch: 1,
         portfolios: 1,
         jobs: vec![job],
@@ -287,9 +317,7 @@ pub(crate) async fn claim_close(store: &MemoryStore, id: RunId, now: DateTime<Ut
 pub(crate) async fn close(store: &MemoryStore, id: RunId) {
     let at = NOW.parse().unwrap();
     seal(store, id, at).await;
-    claim_close(store, id, at).await;
-    store.apply_run(id, &RunEvent::Close { epoch: 1 }).await.unwrap();
-    assert!(store.run(id).await.unwrap().unwrap().run.is_closed());
+    end(store, id).await;
 }
 
 /// Closes a run that was abandoned before it had a plan.

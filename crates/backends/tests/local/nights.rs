@@ -135,3 +135,20 @@ fn a_night_whose_records_are_retired_stays_as_it_was() {
     assert!(wait(accepted).unwrap_err().to_string().contains("retired"));
     assert_eq!(wait(store.night(&stored.run.night())).unwrap(), Some(kept.head));
 }
+
+/// Whoever has read a head that is replaced meanwhile gets the newer night, with what was accepted.
+#[test]
+fn a_reader_of_a_replaced_head_gets_the_newer_night() {
+    let (_folder, store, stored) = filled();
+    let night = stored.run.night();
+    let read = keep(&store, &stored.run).head;
+    let other =
+        domain::night::NightHead { document: wait(store.put_night_document(b"{}".to_vec())).unwrap(), ..read.clone() };
+    assert!(wait(store.put_night(&other)).unwrap());
+    let newer = keep(&store, &stored.run);
+    assert_eq!(wait(store.night_document(&read.document)).unwrap().is_some(), newer.head.document == read.document);
+    let stale = domain::night::NightHead { document: ContentHash::of(b"replaced"), version: 1, ..read };
+    let view = wait(domain::night::reading::night_of_head(&store, stale, DateTime::UNIX_EPOCH)).unwrap().unwrap();
+    assert_eq!(view, newer);
+    assert_eq!(wait(store.night(&night)).unwrap(), Some(newer.head));
+}

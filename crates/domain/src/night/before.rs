@@ -56,7 +56,8 @@ async fn earlier_night(ports: &Ports, key: &NightKey) -> Result<NightBefore, Sto
     };
     let (lost_rows, wrong_equity) = (failed(&view.night, Control::Positions), failed(&view.night, Control::Equity));
     for (id, member) in members.map(|members| members.open).unwrap_or_default() {
-        let rows = now_or_before(lost_rows.contains(&id), as_of, Some(member.rows), member.rows_before);
+        let lost = lost_rows.contains(&id) || member.has_unusable_rows;
+        let rows = now_or_before(lost, as_of, Some(member.rows), member.rows_before);
         let equity = now_or_before(wrong_equity.contains(&id), as_of, member.equity, member.equity_before);
         before.rows.extend(rows.map(|rows| (id.clone(), rows)));
         before.equity.extend(equity.map(|equity| (id, equity)));

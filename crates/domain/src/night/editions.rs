@@ -176,39 +176,38 @@ impl Edition {
     }
 }
 
-/// The figures of a portfolio as the newest run so far recorded them.
-struct Standing<'a> {
+/// A recorded figure as the newest run so far recorded it.
+#[derive(Clone, Copy)]
+struct Standing {
     run: RunId,
-    figures: &'a RecordedFigures,
+    value: f64,
 }
+
+/// The standing figures of a portfolio, by job and name.
+type Known<'a> = BTreeMap<(&'a JobName, &'a str), Standing>;
 
 /// The editions of a night, oldest first, without what changed in their inputs.
 ///
-/// The figures of a portfolio are those of the newest ended run in which its item ended on its own, as for its
-/// outcomes. A run that changes one by more than the tolerance of its plan makes an edition. A figure that was not there
-/// before is filled, and one that is not there any more is kept as it was: neither is restated. `runs` are in the order
-/// of [`NightRun::order`].
+/// A figure is what the newest ended run recorded in which the item of the portfolio ended on its own. A run that changes
+/// one by more than the tolerance of its plan makes an edition. A figure that was not there before is filled, and one
+/// that a run does not record stays as it was: neither is restated. A figure that several jobs record alike counts once.
+/// `runs` are in the order of [`NightRun::order`].
 #[must_use]
 pub fn editions(runs: &[&NightRun]) -> Vec<Edition> {
-    let mut standing: BTreeMap<&PortfolioId, Standing<'_>> = BTreeMap::new();
+    let mut standing: BTreeMap<&PortfolioId, Known<'_>> = BTreeMap::new();
     let mut editions: Vec<Edition> = Vec::new();
     for run in runs {
         let Some(at) = run.ended_at() else { continue };
         let tolerance = run.plan.as_ref().map_or(DEFAULT_TOLERANCE, |plan| plan.restatement_tolerance);
         let mut changed = Vec::new();
         let mut replaces = BTreeSet::new();
-        for (id, portfolio) in &run.portfolios {
-            if !portfolio.ended_on_its_own || portfolio.figures.is_empty() {
-                continue;
+        for (id, portfolio) in run.portfolios.iter().filter(|(_, portfolio)| portfolio.ended_on_its_own) {
+            let known = standing.entry(id).or_default();
+            changed.extend(restated(id, known, &portfolio.figures, tolerance, &mut replaces));
+            for (job, figures) in &portfolio.figures {
+                let recorded = figures.iter().map(|(name, value)| ((job, name.as_str()), *value));
+                known.extend(recorded.map(|(key, value)| (key, Standing { run: run.id, value })));
             }
-            if let Some(before) = standing.get(id) {
-                let restated = restated(id, before.figures, &portfolio.figures, tolerance);
-                if !restated.is_empty() {
-                    replaces.insert(before.run);
-                }
-                changed.extend(restated);
-            }
-            standing.insert(id, Standing { run: run.id, figures: &portfolio.figures });
         }
         if !changed.is_empty() {
             let portfolios: BTreeSet<&PortfolioId> = changed.iter().map(|figure| &figure.portfolio_id).collect();
@@ -227,19 +226,34 @@ pub fn editions(runs: &[&NightRun]) -> Vec<Edition> {
     editions
 }
 
-/// The figures of a portfolio that two runs record differently.
-fn restated(id: &PortfolioId, was: &RecordedFigures, now: &RecordedFigures, tolerance: f64) -> Vec<RestatedFigure> {
-    let gross = [was, now].into_iter().flat_map(BTreeMap::values).filter_map(|figures| figures.get(GROSS));
-    let gross = gross.fold(0.0f64, |most, gross| most.max(gross.abs()));
-    let mut changed = Vec::new();
+/// The figures of a portfolio that differ from the standing ones; adds the runs of these to `replaces`.
+fn restated(
+    id: &PortfolioId,
+    known: &Known<'_>,
+    now: &RecordedFigures,
+    tolerance: f64,
+    replaces: &mut BTreeSet<RunId>,
+) -> Vec<RestatedFigure> {
+    let was_gross = known.iter().filter(|((_, name), _)| *name == GROSS).map(|(_, standing)| standing.value);
+    let now_gross = now.values().filter_map(|figures| figures.get(GROSS).copied());
+    let gross = was_gross.chain(now_gross).fold(0.0f64, |most, gross| most.max(gross.abs()));
+    let mut changed: Vec<RestatedFigure> = Vec::new();
     for (job, figures) in now {
-        let Some(before) = was.get(job) else { continue };
         for (name, now) in figures {
-            let Some(was) = before.get(name) else { continue };
+            let Some(before) = known.get(&(job, name.as_str())) else { continue };
             let scale = if MONEY_FIGURES.contains(&name.as_str()) { gross } else { 0.0 };
-            if differs(*was, *now, tolerance, scale) {
+            if !differs(before.value, *now, tolerance, scale) {
+                continue;
+            }
+            replaces.insert(before.run);
+            let same = |other: &RestatedFigure| {
+                other.figure == *name
+                    && other.was.to_bits() == before.value.to_bits()
+                    && other.now.to_bits() == now.to_bits()
+            };
+            if !changed.iter().any(same) {
                 let (job, figure) = (job.clone(), name.clone());
-                changed.push(RestatedFigure { portfolio_id: id.clone(), job, figure, was: *was, now: *now });
+                changed.push(RestatedFigure { portfolio_id: id.clone(), job, figure, was: before.value, now: *now });
             }
         }
     }

@@ -34,6 +34,9 @@ pub struct Member {
     pub inputs: Option<ContentHash>,
     /// Rows of positions that are active on the trading date.
     pub rows: u64,
+    /// Whether rows of it are unusable: then its rows are not judged, and a later night compares with an earlier one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_unusable_rows: bool,
     /// The usable equity of the trading date, in the currency of the portfolio.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub equity: Option<f64>,

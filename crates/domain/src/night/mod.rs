@@ -13,7 +13,7 @@
 //! 7. [`verdict`] is the one rule for the word.
 //! 8. [`next_step`] and [`headline`] put it into sentences; [`report`] has the keys that every surface serializes.
 //!
-//! [`dates`] says which dates may have a night, and which night is the newest.
+//! [`dates`] says which nights nobody ran.
 //!
 //! [`members`] is what a plan seals for the night, [`stored`] turns runs on record into what the fold reads, [`head`] is
 //! the night as it is stored, [`keeping`] writes it, [`reading`] reads it, and [`before`] is what a planner reads.

@@ -7,6 +7,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use super::Night;
 use super::folding::{NIGHT_DOCUMENT, fold, json_of, read};
 use super::head::{NightHead, NightKey};
+use super::input::Acceptance;
 use crate::ids::ContentHash;
 use crate::ports::{NightQuery, RunQuery, RunStore, StoreError};
 
@@ -35,10 +36,10 @@ pub async fn read_night(
     if let Some(head) = store.night(key).await? {
         return night_of_head(store, head, now).await;
     }
-    folded(store, key, now).await
+    folded(store, key, Vec::new(), now).await
 }
 
-/// The night of a head.
+/// The night of a head. Where somebody writes it at the same time, the newer one.
 ///
 /// # Errors
 /// The store.
@@ -48,16 +49,28 @@ pub async fn night_of_head(
     now: DateTime<Utc>,
 ) -> Result<Option<NightView>, StoreError> {
     // A head with version 0 was folded for a reader: its document is not stored.
-    if head.version > 0
-        && let Some(night) = read::<Night>(store, &head.document, NIGHT_DOCUMENT).await?
-    {
+    if head.version == 0 {
+        return folded(store, &head.key(), Vec::new(), now).await;
+    }
+    if let Some(night) = read::<Night>(store, &head.document, NIGHT_DOCUMENT).await? {
         return Ok(Some(NightView { head, night }));
     }
-    folded(store, &head.key(), now).await
+    // The document goes when the head is written again.
+    if let Some(newer) = store.night(&head.key()).await?.filter(|newer| newer.version != head.version)
+        && let Some(night) = read::<Night>(store, &newer.document, NIGHT_DOCUMENT).await?
+    {
+        return Ok(Some(NightView { head: newer, night }));
+    }
+    folded(store, &head.key(), head.acceptances, now).await
 }
 
-async fn folded(store: &dyn RunStore, key: &NightKey, now: DateTime<Utc>) -> Result<Option<NightView>, StoreError> {
-    let Some(folded) = fold(store, key, Vec::new(), None).await? else { return Ok(None) };
+async fn folded(
+    store: &dyn RunStore,
+    key: &NightKey,
+    acceptances: Vec<Acceptance>,
+    now: DateTime<Utc>,
+) -> Result<Option<NightView>, StoreError> {
+    let Some(folded) = fold(store, key, acceptances, None).await? else { return Ok(None) };
     let document = ContentHash::of(&json_of(&folded.night)?);
     let head = folded.head(0, document, now);
     Ok(Some(NightView { head, night: folded.night }))
@@ -66,8 +79,8 @@ async fn folded(store: &dyn RunStore, key: &NightKey, now: DateTime<Utc>) -> Res
 /// The heads of the selected nights, newest trading date first, also of dates that have runs but no head: those of
 /// releases without nights, and one that was recorded a moment ago.
 ///
-/// Dates with a head cost one read together, and the newest runs another one. Dates of runs that are older than these are found
-/// only if they have a head; [`super::keeping::keep_missing_nights`] writes them.
+/// Dates with a head cost one read together, and the newest runs another one. A date whose runs are older than these is
+/// found only if it has a head.
 ///
 /// # Errors
 /// The store.
@@ -79,7 +92,7 @@ pub async fn recent_nights(
     let mut heads = store.nights(query).await?;
     for as_of in dates_without_head(store, query, &heads).await? {
         let key = NightKey { series: query.series.clone(), as_of };
-        heads.extend(folded(store, &key, now).await?.map(|view| view.head));
+        heads.extend(folded(store, &key, Vec::new(), now).await?.map(|view| view.head));
     }
     heads.sort_by_key(|head| std::cmp::Reverse(head.as_of));
     if query.limit > 0 {

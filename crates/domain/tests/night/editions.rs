@@ -60,6 +60,33 @@ fn a_figure_that_was_not_there_is_filled_and_one_that_is_gone_stays() {
 }
 
 #[test]
+fn a_figure_that_a_run_does_not_record_is_compared_with_the_run_before() {
+    let portfolio = id("a");
+    let runs = [
+        full(1, one(&portfolio, &[("daily_pnl", -6_869.0), ("gross", 1e6)])),
+        full(2, one(&portfolio, &[("gross", 1e6)])),
+        full(3, one(&portfolio, &[("daily_pnl", -97_887.0), ("gross", 1e6)])),
+    ];
+    let night = night(&runs);
+    let [edition] = &night.editions[..] else { panic!("{:?}", night.editions) };
+    assert_eq!(
+        (edition.batch_run_id, edition.changed[0].was, &edition.replaces[..]),
+        (run_id(3), -6_869.0, &[run_id(1)][..])
+    );
+}
+
+#[test]
+fn a_figure_that_several_jobs_record_alike_counts_once() {
+    let portfolio = id("a");
+    let twice = |value: f64| {
+        let of = |job: &str| (JobName::new(job).unwrap(), BTreeMap::from([("net".to_owned(), value)]));
+        let figures = BTreeMap::from([of(SNAPSHOT), of("portfolio_aggregation")]);
+        BTreeMap::from([(portfolio.clone(), PortfolioRun { figures, ..good() })])
+    };
+    assert_eq!(night(&[full(1, twice(1.0)), full(2, twice(2.0))]).editions[0].changed_count, 1);
+}
+
+#[test]
 fn a_filtered_run_restates_its_own_portfolios_alone() {
     let portfolios = ids(3);
     let first = full(1, all(&portfolios, |_| with(&[("net", 10.0)])));
