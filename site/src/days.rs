@@ -108,6 +108,9 @@ impl TradingDay {
         if self.controls > 0 {
             text += &format!(", {} other than ok", count(self.controls, "control result"));
         }
+        if !self.acceptances.is_empty() {
+            text += &format!(", {}", count(self.acceptances.len() as u64, "acceptance"));
+        }
         if self.editions > 0 {
             text += &format!(
                 ", figures restated {}",

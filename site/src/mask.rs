@@ -184,6 +184,9 @@ impl Mask {
             }
             cluster.portfolios.sort();
         }
+        for result in &mut summary.controls {
+            self.control_result(result);
+        }
         summary
     }
 

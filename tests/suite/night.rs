@@ -155,3 +155,86 @@ fn an_accepted_control_does_not_count_and_says_who_and_why() {
         assert!(page.contains("data-verdict=\"ok\""), "the page still counts the control");
     }
 }
+
+/// The command that a night advises is pasted as it stands, but for the reason.
+#[test]
+fn the_advised_acceptance_can_be_pasted() {
+    let place = Place::new();
+    place.run(BEFORE, &[]);
+    place.change("positions.csv", "p003,S0,1030,", "orphan,S0,1,50,2025-01-02\np003,S0,1030,");
+    assert_eq!(place.run(DATE, &[]).1, 1);
+    let (night, _) = place.ask(&["night"]);
+    let command = night["next_step"]["command"].as_str().unwrap();
+    assert!(command.starts_with("nightbook accept 2026-11-24 --control orphans --note TEXT --data "), "{night}");
+    let program = e2e::program().unwrap();
+    let pasted = command.replacen("nightbook", text(&program), 1).replace("TEXT", "'opens next week'");
+    let output = std::process::Command::new("sh").args(["-c", &pasted]).output().unwrap();
+    assert!(output.status.success(), "{pasted}: {}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(place.ask(&["night"]).0["verdict"], "ok");
+    let feed = fs::read_to_string(place.data().join("site/feed.xml")).unwrap();
+    assert!(feed.contains("1 acceptance"), "{feed}");
+}
+
+/// Declaring an absent portfolio closed changes its own page too.
+#[test]
+fn the_page_of_a_portfolio_that_is_declared_closed_says_so() {
+    let place = Place::new();
+    place.run(BEFORE, &[]);
+    let whole = fs::read_to_string(place.book().join("portfolios.csv")).unwrap();
+    let without: String =
+        whole.lines().filter(|line| !line.starts_with("p003")).map(|line| format!("{line}\n")).collect();
+    fs::write(place.book().join("portfolios.csv"), without).unwrap();
+    place.run(DATE, &[]);
+    let state = || {
+        let page = fs::read_to_string(place.data().join("site/portfolios/p003.json")).unwrap();
+        serde_json::from_str::<Value>(&page).unwrap()["state"].clone()
+    };
+    assert_eq!(state(), "absent");
+    let closed = |line: &str| match line {
+        header if header.starts_with("portfolio_id") => format!("{header},closed_on\n"),
+        line if line.starts_with("p003") => format!("{line},{DATE}\n"),
+        line => format!("{line},\n"),
+    };
+    fs::write(place.book().join("portfolios.csv"), whole.lines().map(closed).collect::<String>()).unwrap();
+    place.run(DATE, &[]);
+    assert_eq!(state(), "closed");
+}
+
+/// No file of a redacted site holds an id, a symbol or a place of the book, control results among them.
+#[test]
+fn a_redacted_site_withholds_control_results() {
+    let place = Place::new();
+    let settings = fs::read_to_string(place.book().join("nightbook.toml")).unwrap();
+    fs::write(place.book().join("nightbook.toml"), format!("[site]\ndetail = \"redacted\"\n{settings}")).unwrap();
+    place.run(BEFORE, &[]);
+    place.change("positions.csv", "p003,S0,1030,", "orphan-id,S0,1,50,2025-01-02\np003,S0,1030,");
+    place.change("prices.csv", &format!("{DATE},S4,"), "2026-11-21,S4,");
+    let (summary, _) = place.run(DATE, &[]);
+    assert!(summary["controls"].as_array().is_some_and(|found| found.len() > 1), "{summary}");
+    let mut read = 0;
+    for file in crate::surfaces::files(&place.data().join("site")) {
+        let content = String::from_utf8_lossy(&fs::read(&file).unwrap()).into_owned();
+        for secret in ["p000", "p003", "orphan-id", "S4", "positions.csv:"] {
+            assert!(!content.contains(secret), "{} holds {secret}", file.display());
+        }
+        read += 1;
+    }
+    assert!(read > 20, "{read} files");
+}
+
+/// A renamed schedule begins a series of its own: every surface speaks of it.
+#[test]
+fn a_renamed_schedule_is_the_newest_series_on_every_surface() {
+    let place = Place::new();
+    place.run(DATE, &[]);
+    let settings = fs::read_to_string(place.book().join("nightbook.toml")).unwrap();
+    fs::write(place.book().join("nightbook.toml"), format!("[schedule]\nname = \"evening\"\n{settings}")).unwrap();
+    place.run(BEFORE, &[]);
+    let (night, _) = place.ask(&["night"]);
+    let status = fs::read_to_string(place.data().join("site/status.json")).unwrap();
+    let status: Value = serde_json::from_str(&status).unwrap();
+    for key in ["night_series", "as_of", "verdict"] {
+        assert_eq!(status["night"][key], night[key], "{key}");
+    }
+    assert_eq!(night["night_series"], "evening");
+}

@@ -33,8 +33,8 @@ pub(crate) struct NightData {
     pub(crate) head: NightHead,
     /// The whole fold.
     pub(crate) night: Arc<Night>,
-    /// The first absent portfolios before masking, for questions to the store.
-    pub(crate) absent_ids: Arc<Vec<PortfolioId>>,
+    /// The first absent and closed portfolios before masking, for questions to the store.
+    pub(crate) unprocessed_ids: Arc<Vec<PortfolioId>>,
 }
 
 /// Which nights, newest first and one a date.
@@ -142,20 +142,23 @@ impl Reader {
         let head = self.store.night(key).await?;
         if let Some(head) = head {
             let kept = lock(&self.ended.nights).iter().find(|(of, ..)| *of == head.document).cloned();
-            if let Some((_, night, absent_ids)) = kept {
-                return Ok(Some(NightData { head: self.mask.night_head(head), night, absent_ids }));
+            if let Some((_, night, unprocessed_ids)) = kept {
+                return Ok(Some(NightData { head: self.mask.night_head(head), night, unprocessed_ids }));
             }
         }
         let Some(NightView { head, night }) = self.read(key).await? else { return Ok(None) };
-        let absent_ids: Arc<Vec<PortfolioId>> = Arc::new(night.absent.iter().take(MOST_ABSENT).cloned().collect());
+        let unprocessed_ids: Arc<Vec<PortfolioId>> = {
+            let closed = night.closed.keys().take(MOST_ABSENT);
+            Arc::new(night.absent.iter().take(MOST_ABSENT).chain(closed).cloned().collect())
+        };
         let night = Arc::new(self.mask.night(night));
         let mut kept = lock(&self.ended.nights);
-        kept.push_back((head.document.clone(), Arc::clone(&night), Arc::clone(&absent_ids)));
+        kept.push_back((head.document.clone(), Arc::clone(&night), Arc::clone(&unprocessed_ids)));
         if kept.len() > MOST_KEPT {
             kept.pop_front();
         }
         drop(kept);
-        Ok(Some(NightData { head: self.mask.night_head(head), night, absent_ids }))
+        Ok(Some(NightData { head: self.mask.night_head(head), night, unprocessed_ids }))
     }
 
     /// The trading dates of these heads. The page of a night is there once that of one of its runs is.

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use domain::ids::PortfolioId;
 use domain::night::editions::{Edition, Why};
-use domain::night::{Acceptance, ControlValue, Failure, Night, NightCause, NightControl, NightHead, PortfolioOutcome};
+use domain::night::{
+    Acceptance, ControlResult, ControlValue, Failure, Night, NightCause, NightControl, NightHead, PortfolioOutcome,
+};
 
 use super::Mask;
 use crate::text::visible;
@@ -62,8 +64,8 @@ impl Mask {
     }
 
     /// A control result. A date that it saw tells nothing; a number may be an amount, and a text a symbol.
-    fn control(&self, mut control: NightControl) -> NightControl {
-        let result = &mut control.result;
+    /// A control result of a night or of a run.
+    pub(super) fn control_result(&self, result: &mut ControlResult) {
         result.message = self.text(&result.message);
         result.portfolio_id = result.portfolio_id.as_ref().map(|id| self.id(id));
         result.symbol = result.symbol.take().filter(|_| !self.redacted).map(|symbol| self.text(&symbol));
@@ -75,6 +77,10 @@ impl Mask {
                 other => other,
             };
         }
+    }
+
+    fn control(&self, mut control: NightControl) -> NightControl {
+        self.control_result(&mut control.result);
         if let Some(accepted) = &mut control.accepted {
             accepted.author = self.text(&accepted.author);
             accepted.note = self.text(&accepted.note);

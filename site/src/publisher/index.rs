@@ -207,7 +207,9 @@ impl SitePublisher {
     fn is_newer(&self, old: &StatusFile, new: &StatusFile) -> bool {
         let date = old.as_of.as_deref().and_then(|text| text.parse::<NaiveDate>().ok());
         let allowed = date <= self.options.last_allowed || self.options.last_allowed.is_none();
-        allowed && old.shown > new.shown
+        // Another series than that of the schedule is no newer night of it.
+        let series = |status: &StatusFile| status.night.as_ref().map(|night| night.night_series.clone());
+        allowed && series(old) == series(new) && old.shown > new.shown
     }
 
     async fn index_of(&self, reader: &Reader, overview: &Overview) -> Result<(IndexView, StatusFile), PublishError> {

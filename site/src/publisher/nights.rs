@@ -90,7 +90,7 @@ impl SitePublisher {
         let with_pages = runs.iter().filter(|data| data.head.portfolio_pages);
         let mut with_page: BTreeSet<PortfolioId> =
             with_pages.flat_map(|data| data.items.iter().map(|item| item.key.portfolio.clone())).collect();
-        for id in nights.iter().flat_map(|data| data.absent_ids.iter()) {
+        for id in nights.iter().flat_map(|data| data.unprocessed_ids.iter()) {
             let masked = self.mask().id(id);
             if !with_page.contains(&masked) && self.has_page(id).await? {
                 with_page.insert(masked);
@@ -105,13 +105,13 @@ impl SitePublisher {
         Ok(self.tag(&format!("{folder}/index.html")).await?.is_some())
     }
 
-    /// Portfolios that are absent on the nights of these runs and have a page, which must say so.
+    /// Portfolios that are absent or closed on the nights of these runs and have a page, which must say so.
     pub(super) async fn absent_with_page(&self, keys: &BTreeSet<NightKey>) -> Result<Vec<PortfolioId>, PublishError> {
         let reader = self.reader();
         let mut absent = Vec::new();
         for key in keys {
             let Some(data) = reader.night(key).await? else { continue };
-            for id in data.absent_ids.iter() {
+            for id in data.unprocessed_ids.iter() {
                 if self.has_page(id).await? {
                     absent.push(id.clone());
                 }

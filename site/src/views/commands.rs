@@ -1,7 +1,7 @@
 //! Commands on pages: they can be pasted, with the real book and the real records.
 
 use chrono::NaiveDate;
-use domain::ids::RunId;
+use domain::ids::{PortfolioId, RunId};
 use domain::shell::command_line;
 
 use crate::options::SiteOptions;
@@ -11,13 +11,23 @@ use crate::options::SiteOptions;
 pub(crate) struct Commands {
     book: String,
     data: String,
+    redacted: bool,
 }
 
 impl Commands {
     pub(crate) fn of(options: &SiteOptions) -> Self {
         let known =
             |value: Option<String>, word: &str| value.filter(|_| !options.redacted).unwrap_or_else(|| word.to_owned());
-        Self { book: known(options.book.clone(), "BOOK"), data: known(options.records.address(), "DATA") }
+        Self {
+            book: known(options.book.clone(), "BOOK"),
+            data: known(options.records.address(), "DATA"),
+            redacted: options.redacted,
+        }
+    }
+
+    /// A portfolio as a command names it: the id that a redacted page shows is in no book.
+    pub(crate) fn portfolio<'a>(&self, id: &'a PortfolioId) -> &'a str {
+        if self.redacted { "PORTFOLIO" } else { id.as_str() }
     }
 
     /// Runs a trading date; `more` are further words.

@@ -44,7 +44,11 @@ pub(crate) fn feed(days: &[TradingDay], options: &SiteOptions, more_before: bool
     let base = options.base_url.as_ref().map(|base| format!("{}/", base.trim_end_matches('/')));
     let at = |path: &str| format!("{}{path}", base.as_deref().unwrap_or_default());
     let link = |day: &TradingDay| day.link.as_deref().map(at);
-    let moment = |day: &TradingDay| day.closed_at.unwrap_or(day.began);
+    // An acceptance changes what a night comes to, as a run does.
+    let moment = |day: &TradingDay| {
+        let accepted = day.acceptances.iter().map(|acceptance| acceptance.at);
+        accepted.chain(day.closed_at).max().unwrap_or(day.began)
+    };
     let told = |day: &TradingDay| format!("{}: {}, {}", day.as_of, day.verdict, day.sentence());
     let mut entries: Vec<FeedEntry> = days
         .iter()

@@ -102,6 +102,8 @@ pub(crate) struct NightBox {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) absent: Vec<Named>,
     pub(crate) absent_count: u64,
+    /// Whether a run of all portfolios has ended: else what is absent may be in the book.
+    pub(crate) full_run_ended: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) causes: Vec<CauseLine>,
     pub(crate) more_causes: u64,
@@ -199,6 +201,7 @@ pub(crate) fn night_box(input: &NightInput<'_>, most: usize) -> NightBox {
         controls: Controls::of(&night.controls, input.with_page, most),
         absent: night.absent.iter().take(portfolios).map(|id| named(id, input.with_page)).collect(),
         absent_count: night.absent.len() as u64,
+        full_run_ended: night.full_run_ended,
         more_causes: night.causes.len().saturating_sub(most) as u64,
         causes: night.causes.iter().take(most).map(|cause| cause_line(input, cause, of, portfolios)).collect(),
         editions: super::editions::lines(&night.editions, None, input.runs),

@@ -90,6 +90,8 @@ pub(crate) struct PortfolioView {
     pub(crate) stale: bool,
     /// Whether it is expected on that night and in none of its runs.
     pub(crate) absent: bool,
+    /// Whether a run of all portfolios of the night has ended: else it may be in the book.
+    pub(crate) full_run_ended: bool,
     /// Control results of that night about it.
     #[serde(skip_serializing_if = "Controls::is_empty")]
     pub(crate) controls: Controls,
@@ -176,11 +178,12 @@ pub(crate) fn build(data: &PortfolioData, commands: &Commands) -> PortfolioView 
         figures: super::figures::build(&data.runs, currency, scenario),
         rerun: newest_run
             .filter(|_| succeeded < total && !open)
-            .map(|run| commands.run(run.as_of, &["--portfolio", data.id.as_str(), "--again"])),
+            .map(|run| commands.run(run.as_of, &["--portfolio", commands.portfolio(&data.id), "--again"])),
         night: night.map(|night| night.night.as_of.to_string()),
         data_through: night.and_then(|night| night.night.newest_close).map(|date| date.to_string()),
         stale: night.is_some_and(|night| night.night.newest_close.is_some_and(|date| date < night.night.as_of)),
         absent: word == "absent",
+        full_run_ended: night.is_some_and(|night| night.night.full_run_ended),
         controls: Controls::of(controls, &here, usize::MAX),
         editions: night
             .map_or_else(Vec::new, |night| super::editions::lines(&night.night.editions, Some(&data.id), &[])),

@@ -47,7 +47,8 @@ pub fn not_in_book(members: &NightMembers, as_of: NaiveDate) -> BTreeSet<Portfol
 
 /// The expected portfolios that are in no run of the date.
 ///
-/// A portfolio is in a run that counts, in the deciding run, or in an ended run that left a record of it. A canceled
+/// A portfolio is in a run that counts, in the deciding run, in the plan of an open run, or in an ended run that left a
+/// record of it. A canceled
 /// or lost run that left no record does not make a portfolio present.
 #[must_use]
 pub fn absent(
@@ -58,6 +59,10 @@ pub fn absent(
     let decides = |run: &NightRun| deciding.is_some_and(|other| other.id == run.id);
     let mut absent = expected.clone();
     for run in runs {
+        // The portfolios of an open run may not be known one by one; its plan and its filter say which it has.
+        if let (true, Some(plan)) = (run.is_open(), &run.plan) {
+            absent.retain(|id| if run.is_full() { !plan.open.contains(id) } else { !run.filter.contains(id) });
+        }
         let whole = run.counts() || decides(run);
         for (id, portfolio) in &run.portfolios {
             let recorded = run.is_ended() && (portfolio.ended_on_its_own || !portfolio.jobs.is_empty());

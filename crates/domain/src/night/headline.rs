@@ -183,7 +183,11 @@ fn control_sentence(control: &NightControl, redacted: bool) -> String {
     let name = control.result.control;
     match control.result.message.trim_end_matches('.') {
         message if redacted || message.is_empty() => format!("Control {name} {verb}."),
-        message => format!("Control {name} {verb}: {}.", cut(message)),
+        message => {
+            let said = cut(message);
+            let end = if said.ends_with('…') { "" } else { "." };
+            format!("Control {name} {verb}: {said}{end}")
+        }
     }
 }
 
@@ -220,11 +224,13 @@ fn is_masked_location(word: &str) -> bool {
     word.trim_end_matches([':', ',']).ends_with(":<n>") && word.contains('.')
 }
 
+/// The beginning of a long text: its whole sentences, or its whole words.
 fn cut(text: &str) -> Cow<'_, str> {
-    match text.char_indices().nth(MESSAGE_CHARS) {
-        None => Cow::Borrowed(text),
-        Some((at, _)) => Cow::Owned(format!("{}…", &text[..at])),
+    let Some((at, _)) = text.char_indices().nth(MESSAGE_CHARS) else { return Cow::Borrowed(text) };
+    if let Some(end) = text[..at].rfind(". ") {
+        return Cow::Borrowed(&text[..end]);
     }
+    Cow::Owned(format!("{}…", &text[..text[..at].rfind(' ').unwrap_or(at)]))
 }
 
 /// "positions.csv:39, :112, :340".

@@ -126,10 +126,11 @@ pub fn next_step(night: &Night, missed: &[NaiveDate], target: &CommandTarget) ->
     }
     correct_input(night, target)
         .or_else(|| run_whole(night, target))
+        .or_else(|| run_the_others(night, target))
         .or_else(|| retry(night, target))
-        .or_else(|| look_into(night, Level::Failure))
+        .or_else(|| look_into(night, Level::Failure, target))
         .or_else(|| (!missed.is_empty()).then(|| run_missed(&missed_dates(night, missed), target)))
-        .or_else(|| look_into(night, Level::Warning))
+        .or_else(|| look_into(night, Level::Warning, target))
         .unwrap_or_else(|| NextStep::text("No action is needed."))
 }
 
@@ -169,7 +170,7 @@ fn correct_input(night: &Night, target: &CommandTarget) -> Option<NextStep> {
     if !permanent.is_empty() {
         fixes.push(correction(&permanent, redacted));
     }
-    if !night.absent.is_empty() {
+    if !night.absent.is_empty() && night.full_run_ended {
         fixes.push(restoration(&night.absent, redacted));
     }
     if !stale.is_empty() {
@@ -256,6 +257,13 @@ fn run_whole(night: &Night, target: &CommandTarget) -> Option<NextStep> {
     night.outcomes.is_empty().then(step)
 }
 
+/// A night whose runs were all filtered: what is absent may be in the book, and was not asked for.
+fn run_the_others(night: &Night, target: &CommandTarget) -> Option<NextStep> {
+    let step =
+        || NextStep::command("No run of all portfolios has ended; run the night:", target.run_date(night.as_of, &[]));
+    (!night.absent.is_empty() && !night.full_run_ended).then(step)
+}
+
 /// What may succeed by itself: the largest cause, in the run that holds most of its portfolios.
 fn retry(night: &Night, target: &CommandTarget) -> Option<NextStep> {
     let (cause, run) = night.causes.iter().find_map(|cause| cause.batch_run_id.map(|run| (cause, run)))?;
@@ -263,7 +271,7 @@ fn retry(night: &Night, target: &CommandTarget) -> Option<NextStep> {
     Some(NextStep::command(format!("Rerun the {whom} with this cause:"), target.rerun(run, &cause.cause)))
 }
 
-fn look_into(night: &Night, level: Level) -> Option<NextStep> {
+fn look_into(night: &Night, level: Level, target: &CommandTarget) -> Option<NextStep> {
     let open = |control: &&NightControl| control.accepted.is_none() && control.result.level == level;
     let first = night.controls.iter().find(open)?.result.control;
     let results = night.controls.iter().filter(open).filter(|control| control.result.control == first).count();
@@ -271,8 +279,10 @@ fn look_into(night: &Night, level: Level) -> Option<NextStep> {
         1 => (format!("the result of control {first}"), "it"),
         n => (format!("the {n} results of control {first}"), "them"),
     };
-    let accept = format!("nightbook accept {} --control {first} --note TEXT", night.as_of);
-    Some(NextStep::text(format!("Check {what}; correct the input, or accept {it} with `{accept}`.")))
+    let (date, data) = (night.as_of.to_string(), target.data());
+    let accept = ["nightbook", "accept", &date, "--control", first.as_str(), "--note", "TEXT", "--data", &data];
+    let text = format!("Check {what}; correct the input, or accept {it}, with your reason for TEXT:");
+    Some(NextStep::command(text, command_line(accept)))
 }
 
 /// "a", "a and b", "a, b and c".

@@ -61,6 +61,33 @@ fn a_deleted_portfolio_is_absent_until_it_is_declared_closed() {
     assert_eq!(closed.closed, BTreeMap::from([(id("p01"), as_of())]));
 }
 
+/// The portfolios of an open run need not be known one by one: its plan says that they are in it.
+#[test]
+fn no_portfolio_of_an_open_run_is_absent() {
+    let open = ids(3);
+    let mut run = full(1, all(&open, |_| good()));
+    run.state = NightRunState::Open;
+    run.portfolios.clear();
+    assert!(night(&[run.clone()]).absent.is_empty());
+    run.plan.as_mut().unwrap().expected_before = [id("gone")].into();
+    assert_eq!(night(&[run]).absent, [id("gone")].into());
+}
+
+/// A long message is cut after a sentence or a word, and never within one.
+#[test]
+fn a_headline_holds_whole_sentences_or_words() {
+    let mut run = full(1, all(&ids(2), |_| good()));
+    let mut result = control(Control::Freshness, Level::Failure, None);
+    result.message =
+        format!("0 % is priced by a close of the date. {}", "Add the closes of AAA to the prices ".repeat(9));
+    run.controls.push(result);
+    let text = headline(&night(&[run.clone()])).to_string();
+    assert!(text.contains("Control freshness failed: 0 % is priced by a close of the date. "), "{text}");
+    run.controls[0].message = "word ".repeat(90);
+    let text = headline(&night(&[run])).to_string();
+    assert!(text.contains("word word…") && !text.contains("…."), "{text}");
+}
+
 #[test]
 fn a_filtered_run_alone_leaves_the_other_portfolios_absent() {
     let all_ids = ids(3);

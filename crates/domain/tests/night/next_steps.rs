@@ -99,11 +99,21 @@ fn a_result_of_another_control_is_looked_into() {
     let mut run = full(1, all(&ids(2), |_| good()));
     run.controls.push(control(Control::PriceJump, Level::Warning, Some(&id("p01"))));
     run.controls.push(control(Control::PriceJump, Level::Warning, Some(&id("p02"))));
+    let step = advice(&night(&[run]));
     assert_eq!(
-        advice(&night(&[run])).text,
-        "Check the 2 results of control price_jump; correct the input, or accept them with `nightbook accept \
-         2026-11-24 --control price_jump --note TEXT`."
+        step.text,
+        "Check the 2 results of control price_jump; correct the input, or accept them, with your reason for TEXT:"
     );
+    let command = step.command.unwrap();
+    assert!(command.starts_with("nightbook accept 2026-11-24 --control price_jump --note TEXT --data "), "{command}");
+}
+
+#[test]
+fn after_filtered_runs_alone_the_whole_night_is_run_and_no_portfolio_is_restored() {
+    let open = ids(3);
+    let step = advice(&night(&[filtered(1, &open, all(&open[..1], |_| good()))]));
+    assert_eq!(step.text, "No run of all portfolios has ended; run the night:");
+    assert!(step.command.unwrap().ends_with(" --as-of 2026-11-24"));
 }
 
 #[test]

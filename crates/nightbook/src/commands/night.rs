@@ -16,6 +16,7 @@ use domain::ports::{Clock as _, RunStore};
 use domain::summary::RunSummary;
 use serde_json::json;
 
+use crate::commands::run::count;
 use crate::exit::{NOT_WELL, door, refused};
 use crate::output::{Output, paint, safe};
 use crate::reading::{self, Records};
@@ -197,12 +198,15 @@ fn cause_lines(cause: &NightCause, since: Option<&str>, output: &Output) {
     let kind = cause.category.map_or_else(String::new, |category| format!(" ({category})"));
     let since = since.map_or_else(String::new, |since| format!(", {since}"));
     output.line(&format!("cause {}{kind}{since}: {}", cause.cause, safe(&cause.message)));
+    if cause.portfolios.is_empty() {
+        return;
+    }
     output.line(&format!(
-        "  {} failed + {} skipped + {} missing jobs of {} portfolios: {}",
+        "  {} failed + {} skipped + {} missing jobs of {}: {}",
         cause.failed,
         cause.skipped,
         cause.missing,
-        cause.portfolios.len(),
+        count(cause.portfolios.len(), "portfolio"),
         listed(&cause.portfolios)
     ));
     if !cause.jobs.is_empty() {
