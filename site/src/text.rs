@@ -72,7 +72,12 @@ pub(crate) fn percent(share: f64) -> String {
 
 /// A number with two decimals and a true minus.
 pub(crate) fn decimal(value: f64) -> String {
-    let text = format!("{:.2}", value.abs());
+    with_decimals(value, 2)
+}
+
+/// A number with so many decimals and a true minus.
+pub(crate) fn with_decimals(value: f64, decimals: usize) -> String {
+    let text = format!("{:.decimals$}", value.abs());
     if value < 0.0 && text.bytes().any(|b| (b'1'..=b'9').contains(&b)) { format!("−{text}") } else { text }
 }
 

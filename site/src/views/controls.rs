@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use domain::ids::PortfolioId;
-use domain::night::{ControlValue, Level, NightControl};
+use domain::night::{Control, ControlValue, Level, NightControl};
 use serde::Serialize;
 
 use super::{Named, Stamp};
+use crate::text::with_decimals;
 
 /// Who accepted a result.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -92,8 +93,8 @@ fn line(control: &NightControl, with_page: &BTreeSet<PortfolioId>) -> ControlLin
         glyph,
         portfolio: result.portfolio_id.as_ref().map(|id| Named { id: id.to_string(), link: with_page.contains(id) }),
         symbol: result.symbol.clone(),
-        observed: result.observed.as_ref().map_or_else(String::new, value),
-        limit: result.limit.as_ref().map_or_else(String::new, value),
+        observed: result.observed.as_ref().map_or_else(String::new, |seen| value(result.control, seen)),
+        limit: result.limit.as_ref().map_or_else(String::new, |limit| value(result.control, limit)),
         message: result.message.clone(),
         accepted: control.accepted.as_ref().map(|accepted| AcceptedLine {
             author: accepted.author.clone(),
@@ -103,15 +104,18 @@ fn line(control: &NightControl, with_page: &BTreeSet<PortfolioId>) -> ControlLin
     }
 }
 
-/// A value with at most four significant decimals.
-fn value(value: &ControlValue) -> String {
+/// A share in per cent, any other number with at most four decimals.
+fn value(control: Control, value: &ControlValue) -> String {
     match value {
         ControlValue::Date(date) => date.to_string(),
         ControlValue::Text(text) => text.clone(),
-        ControlValue::Number(number) if number.fract() == 0.0 => format!("{number:.0}"),
-        ControlValue::Number(number) => {
-            let text = format!("{number:.4}");
-            text.trim_end_matches('0').trim_end_matches('.').to_owned()
-        }
+        ControlValue::Number(share) if control.is_share() => format!("{} %", short(share * 100.0, 2)),
+        ControlValue::Number(number) => short(*number, 4),
     }
+}
+
+/// At most so many decimals, without trailing zeros, with a true minus.
+fn short(number: f64, decimals: usize) -> String {
+    let text = with_decimals(number, decimals);
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }

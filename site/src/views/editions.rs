@@ -4,13 +4,24 @@ use domain::ids::PortfolioId;
 use domain::night::editions::{ChangedClose, ChangedEquity, ChangedLots, Edition, Why};
 use serde::Serialize;
 
-use super::figures::written_figure;
+use super::figures::written_change;
 use super::night::{RunRef, run_ref};
 use crate::gather::RunHead;
 use crate::text::{count, decimal};
 
 /// Changed figures and inputs that a page lists for one edition.
 const MOST: usize = 20;
+
+/// A figure that an edition changed, before and after.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct ChangedLine {
+    /// The portfolio where a page lists more than one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) portfolio: Option<String>,
+    pub(crate) figure: String,
+    pub(crate) was: String,
+    pub(crate) now: String,
+}
 
 /// One edition after the first.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -20,8 +31,7 @@ pub(crate) struct EditionLine {
     pub(crate) on: String,
     pub(crate) run: RunRef,
     pub(crate) portfolios: u64,
-    /// `p001: Profit and loss −6,869 → −97,887`.
-    pub(crate) changed: Vec<String>,
+    pub(crate) changed: Vec<ChangedLine>,
     pub(crate) more: u64,
     /// What changed in the inputs; empty: it is not known.
     pub(crate) why: Vec<String>,
@@ -35,13 +45,12 @@ pub(crate) fn lines(editions: &[Edition], portfolio: Option<&PortfolioId>, runs:
 
 fn line(edition: &Edition, portfolio: Option<&PortfolioId>, runs: &[RunHead]) -> EditionLine {
     let own = edition.changed.iter().filter(|figure| portfolio.is_none_or(|id| figure.portfolio_id == *id));
-    let changed: Vec<String> = own
+    let changed: Vec<ChangedLine> = own
         .take(MOST)
-        .map(|figure| {
-            let (label, was) = written_figure(&figure.figure, figure.was);
-            let (_, now) = written_figure(&figure.figure, figure.now);
-            let whose = if portfolio.is_some() { String::new() } else { format!("{}: ", figure.portfolio_id) };
-            format!("{whose}{label} {was} → {now}")
+        .map(|changed| {
+            let (figure, was, now) = written_change(&changed.figure, changed.was, changed.now);
+            let portfolio = portfolio.is_none().then(|| changed.portfolio_id.to_string());
+            ChangedLine { portfolio, figure, was, now }
         })
         .collect();
     let more = if portfolio.is_some() { 0 } else { edition.changed_count.saturating_sub(changed.len() as u64) };

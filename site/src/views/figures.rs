@@ -7,7 +7,7 @@ use domain::ports::PortfolioRun;
 use serde::Serialize;
 
 use crate::chart::{Spark, spark};
-use crate::text::{decimal, grouped, percent};
+use crate::text::{decimal, grouped, percent, with_decimals};
 
 /// How a figure is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,12 +88,31 @@ fn written(kind: Kind, value: f64) -> String {
     }
 }
 
-/// The label of a recorded figure and a value of it as pages write it.
-pub(crate) fn written_figure(name: &str, value: f64) -> (String, String) {
-    match SPECS.iter().find(|spec| spec.name == name) {
-        Some(spec) => (spec.label.to_owned(), written(spec.kind, value)),
-        None => (name.replace('_', " "), decimal(value)),
+/// Decimals up to which a change is written out.
+const MOST_DECIMALS: usize = 8;
+
+/// The label of a recorded figure and two different values of it, with as many decimals as it takes to tell them apart.
+pub(crate) fn written_change(name: &str, was: f64, now: f64) -> (String, String, String) {
+    let spec = SPECS.iter().find(|spec| spec.name == name);
+    let kind = spec.map_or(Kind::Number, |spec| spec.kind);
+    let label = spec.map_or_else(|| sentence_case(name), |spec| spec.label.to_owned());
+    let mut texts = (written(kind, was), written(kind, now));
+    let (factor, unit) = if kind == Kind::Share { (100.0, " %") } else { (1.0, "") };
+    for decimals in 3..=MOST_DECIMALS {
+        if texts.0 != texts.1 {
+            break;
+        }
+        let precise = |value: f64| with_decimals(value * factor, decimals) + unit;
+        texts = (precise(was), precise(now));
     }
+    (label, texts.0, texts.1)
+}
+
+/// `data_days` as `Data days`.
+fn sentence_case(name: &str) -> String {
+    let words = name.replace('_', " ");
+    let mut letters = words.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// The values of each date, oldest first: the newest run of a date speaks for it, as far as it has values.
@@ -214,4 +233,22 @@ pub(crate) fn data_days(runs: &[PortfolioRun]) -> Vec<(NaiveDate, DateTime<Utc>,
         last.push(day);
     }
     last
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_visible_however_small_it_is() {
+        let written = |name, was, now| {
+            let (label, was, now) = written_change(name, was, now);
+            format!("{label}: {was} to {now}")
+        };
+        assert_eq!(written("daily_pnl", -6_869.2, -97_887.0), "Profit and loss: −6,869 to −97,887");
+        assert_eq!(written("market_beta", 0.5231, 0.5204), "Market beta: 0.523 to 0.520");
+        assert_eq!(written("gross", 1_000.25, 1_000.5), "Gross exposure: 1000.250 to 1000.500");
+        assert_eq!(written("var_95", -0.120_001, -0.120_002), "Value at risk 95 %: −12.0001 % to −12.0002 %");
+        assert_eq!(written("data_days", 90.0, 252.0), "Data days: 90.00 to 252.00");
+    }
 }

@@ -157,6 +157,8 @@ pub(crate) struct NightPage {
     /// Portfolios, those that did not succeed first.
     pub(crate) lines: Vec<PortfolioLine>,
     pub(crate) more: u64,
+    /// Whether a portfolio of the list has jobs that did not succeed and is not absent.
+    pub(crate) has_unfinished: bool,
     /// Portfolios that are declared closed, each with its first closed date.
     pub(crate) closed: Vec<(Named, String)>,
     pub(crate) accepts: Vec<AcceptLine>,
@@ -320,6 +322,8 @@ pub(crate) fn page(input: &NightPageInput<'_>) -> NightPage {
         std::cmp::Reverse((night.absent.contains(id), bad))
     };
     sorted.sort_by_cached_key(|(id, outcome)| weight(id, outcome));
+    let lines: Vec<PortfolioLine> =
+        sorted.iter().take(MANY).map(|(id, outcome)| portfolio_line(input, id, outcome)).collect();
     let notes = input.notes.iter().map(|(run, note)| (run_ref(*run, input.night.runs), note.clone()));
     NightPage {
         night: night_box(&input.night, MANY),
@@ -329,7 +333,8 @@ pub(crate) fn page(input: &NightPageInput<'_>) -> NightPage {
         jobs: night.jobs.len() as u64,
         totals: night.totals,
         runs: input.night.runs.iter().rev().map(RunLine::of).collect(),
-        lines: sorted.iter().take(MANY).map(|(id, outcome)| portfolio_line(input, id, outcome)).collect(),
+        has_unfinished: lines.iter().any(|line| line.word != "absent" && !line.jobs.is_empty()),
+        lines,
         more: sorted.len().saturating_sub(MANY) as u64,
         closed: night.closed.iter().map(|(id, date)| (named(id, input.night.with_page), date.to_string())).collect(),
         accepts: accepts(&head.acceptances),

@@ -63,6 +63,28 @@ controls! {
     Limits = "limits",
 }
 
+impl Control {
+    /// Whether what this control observes and its limits are shares of 1, to be written in per cent.
+    #[must_use]
+    pub const fn is_share(self) -> bool {
+        match self {
+            Self::Freshness
+            | Self::Unchanged
+            | Self::Positions
+            | Self::PriceJump
+            | Self::Equity
+            | Self::PnlCoverage
+            | Self::RollForward => true,
+            Self::NewestClose
+            | Self::Portfolios
+            | Self::Orphans
+            | Self::InputEnd
+            | Self::MarkAge
+            | Self::Limits => false,
+        }
+    }
+}
+
 impl fmt::Display for Control {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
