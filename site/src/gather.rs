@@ -24,6 +24,7 @@ pub(crate) use self::data::{
 pub(crate) use self::nights::{NightData, Nights};
 use crate::mask::Mask;
 use crate::options::Card;
+use crate::views::machine::ChainEnd;
 
 /// Runs that the pages of portfolios and jobs show.
 pub(crate) const RING: usize = 60;
@@ -79,6 +80,12 @@ impl Reader {
             job_runs: Mutex::default(),
             sightings: Mutex::default(),
         }
+    }
+
+    /// The newest link of the chain of closed runs.
+    pub(crate) async fn newest_link(&self) -> Result<Option<ChainEnd>, StoreError> {
+        let newest = self.store.newest_link().await?;
+        Ok(newest.map(|link| ChainEnd { number: link.number, hash: link.hash() }))
     }
 
     /// With what the book says of portfolios.

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use backends::local::LocalStore;
 use backends::system::SystemClock;
-use domain::ids::RunId;
+use domain::ids::{ContentHash, RunId};
 use domain::note::{Note, NoteKind, RunNotes as _};
 use domain::ports::Clock as _;
-use e2e::{json, nightbook, text, write_book};
+use e2e::{json, nightbook, say, text, write_book};
+use rusqlite::types::Value as SqlValue;
 use serde_json::Value;
 
 /// A data folder with two runs, one of them with failures.
@@ -74,49 +75,143 @@ fn flipped(text: &str) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
+/// A value with one letter, digit or unit changed; text where there was nothing.
+fn changed(value: &SqlValue) -> SqlValue {
+    match value {
+        SqlValue::Null => SqlValue::Text("7".into()),
+        SqlValue::Integer(number) => SqlValue::Integer(number + 1),
+        SqlValue::Real(number) => SqlValue::Real(number + 1.0),
+        SqlValue::Text(text) => SqlValue::Text(flipped(text)),
+        SqlValue::Blob(bytes) => {
+            let mut bytes = bytes.clone();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            SqlValue::Blob(bytes)
+        }
+    }
+}
+
+/// The tables of the records with their columns, but for `meta`, whose entries are no records.
+fn columns_of(data: &Path) -> Vec<(String, Vec<String>)> {
+    let store = rusqlite::Connection::open(data.join("records.sqlite")).unwrap();
+    let texts = |sql: &str| -> Vec<String> {
+        store.prepare(sql).unwrap().query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+    };
+    let tables = texts("SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'meta' ORDER BY name");
+    tables
+        .into_iter()
+        .map(|table| {
+            let columns = texts(&format!("SELECT name FROM pragma_table_info('{table}')"));
+            (table, columns)
+        })
+        .collect()
+}
+
+/// Changes a column of the first row that has a value in it, or of the first row.
+fn change(data: &Path, table: &str, column: &str) -> String {
+    let store = rusqlite::Connection::open(data.join("records.sqlite")).unwrap();
+    let names = columns_of(data).into_iter().find(|(name, _)| name == table).unwrap().1;
+    let all = names.join(", ");
+    let row: Vec<SqlValue> = store
+        .query_row(&format!("SELECT {all} FROM {table} ORDER BY {column} IS NULL, {all} LIMIT 1"), [], |row| {
+            (0..names.len()).map(|at| row.get(at)).collect()
+        })
+        .unwrap();
+    let at = names.iter().position(|name| name == column).unwrap();
+    let value = changed(&row[at]);
+    let clause: Vec<String> = (0..names.len()).map(|n| format!("{} IS ?{}", names[n], n + 1)).collect();
+    let mut values = row.clone();
+    values.push(value.clone());
+    let sql = format!("UPDATE OR REPLACE {table} SET {column} = ?{} WHERE {}", values.len(), clause.join(" AND "));
+    assert_eq!(store.execute(&sql, rusqlite::params_from_iter(values)).unwrap(), 1, "{table}.{column}");
+    format!("{table}.{column}: {:.100} -> {:.100}", format!("{:?}", row[at]), format!("{value:?}"))
+}
+
 #[test]
-fn a_changed_letter_in_any_row_is_named() {
+fn a_changed_value_in_any_column_of_any_table_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let data = stored(dir.path());
     annotate(&data);
     assert_eq!(problems(&data), Vec::<String>::new());
-    let mut tried = 0;
-    for (table, columns) in [
-        ("runs", &["run", "summary", "alert", "as_of", "month", "scheduled_for", "started_at", "status"][..]),
-        ("manifests", &["portfolios"]),
-        ("work_items", &["item", "cells"]),
-        ("job_records", &["record", "status", "job_name", "portfolio_id"]),
-        ("folds", &["fold"]),
-        ("job_runs", &["line", "as_of", "started_at"]),
-        ("failures", &["message", "portfolios", "category", "fingerprint"]),
-        ("results", &["content_hash"]),
-        ("alert_books", &["book", "schedule"]),
-        ("notes", &["note", "at", "note_id"]),
-    ] {
+    let (mut tried, mut unnoticed) = (0, Vec::new());
+    for (table, columns) in columns_of(&data) {
         for column in columns {
-            let copied = dir.path().join(format!("{table}-{column}"));
+            let copied = dir.path().join("changed");
             copy(&data, &copied);
-            let store = rusqlite::Connection::open(copied.join("records.sqlite")).unwrap();
-            // By the text itself: most tables have no row id.
-            let value: String = store
-                .query_row(&format!("SELECT {column} FROM {table} WHERE length({column}) > 0 LIMIT 1"), [], |row| {
-                    row.get(0)
-                })
-                .unwrap();
-            let changed = store
-                .execute(
-                    &format!("UPDATE OR REPLACE {table} SET {column} = ?1 WHERE {column} = ?2"),
-                    [&flipped(&value), &value],
-                )
-                .unwrap();
-            assert!(changed >= 1);
-            drop(store);
-            let named = problems(&copied);
-            assert!(!named.is_empty(), "{table}.{column}: {value:.80} -> {:.80}", flipped(&value));
+            let what = change(&copied, &table, &column);
+            if problems(&copied).is_empty() {
+                unnoticed.push(what);
+            }
+            std::fs::remove_dir_all(&copied).unwrap();
             tried += 1;
         }
     }
-    assert_eq!(tried, 29);
+    assert_eq!(unnoticed, Vec::<String>::new(), "of {tried} columns");
+    assert!(tried > 100, "{tried} columns");
+    say(&format!("{tried} columns changed, one by one"));
+}
+
+/// Somebody with access to the folder corrects every hash beside what they change.
+#[test]
+fn a_rewritten_record_with_correct_hashes_breaks_the_chain() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = stored(dir.path());
+    let store = rusqlite::Connection::open(data.join("records.sqlite")).unwrap();
+    let (record, hash): (String, String) = store
+        .query_row("SELECT record, content_hash FROM job_records WHERE status = 'failed' LIMIT 1", [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .unwrap();
+    let mut document: Value = serde_json::from_str(&record).unwrap();
+    let message = document["error"]["message"].as_str().unwrap().to_owned();
+    let rewritten = record.replacen(&serde_json::to_string(&message).unwrap(), "\"nothing happened\"", 1);
+    document["error"]["message"] = "nothing happened".into();
+    assert_eq!(serde_json::from_str::<Value>(&rewritten).unwrap(), document);
+    let corrected = ContentHash::of(rewritten.as_bytes());
+    let sql = "UPDATE job_records SET record = ?1, content_hash = ?2, error_message = 'nothing happened' WHERE content_hash = ?3";
+    assert_eq!(store.execute(sql, [rewritten.as_str(), corrected.as_str(), &hash]).unwrap(), 1);
+    drop(store);
+    let named = problems(&data);
+    assert!(
+        named.iter().any(|problem| problem.contains("its records are not those of link 3 of the chain")),
+        "{named:?}"
+    );
+}
+
+/// A night that was deleted with all that belongs to it, its link and the links after it, is missing for whoever kept an older
+/// status.json.
+#[test]
+fn a_deleted_night_is_named_by_the_chain_and_by_an_older_status() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = stored(dir.path());
+    let status: Value = serde_json::from_slice(&std::fs::read(data.join("site/status.json")).unwrap()).unwrap();
+    let link = format!("{}:{}", status["chain"]["number"], status["chain"]["hash"].as_str().unwrap());
+    let feed = std::fs::read_to_string(data.join("site/feed.xml")).unwrap();
+    assert!(feed.contains(&format!("term=\"{link}\"")), "the feed and the status tell the same link");
+    let doctor = |data: &Path| json(&["doctor", "--data", text(data), "--link", &link, "--json"]).unwrap();
+    let (report, code) = doctor(&data);
+    assert_eq!((code, &report["problems"], &report["chain"]), (0, &serde_json::json!([]), &status["chain"]));
+
+    let run = status["batch_run_id"].as_str().unwrap().to_owned();
+    let remove = |tables: &[&str]| {
+        let store = rusqlite::Connection::open(data.join("records.sqlite")).unwrap();
+        for table in tables {
+            store.execute(&format!("DELETE FROM {table} WHERE batch_run_id = ?1"), [&run]).unwrap();
+        }
+    };
+    remove(&["runs", "manifests", "work_items", "job_records", "folds", "job_runs", "failures", "results"]);
+    let store = rusqlite::Connection::open(data.join("records.sqlite")).unwrap();
+    store.execute("DELETE FROM nights WHERE as_of = '2026-11-24'", []).unwrap();
+    drop(store);
+    std::fs::remove_file(data.join(format!("results/{run}.pack"))).unwrap();
+    let gone = format!("run {run} of link 3 of the chain is gone");
+    assert!(problems(&data).contains(&gone), "{:?}", problems(&data));
+
+    remove(&["chain"]);
+    assert_eq!(problems(&data), Vec::<String>::new(), "inside the folder nothing is left to tell");
+    let (report, code) = doctor(&data);
+    let named = report["problems"][0].as_str().unwrap();
+    assert!(code == 1 && named.contains("the chain holds no link"), "{named}");
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! What `doctor` verifies through the ports, whatever the backend: reading verifies each thing by its hash, and what is
 //! said twice has to be said alike.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use chrono::{DateTime, NaiveDate, Utc};
+use domain::chain::RootsBuilder;
 use domain::fold::{Fold, FoldEntry};
 use domain::ids::{ContentHash, PortfolioId, RunId, ScheduleName};
 use domain::night::{Night, NightHead, NightKey, refold, runs_of};
@@ -16,6 +17,10 @@ use domain::summary::{RunSummary, disagreement};
 use domain::words::JobStatus;
 use domain::work_item::{ItemKey, ItemState, Place, WorkItem};
 use futures::stream::{self, StreamExt as _};
+
+mod chain;
+
+use self::chain::ExaminedRun;
 
 /// Buckets of one run that are examined at the same time.
 const BUCKETS_AT_ONCE: usize = 2;
@@ -30,6 +35,8 @@ pub struct DoctorReport {
     pub checked: std::collections::BTreeMap<String, u64>,
     /// What is not in order, one sentence each.
     pub problems: Vec<String>,
+    /// The hashes of the links of the chain of closed runs, the newest last.
+    pub links: Vec<ContentHash>,
 }
 
 impl DoctorReport {
@@ -57,6 +64,7 @@ impl DoctorReport {
             *self.checked.entry(what).or_default() += number;
         }
         self.problems.extend(other.problems);
+        self.links.extend(other.links);
     }
 }
 
@@ -107,6 +115,8 @@ pub(crate) struct Examination<'a> {
     results: &'a dyn LooksForResults,
     /// Pinned inputs that were read: reruns share them.
     inputs: Mutex<BTreeSet<ContentHash>>,
+    /// What the chain has to say about the runs that were examined.
+    runs: Mutex<BTreeMap<RunId, ExaminedRun>>,
 }
 
 /// What a bucket was found to hold.
@@ -114,6 +124,8 @@ struct Bucket {
     report: DoctorReport,
     /// What its items add up to, once they have all ended and could all be read.
     counted: Option<Fold>,
+    /// The roots of its items, once they could all be read.
+    roots: Option<RootsBuilder>,
 }
 
 impl<'a> Examination<'a> {
@@ -123,7 +135,7 @@ impl<'a> Examination<'a> {
         documents: &'a dyn Documents,
         results: &'a dyn LooksForResults,
     ) -> Self {
-        Self { store, notes, documents, results, inputs: Mutex::default() }
+        Self { store, notes, documents, results, inputs: Mutex::default(), runs: Mutex::default() }
     }
 
     /// Verifies what belongs to a run.
@@ -142,11 +154,16 @@ impl<'a> Examination<'a> {
             examine_plan(plan, summary, &mut report);
         }
         let mut counted = Vec::new();
+        let mut roots = kept.records.then(RootsBuilder::default);
         if let Some(plan) = plan.filter(|_| kept.records) {
             let buckets = stream::iter(0..plan.buckets()).map(|bucket| self.bucket(run, plan, bucket, kept));
             for bucket in buckets.buffered(BUCKETS_AT_ONCE).collect::<Vec<_>>().await {
                 report.add(bucket.report);
                 counted.extend(bucket.counted);
+                match (&mut roots, bucket.roots) {
+                    (Some(roots), Some(next)) => roots.append(&next),
+                    _ => roots = None,
+                }
             }
         } else if plan.is_some() {
             report.count("runs whose records were retired", 1);
@@ -164,12 +181,30 @@ impl<'a> Examination<'a> {
                 report.problems.push(format!("the document that the plan of run {id} sealed for its night is gone"));
             }
         }
+        self.remember(stored, roots, &mut report);
         let inputs = plan.filter(|_| kept.inputs).map(|plan| &plan.snapshot);
         if let Some(hash) = inputs.filter(|hash| self.is_new(hash)) {
             report.count("pinned inputs", 1);
             report.note(self.documents.snapshot(hash).await);
         }
         report
+    }
+
+    fn remember(&self, stored: &StoredRun, roots: Option<RootsBuilder>, report: &mut DoctorReport) {
+        let run = &stored.run;
+        match ExaminedRun::of(stored, roots) {
+            Ok(examined) => {
+                self.runs.lock().unwrap_or_else(PoisonError::into_inner).insert(run.batch_run_id, examined);
+            }
+            Err(error) => report.problems.push(format!("the summary of run {}: {error}", run.batch_run_id)),
+        }
+    }
+
+    /// Verifies the chain of closed runs against the runs that were examined. `since`: runs that were closed at this
+    /// instant or later have a link, if it is known.
+    pub(crate) async fn chain(&self, since: Option<DateTime<Utc>>, report: &mut DoctorReport) {
+        let runs = std::mem::take(&mut *self.runs.lock().unwrap_or_else(PoisonError::into_inner));
+        chain::examine(self.store, &runs, since, report).await;
     }
 
     /// Verifies the alert books.
@@ -283,7 +318,11 @@ impl<'a> Examination<'a> {
             }
             fold
         });
-        Bucket { report, counted }
+        let roots = unread.is_empty().then(|| {
+            let mut roots = RootsBuilder::default();
+            items.iter().try_for_each(|item| roots.add(item)).map(|()| roots)
+        });
+        Bucket { report, counted, roots: roots.and_then(Result::ok) }
     }
 
     /// The items of a bucket; and the portfolios of those that could not be read.

@@ -8,8 +8,8 @@ use std::future::Future;
 use domain::conformance::StoreWithNotes;
 use domain::ports::{AlertBooks, Documents, RunStore, SiteStore};
 use domain::{
-    alert_book_rules, conformance, document_rules, history_rules, night_rules, note_rules, run_rules, site_rules,
-    tally_rules, work_item_rules,
+    alert_book_rules, chain_rules, conformance, document_rules, history_rules, night_rules, note_rules, run_rules,
+    site_rules, tally_rules, work_item_rules,
 };
 
 fn wait<T>(future: impl Future<Output = T>) -> T {
@@ -83,6 +83,13 @@ suite!(
     }
 );
 suite!(
+    memory_chain,
+    chain_rules,
+    fn on(rule: impl FnOnce(&dyn RunStore)) {
+        rule(&backends::memory::MemoryStore::default());
+    }
+);
+suite!(
     memory_alert_books,
     alert_book_rules,
     fn on(rule: impl FnOnce(&dyn AlertBooks)) {
@@ -151,6 +158,15 @@ suite!(
 suite!(
     local_nights,
     night_rules,
+    fn on(rule: impl FnOnce(&dyn RunStore)) {
+        let folder = tempfile::tempdir().unwrap();
+        rule(&backends::local::LocalStore::open(folder.path()).unwrap());
+    }
+);
+#[cfg(feature = "local")]
+suite!(
+    local_chain,
+    chain_rules,
     fn on(rule: impl FnOnce(&dyn RunStore)) {
         let folder = tempfile::tempdir().unwrap();
         rule(&backends::local::LocalStore::open(folder.path()).unwrap());

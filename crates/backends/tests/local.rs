@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use backends::local::{LocalStore, OpenError};
 use chrono::{DateTime, Duration, NaiveDate, Utc};
+use domain::chain::append_run;
 use domain::conformance;
 use domain::fold::FoldEntry;
 use domain::ids::{ContentHash, Fingerprint, Owner, RunId};
@@ -127,7 +128,9 @@ async fn a_whole_run(store: &LocalStore, seed: u128, portfolios: u32) -> StoredR
     store.apply_run(id, &RunEvent::ClaimClose { owner: OWNER, now, lease_until }).await.unwrap();
     let closing = store.run(id).await.unwrap().unwrap().run;
     let items = store.items(id, 0).await.unwrap();
-    store.put_summary(&summarise(&closing, &items, &Default::default())).await.unwrap();
+    let summary = summarise(&closing, &items, &Default::default());
+    store.put_summary(&summary).await.unwrap();
+    append_run(store, now, &closing, &summary, &items).await.unwrap();
     store.apply_run(id, &RunEvent::Close { epoch: 1 }).await.unwrap();
     store.run(id).await.unwrap().unwrap()
 }

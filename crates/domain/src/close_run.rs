@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::future::{Either, select};
 
 use crate::alert::{AlertAbout, AlertEvent};
+use crate::chain::append_run;
 use crate::guards::{self, Guard};
 use crate::ids::{Fingerprint, RunId};
 use crate::night::folding::run_controls;
@@ -44,7 +45,7 @@ pub enum Closed {
 
 /// Closes a run, if every portfolio has ended. May be called any number of times by anyone.
 ///
-/// The order is: summary, night, pages, alert, closed. A failed publication or delivery holds up neither the close nor the
+/// The order is: summary, link of the chain, night, pages, alert, closed. A failed publication or delivery holds up neither the close nor the
 /// other, and a slow publication holds up the alert for two minutes at most; each has its own status and is tried again
 /// by `watch`.
 ///
@@ -87,6 +88,7 @@ pub async fn close_run(
         items.extend(ports.store.items(id, bucket).await?);
     }
     let summary = write_summary(ports, &run, &items, &folds).await?;
+    append_run(ports.store.as_ref(), ports.clock.now(), &run, &summary, &items).await?;
     keep_night(ports, &run.night(), Some(KnownItems { run: id, items: &items })).await?;
     let Some(publication) = publish_and_tell(ports, publisher, notifier, &run, &summary).await? else {
         return Ok(Closed::NotYet);

@@ -24,6 +24,7 @@ pub mod alert_rules;
 pub mod alerting;
 pub mod baseline;
 pub mod causes;
+pub mod chain;
 pub mod close_run;
 #[cfg(feature = "conformance")]
 pub mod conformance;

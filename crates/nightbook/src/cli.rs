@@ -7,6 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use domain::ids::{CauseId, ChannelName, JobName, Month, PortfolioId};
 use domain::words::{JobType, RunStatus};
 
+use crate::commands::doctor::ChainLink;
+
 /// Nightbook runs the nightly risk batch of many portfolios, keeps every job of every run on record, and publishes a
 /// static status site.
 #[derive(Debug, Parser)]
@@ -225,10 +227,14 @@ pub(crate) enum Command {
         #[command(flatten)]
         data: DataDir,
     },
-    /// Verify everything that is stored, in a folder or a table, by its content hashes.
+    /// Verify everything that is stored, in a folder or a table, by its content hashes and the chain of closed runs.
     Doctor {
         #[command(flatten)]
         data: DataDir,
+        /// Also verify that the chain holds this link: its hash, or NUMBER:HASH, from an older status.json, feed or alert.
+        /// May be given more than once.
+        #[arg(long, value_name = "HASH")]
+        link: Vec<ChainLink>,
     },
     /// Publish the site again for the newest run, or all of it from the records.
     Publish {

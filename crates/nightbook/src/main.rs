@@ -149,7 +149,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             commands::rerun::run(asked, &output, &bars, stop).await
         }
         Command::Cancel { run, data } => commands::cancel::run(&data.data, &run, &output, stop).await,
-        Command::Doctor { data } => commands::doctor::run(&data.data, &output).await,
+        Command::Doctor { data, link } => commands::doctor::run(&data.data, &link, &output).await,
         Command::Publish { data, rebuild, book } => {
             commands::publish::run(&data.data, rebuild, book.as_deref(), &output, stop).await
         }

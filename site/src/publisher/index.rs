@@ -14,7 +14,9 @@ use crate::days::TradingDay;
 use crate::gather::{JobData, NightData, Nights, Past, Reader, RunData, RunHead};
 use crate::pages;
 use crate::views;
+use crate::views::feed::FeedView;
 use crate::views::index::{IndexInput, IndexView};
+use crate::views::machine::ChainEnd;
 use crate::views::machine::{Badge, StatusFile};
 use crate::views::night::NightInput;
 
@@ -44,6 +46,8 @@ pub(super) struct Overview {
     pub(super) jobs: Vec<JobData>,
     pub(super) open: Vec<RunData>,
     pub(super) with_page: BTreeSet<PortfolioId>,
+    /// The newest link of the chain of closed runs.
+    newest_link: Option<ChainEnd>,
 }
 
 /// The runs that say best which portfolios have a page: the newest, and the newest that was for all portfolios.
@@ -114,6 +118,7 @@ impl SitePublisher {
             jobs,
             open,
             with_page,
+            newest_link: reader.newest_link().await?,
         })
     }
 
@@ -250,6 +255,7 @@ impl SitePublisher {
             past: &past,
             cards: &reader.cards(),
             alerts: self.alerts().await?,
+            newest_link: overview.newest_link.clone(),
             settings_warning: self.options.settings_warning.as_deref().map(|text| self.mask().text(text)),
         };
         let view = views::index::build(&input);
@@ -262,6 +268,7 @@ impl SitePublisher {
         let night = overview.night.as_ref().map(|data| (data.night.verdict, data.night.as_of));
         let [drawn, told] = badges("", &Badge::of(&self.options.title, night))?;
         let feed = views::feed::feed(&overview.days, &self.options, overview.days.len() >= LOOK_BACK);
+        let feed = FeedView { newest_link: overview.newest_link.clone(), ..feed };
         Ok([pages::feed(&feed, &self.options)?, drawn, told])
     }
 }

@@ -4,6 +4,7 @@ use chrono::DateTime;
 use domain::ids::ContentHash;
 use serde::Serialize;
 
+use super::machine::ChainEnd;
 use crate::days::{TradingDay, incidents};
 use crate::options::SiteOptions;
 use crate::text::{count, machine};
@@ -33,6 +34,9 @@ pub(crate) struct FeedView {
     pub(crate) own: Option<String>,
     pub(crate) home: String,
     pub(crate) entries: Vec<FeedEntry>,
+    /// The newest link of the chain of closed runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) newest_link: Option<ChainEnd>,
 }
 
 /// The feed of these nights, newest first.
@@ -93,6 +97,7 @@ pub(crate) fn feed(days: &[TradingDay], options: &SiteOptions, more_before: bool
         own: base.as_ref().map(|_| at("feed.xml")),
         home: at("index.html"),
         entries,
+        newest_link: None,
     }
 }
 

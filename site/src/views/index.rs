@@ -12,6 +12,7 @@ use super::cells::{Resolved, grid, resolve, retried};
 use super::changes::Changes;
 use super::grid::Grid;
 use super::jobs::JobLine;
+use super::machine::ChainEnd;
 use super::night::{FEW, NightBox, NightInput, night_box};
 use super::running::{RunningView, running};
 use super::strip::Strip;
@@ -48,6 +49,8 @@ pub(crate) struct IndexInput<'a> {
     pub(crate) cards: &'a BTreeMap<PortfolioId, Card>,
     /// What could not be told, and what is not to be.
     pub(crate) alerts: AlertsView,
+    /// The newest link of the chain of closed runs.
+    pub(crate) newest_link: Option<ChainEnd>,
     /// Why newer settings were refused.
     pub(crate) settings_warning: Option<String>,
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::fold::JobCounts;
-use domain::ids::RunId;
+use domain::ids::{ContentHash, RunId};
 use domain::night::Verdict;
 use domain::night::report::NightReport;
 use domain::ports::PortfolioRun;
@@ -27,6 +27,16 @@ pub(crate) struct ShownRun {
     pub(crate) scheduled_for: DateTime<Utc>,
     pub(crate) started_at: DateTime<Utc>,
     pub(crate) batch_run_id: RunId,
+}
+
+/// The newest link of the chain of closed runs: a copy of it that is kept elsewhere shows whether runs were rewritten
+/// later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ChainEnd {
+    /// Its number.
+    pub(crate) number: u64,
+    /// Its hash.
+    pub(crate) hash: ContentHash,
 }
 
 /// `status.json`. Every key speaks of the newest night.
@@ -53,6 +63,9 @@ pub(crate) struct StatusFile {
     /// The newest night; null: there is none.
     #[serde(default)]
     pub(crate) night: Option<NightReport>,
+    /// The newest link of the chain of closed runs; left out if no run was closed since the chain began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) chain: Option<ChainEnd>,
     /// Why newer settings were refused; left out if the settings in force are the newest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) settings_warning: Option<String>,
@@ -98,6 +111,7 @@ impl StatusFile {
                 let schedule = &night.data.head.schedule;
                 NightReport::of(&night.data.night, schedule, view.due_at, night.missed, night.target)
             }),
+            chain: input.newest_link.clone(),
             settings_warning: view.settings_warning.clone(),
         }
     }

@@ -38,7 +38,8 @@ use domain::summary::summarise;
 use domain::words::JobStatus;
 use domain::work_item::{GiveUp, ItemEvent, ItemKey, ItemRefusal, ItemState, Place, WorkItem};
 use domain::{
-    alert_book_rules, conformance, history_rules, night_rules, note_rules, run_rules, tally_rules, work_item_rules,
+    alert_book_rules, chain_rules, conformance, history_rules, night_rules, note_rules, run_rules, tally_rules,
+    work_item_rules,
 };
 use expiry::KEPT_DAYS;
 use proptest::prelude::*;
@@ -61,6 +62,7 @@ mod rules {
     tally_rules!(rules);
     history_rules!(rules);
     night_rules!(rules);
+    chain_rules!(rules);
     note_rules!(rules);
 }
 

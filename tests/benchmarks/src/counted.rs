@@ -7,12 +7,13 @@ use async_trait::async_trait;
 use backends::local::LocalStore;
 use chrono::{DateTime, Utc};
 use domain::alert::{AlertEvent, AlertRefusal, AlertState};
+use domain::chain::{Appended, Link};
 use domain::fold::{Fold, FoldEntry};
 use domain::ids::{ContentHash, Fingerprint, JobName, PortfolioId, RunId, ScheduleName};
 use domain::night::{NightHead, NightKey};
 use domain::ports::{
-    Change, Creation, FailureSighting, History, JobRun, NightQuery, Nights, PortfolioRun, RecordCursor, RecordPage,
-    RecordQuery, RunPage, RunQuery, Runs, StoreError, StoredRun, Tallies, WorkItems,
+    Chain, Change, Creation, FailureSighting, History, JobRun, NightQuery, Nights, PortfolioRun, RecordCursor,
+    RecordPage, RecordQuery, RunPage, RunQuery, Runs, StoreError, StoredRun, Tallies, WorkItems,
 };
 use domain::record::JobRecord;
 use domain::run::{PlannedPortfolio, Run, RunEvent, RunRefusal};
@@ -44,6 +45,12 @@ macro_rules! counted {
 }
 
 counted! {
+    Chain {
+        newest_link() -> Option<Link>;
+        link_of(run: RunId) -> Option<Link>;
+        append_link(link: &Link) -> Appended;
+        links(after: u64, limit: usize) -> Vec<Link>;
+    }
     Runs {
         create_run(run: &Run) -> Creation<Run>;
         apply_run(id: RunId, event: &RunEvent) -> Change<Run, RunRefusal>;

@@ -77,6 +77,8 @@ rows! {
     ClosersRace: "a second closer found the first at work",
     SecondCloser: "second closers",
     CloserFenced: "a closer was too late to close",
+    LinkTaken: "a link of the chain that another closer appended first",
+    RunHasLink: "a closer found the link of its run",
     SummaryThere: "a closer found the summary of another",
     PublicationFailed: "publications that failed",
     PublishedAgain: "publications repeated",

@@ -1,12 +1,12 @@
 //! One schedule: a scenario, its faults, what came of it, and whether every promise was kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use domain::alert::AlertAbout;
 use domain::ids::RunId;
 use domain::night::{NightKey, refold};
-use domain::ports::{Documents as _, Nights as _, Runs as _, StoredRun, WorkItems as _};
+use domain::ports::{Chain as _, Documents as _, Nights as _, Runs as _, StoredRun, WorkItems as _};
 use domain::run::{RunPhase, SealedPlan};
 use domain::words::RunStatus;
 use domain::work_item::ItemKey;
@@ -164,6 +164,7 @@ fn check_end(world: &Arc<World>, runs: &[RunId], executor: &mut Executor) {
         profile.rate == 0.0 && profile.spent == 0.0 && state.queue.slowness() <= SECOND && world.scenario.skew == 0
     };
     let mut newest = None;
+    let mut closed = BTreeSet::new();
     for &id in runs {
         if world.was_refused(id) {
             continue;
@@ -173,6 +174,9 @@ fn check_end(world: &Arc<World>, runs: &[RunId], executor: &mut Executor) {
             continue;
         };
         check_night(world, &stored);
+        if stored.run.is_closed() {
+            closed.insert(id);
+        }
         let told = |about: AlertAbout| {
             let id = format!("{id}/{}", about.as_str());
             world.state().deliveries.get(&id).map_or(0, Vec::len)
@@ -217,6 +221,7 @@ fn check_end(world: &Arc<World>, runs: &[RunId], executor: &mut Executor) {
             newest = Some(((stored.run.scheduled_for, stored.run.started_at), id));
         }
     }
+    check_chain(world, &closed);
     if let Some((_, newest)) = newest.filter(|_| world.scenario.site) {
         let page = world.site.files().get("index.html").cloned().unwrap_or_default();
         if !String::from_utf8_lossy(&page).contains(&format!("runs/{newest}/")) {
@@ -226,6 +231,27 @@ fn check_end(world: &Arc<World>, runs: &[RunId], executor: &mut Executor) {
         if !changed.is_empty() {
             world.violate(Promise::Other, format!("published again, with nothing new, and rewritten: {changed:?}"));
         }
+    }
+}
+
+/// Every closed run has one link, and every link fits the one before.
+fn check_chain(world: &Arc<World>, closed: &BTreeSet<RunId>) {
+    let links = now(world.store.links(0, usize::MAX)).unwrap_or_default();
+    let mut linked = BTreeSet::new();
+    let mut before = None;
+    for link in &links {
+        if let Some(broken) = link.break_after(before) {
+            world.violate(Promise::Lost, broken);
+        }
+        if let Some(run) = link.batch_run_id
+            && !linked.insert(run)
+        {
+            world.violate(Promise::DoubleCounted, format!("run {} has two links in the chain", run.short()));
+        }
+        before = Some(link);
+    }
+    for run in closed.symmetric_difference(&linked) {
+        world.violate(Promise::Lost, format!("run {} is closed or has a link, and not both", run.short()));
     }
 }
 

@@ -8,12 +8,13 @@ use async_trait::async_trait;
 use backends::memory::MemoryStore;
 use chrono::{DateTime, Utc};
 use domain::alert::{AlertEvent, AlertRefusal, AlertState};
+use domain::chain::{Appended, Link};
 use domain::fold::{Fold, FoldEntry};
 use domain::ids::{ContentHash, Fingerprint, JobName, PortfolioId, RunId, ScheduleName};
 use domain::night::{NightHead, NightKey};
 use domain::ports::{
-    Change, Creation, FailureSighting, History, JobRun, NightQuery, Nights, PortfolioRun, RecordCursor, RecordPage,
-    RecordQuery, RunPage, RunQuery, Runs, StoreError, StoredRun, Tallies, WorkItems,
+    Chain, Change, Creation, FailureSighting, History, JobRun, NightQuery, Nights, PortfolioRun, RecordCursor,
+    RecordPage, RecordQuery, RunPage, RunQuery, Runs, StoreError, StoredRun, Tallies, WorkItems,
 };
 use domain::record::JobRecord;
 use domain::run::{PlannedPortfolio, Run, RunEvent, RunRefusal};
@@ -158,6 +159,22 @@ impl History for Counting {
     }
     async fn first_seen(&self, causes: &[Fingerprint]) -> Result<BTreeMap<Fingerprint, RunId>, StoreError> {
         self.note("first_seen").first_seen(causes).await
+    }
+}
+
+#[async_trait]
+impl Chain for Counting {
+    async fn newest_link(&self) -> Result<Option<Link>, StoreError> {
+        never()
+    }
+    async fn link_of(&self, _: RunId) -> Result<Option<Link>, StoreError> {
+        never()
+    }
+    async fn append_link(&self, _: &Link) -> Result<Appended, StoreError> {
+        never()
+    }
+    async fn links(&self, _: u64, _: usize) -> Result<Vec<Link>, StoreError> {
+        never()
     }
 }
 

@@ -5,17 +5,17 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use domain::ids::{ContentHash, Fingerprint, JobName, PortfolioId, RunId};
-use domain::ports::{History as _, Runs as _, StoreError, StoredRun, month_of};
+use domain::ports::{History as _, Runs as _, StoreError};
 use domain::run::Run;
 use domain::summary::RunSummary;
 use domain::work_item::ItemKey;
 use rusqlite::{OptionalExtension as _, params};
 
+use super::mirror::Mirror;
 use super::open::LocalStore;
 use super::rows::time_text;
-use super::runs::load_alert;
+use super::schema::CHAIN_BEGAN;
 use super::upkeep::{RECORDS_RETIRED, RESULTS_RETIRED};
-use super::work_items::record_of;
 use crate::examine::{DoctorReport, Examination, Kept, LooksForResults};
 
 /// What the summaries say must be in the tables that are derived from them.
@@ -55,15 +55,18 @@ impl LocalStore {
             let ids: Vec<String> = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
             Ok(ids)
         });
+        let mirror = Mirror::new().map_err(|error| error.told("make a copy of the tables in memory"))?;
         let mut derived = Derived::default();
         let examination = Examination::new(self, self, self, self);
         for id in ids.await? {
             match id.parse::<RunId>() {
-                Ok(id) => self.examine(id, &examination, &mut derived, &mut report).await?,
+                Ok(id) => self.examine(id, &examination, &mirror, &mut derived, &mut report).await?,
                 Err(error) => report.problems.push(format!("a run has the id {id:?}: {error}")),
             }
         }
         self.examine_derived(&derived, &mut report).await?;
+        let began = self.chain_began().await?;
+        examination.chain(began, &mut report).await;
         Examination::books(self, &mut report).await;
         let retired = self.mark(RECORDS_RETIRED).await?;
         let is_kept = |run: &Run| retired.as_ref().is_none_or(|retired| time_text(run.started_at) >= *retired);
@@ -75,17 +78,19 @@ impl LocalStore {
         &self,
         id: RunId,
         examination: &Examination<'_>,
+        mirror: &Mirror,
         derived: &mut Derived,
         report: &mut DoctorReport,
     ) -> Result<(), StoreError> {
         report.count("runs", 1);
         let Some(Some(stored)) = report.note(self.run(id).await) else { return Ok(()) };
-        self.examine_columns(&stored, report).await?;
         if let Some(summary) = &stored.summary {
             derived.add(summary);
         }
-        report.add(examination.run(&stored, self.kept(&stored.run).await?).await);
-        self.examine_records(id, report).await?;
+        let kept = self.kept(&stored.run).await?;
+        report.add(examination.run(&stored, kept).await);
+        let differences = report.note(self.examine_columns(id, mirror, kept.records).await);
+        report.problems.extend(differences.unwrap_or_default());
         self.examine_results(id, report).await
     }
 
@@ -108,37 +113,13 @@ impl LocalStore {
         .await
     }
 
-    async fn examine_records(&self, id: RunId, report: &mut DoctorReport) -> Result<(), StoreError> {
-        let found = self.read("read the records", move |connection| {
-            let mut report = DoctorReport::default();
-            let mut statement = connection.prepare(
-                "SELECT record, content_hash, portfolio_id, job_name, status, fingerprint FROM job_records
-                 WHERE batch_run_id = ?1",
-            )?;
-            let mut rows = statement.query(params![id.to_string()])?;
-            while let Some(row) = rows.next()? {
-                let Some(record) = report.note(record_of(row).map_err(|error| error.told("read a record"))) else {
-                    continue;
-                };
-                let columns: [Option<String>; 4] = [row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?];
-                let cause = record.error.as_ref().map(|error| error.fingerprint.to_string());
-                let told = [
-                    Some(record.portfolio_id.to_string()),
-                    Some(record.job_name.to_string()),
-                    Some(record.status.to_string()),
-                    cause,
-                ];
-                if columns != told {
-                    report.problems.push(format!(
-                        "the record of {} of portfolio {} in run {id} is damaged: its columns say {columns:?}",
-                        record.job_name, record.portfolio_id
-                    ));
-                }
-            }
-            Ok(report)
-        });
-        report.add(found.await?);
-        Ok(())
+    /// Since when every closed run has a link in the chain; `None` in a folder that this release has not opened for writing.
+    async fn chain_began(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let text = self.mark(CHAIN_BEGAN).await?;
+        text.map(|text| text.parse()).transpose().map_err(|error: chrono::ParseError| StoreError::Damaged {
+            what: format!("the entry {CHAIN_BEGAN} of the table meta"),
+            detail: error.to_string(),
+        })
     }
 
     async fn examine_results(&self, id: RunId, report: &mut DoctorReport) -> Result<(), StoreError> {
@@ -161,33 +142,10 @@ impl LocalStore {
         Ok(())
     }
 
-    /// The columns by which a run is found say what the run says.
-    async fn examine_columns(&self, stored: &StoredRun, report: &mut DoctorReport) -> Result<(), StoreError> {
-        let run = &stored.run;
-        let id = run.batch_run_id;
-        let columns = self.read_short("read the columns of a run", move |connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT as_of, month, scheduled_for, started_at, status, ifnull(rerun_of, '') FROM runs
-                 WHERE batch_run_id = ?1",
-            )?;
-            let columns: Vec<String> =
-                statement.query_row(params![id.to_string()], |row| (0..6).map(|at| row.get(at)).collect())?;
-            Ok(columns)
-        });
-        let columns = columns.await?;
-        let told = [
-            run.as_of.to_string(),
-            month_of(run.as_of),
-            time_text(run.scheduled_for),
-            time_text(run.started_at),
-            stored.status().to_string(),
-            run.rerun_of.map_or_else(String::new, |of| of.to_string()),
-        ];
-        if columns != told {
-            report.problems.push(format!("run {id} is damaged: its columns say {columns:?}"));
-        }
-        report.note(self.read_short("read the alert of a run", move |connection| load_alert(connection, id)).await);
-        Ok(())
+    /// Every column of the rows of a run is what its content says.
+    async fn examine_columns(&self, id: RunId, mirror: &Mirror, records: bool) -> Result<Vec<String>, StoreError> {
+        let mirror = mirror.clone();
+        self.read("compare the columns of a run", move |connection| mirror.differences(connection, id, records)).await
     }
 
     /// The lines of jobs and the causes of failures are those of the summaries.

@@ -14,12 +14,14 @@
 //! bounded number at once.
 
 mod alert_books;
+mod chain;
 mod closes;
 mod doctor;
 mod documents;
 mod folder;
 mod history;
 mod leases;
+mod mirror;
 mod nights;
 mod notes;
 mod open;

@@ -35,7 +35,7 @@ pub(crate) fn stored_run(row: &Row<'_>) -> Result<StoredRun, OpError> {
     Ok(StoredRun::new(run, summary))
 }
 
-fn load_run(connection: &Connection, id: RunId) -> Result<Option<StoredRun>, OpError> {
+pub(super) fn load_run(connection: &Connection, id: RunId) -> Result<Option<StoredRun>, OpError> {
     let mut statement =
         connection.prepare_cached(&format!("SELECT {RUN_COLUMNS} FROM runs WHERE batch_run_id = ?1"))?;
     let mut rows = statement.query(params![id.to_string()])?;
@@ -44,6 +44,50 @@ fn load_run(connection: &Connection, id: RunId) -> Result<Option<StoredRun>, OpE
 
 pub(crate) fn need_run(connection: &Connection, id: RunId) -> Result<StoredRun, OpError> {
     load_run(connection, id)?.ok_or_else(|| StoreError::NotFound { what: format!("run {id}") }.into())
+}
+
+/// Writes the row of a run that has none.
+pub(super) fn write_new_run(connection: &Connection, run: &Run) -> Result<(), OpError> {
+    let (json, hash) = with_hash(run)?;
+    let (alert, alert_hash) = with_hash(&AlertState::Open)?;
+    connection
+        .prepare_cached("INSERT INTO runs VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,NULL,NULL,?14,0,?15)")?
+        .execute(params![
+            run.batch_run_id.to_string(),
+            run.schedule.as_str(),
+            run.trigger,
+            run.as_of.to_string(),
+            month_of(run.as_of),
+            time_text(run.scheduled_for),
+            time_text(run.started_at),
+            run.closed_at.map(time_text),
+            run.phase.as_str(),
+            run.status_before_summary().as_str(),
+            run.rerun_of.map(|of| of.to_string()),
+            json,
+            hash,
+            alert,
+            alert_hash,
+        ])?;
+    Ok(())
+}
+
+/// Writes the summary into the row of its run.
+pub(super) fn write_summary(connection: &Connection, summary: &RunSummary) -> Result<(), OpError> {
+    let (json, hash) = with_hash(summary)?;
+    connection
+        .prepare_cached("UPDATE runs SET status = ?2, summary = ?3, summary_hash = ?4 WHERE batch_run_id = ?1")?
+        .execute(params![summary.batch_run_id.to_string(), summary.status.as_str(), json, hash])?;
+    Ok(())
+}
+
+/// Writes the state of its alert into the row of a run.
+pub(super) fn write_alert(connection: &Connection, run: &Run, alert: AlertState) -> Result<(), OpError> {
+    let (json, hash) = with_hash(&alert)?;
+    connection
+        .prepare_cached("UPDATE runs SET alert = ?2, alert_hash = ?3, delivered = ?4 WHERE batch_run_id = ?1")?
+        .execute(params![run.batch_run_id.to_string(), json, hash, is_delivered(run, alert)])?;
+    Ok(())
 }
 
 /// Applies an event to a run inside the open transaction.
@@ -73,6 +117,12 @@ pub(crate) fn apply_run_in(
                     is_delivered(&next, load_alert(connection, id)?),
                     next.status_before_summary().as_str(),
                 ])?;
+            if next.is_closed() && !run.is_closed() {
+                // Whoever was to mark a bucket as full may have died before.
+                connection
+                    .prepare_cached("UPDATE folds SET is_full = 1 WHERE batch_run_id = ?1")?
+                    .execute(params![id.to_string()])?;
+            }
             if next.started_at != run.started_at {
                 // A slot that was missed is run late: what is asked by the start of the run goes by the new one.
                 for update in [
@@ -110,10 +160,7 @@ pub(super) fn apply_alert_in(
         Err(refusal) => return Ok(Change::Refused(state, refusal)),
         Ok(next) => next,
     };
-    let (json, hash) = with_hash(&next)?;
-    connection
-        .prepare_cached("UPDATE runs SET alert = ?2, alert_hash = ?3, delivered = ?4 WHERE batch_run_id = ?1")?
-        .execute(params![run.to_string(), json, hash, is_delivered(&need_run(connection, run)?.run, next)])?;
+    write_alert(connection, &need_run(connection, run)?.run, next)?;
     Ok(Change::Applied(next))
 }
 
@@ -158,29 +205,7 @@ impl Runs for LocalStore {
             if let Some(existing) = load_run(connection, run.batch_run_id)? {
                 return Ok(Creation::Existing(existing.run));
             }
-            let (json, hash) = with_hash(&run)?;
-            let (alert, alert_hash) = with_hash(&AlertState::Open)?;
-            connection
-                .prepare_cached(
-                    "INSERT INTO runs VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,NULL,NULL,?14,0,?15)",
-                )?
-                .execute(params![
-                    run.batch_run_id.to_string(),
-                    run.schedule.as_str(),
-                    run.trigger,
-                    run.as_of.to_string(),
-                    month_of(run.as_of),
-                    time_text(run.scheduled_for),
-                    time_text(run.started_at),
-                    run.closed_at.map(time_text),
-                    run.phase.as_str(),
-                    run.status_before_summary().as_str(),
-                    run.rerun_of.map(|of| of.to_string()),
-                    json,
-                    hash,
-                    alert,
-                    alert_hash,
-                ])?;
+            write_new_run(connection, &run)?;
             Ok(Creation::Created)
         })
         .await
@@ -235,11 +260,7 @@ impl Runs for LocalStore {
             if let Some(existing) = need_run(connection, summary.batch_run_id)?.summary {
                 return Ok(Creation::Existing(existing));
             }
-            let id = summary.batch_run_id.to_string();
-            let (json, hash) = with_hash(&summary)?;
-            connection
-                .prepare_cached("UPDATE runs SET status = ?2, summary = ?3, summary_hash = ?4 WHERE batch_run_id = ?1")?
-                .execute(params![id, summary.status.as_str(), json, hash])?;
+            write_summary(connection, &summary)?;
             write_history(connection, &summary)?;
             Ok(Creation::Created)
         })

@@ -6,10 +6,13 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 /// The schema that this release writes.
-pub(crate) const SCHEMA_VERSION: i64 = 5;
+pub(crate) const SCHEMA_VERSION: i64 = 6;
+
+/// In `meta`: runs that are closed at this instant or later have a link in the chain.
+pub(crate) const CHAIN_BEGAN: &str = "chain_began_at";
 
 /// The steps from one version to the next: the first makes version 1 of an empty file.
-const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [V1, V2, V3, V4, V5];
+const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [V1, V2, V3, V4, V5, V6];
 
 const V1: &str = r"
 CREATE TABLE runs (                    -- one row a run: one pass over all portfolios
@@ -192,6 +195,17 @@ CREATE TABLE night_documents (         -- what a plan seals about the portfolios
 );
 ";
 
+/// The chain of closed runs.
+const V6: &str = r"
+CREATE TABLE chain (                   -- one row a closed run: tamper evidence
+  number         INTEGER PRIMARY KEY,  -- 1: the genesis link, over the runs closed before the chain began
+  batch_run_id   TEXT UNIQUE,          -- none on the genesis link
+  link           TEXT NOT NULL,        -- JSON, with the hash of the link before
+  link_hash      TEXT NOT NULL
+);
+UPDATE folds SET is_full = 1 WHERE batch_run_id IN (SELECT batch_run_id FROM runs WHERE phase = 'closed');
+";
+
 /// Brings the file to the version of this release.
 ///
 /// # Errors
@@ -210,6 +224,9 @@ pub(crate) fn migrate(connection: &mut Connection, created_at: &str) -> rusqlite
     }
     for step in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(0)) {
         transaction.execute_batch(step)?;
+    }
+    if found < 6 {
+        transaction.execute("INSERT OR IGNORE INTO meta VALUES (?1, ?2)", params![CHAIN_BEGAN, created_at])?;
     }
     transaction.execute(
         "INSERT INTO meta VALUES ('schema_version', ?1) ON CONFLICT (name) DO UPDATE SET value = excluded.value",

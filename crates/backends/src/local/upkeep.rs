@@ -89,13 +89,13 @@ impl LocalStore {
         Ok(())
     }
 
-    /// Forgets what is older than its time, counted from the writing: results and pinned inputs first, later the
-    /// records. Runs and their summaries stay for ever.
+    /// Deletes what is older than its time, counted back from an instant that no clock can move: results and pinned inputs
+    /// first, later the records. Runs and their summaries stay for ever. What is deleted is logged.
     ///
     /// # Errors
     /// The store.
-    pub async fn retire(&self, now: DateTime<Utc>, records_days: u32, results_days: u32) -> Result<(), StoreError> {
-        let before = |days: u32| time_text(now - Duration::days(i64::from(days)));
+    pub async fn retire(&self, from: DateTime<Utc>, records_days: u32, results_days: u32) -> Result<(), StoreError> {
+        let before = |days: u32| time_text(from - Duration::days(i64::from(days)));
         let (records, results) = (before(records_days), before(results_days));
         let emptied = self
             .write("retire what is old", move |writing| {
@@ -115,23 +115,33 @@ impl LocalStore {
                 for run in &emptied {
                     connection.prepare_cached("DELETE FROM results WHERE batch_run_id = ?1")?.execute(params![run])?;
                 }
+                let mut deleted = 0;
                 for table in ["job_records", "work_items", "manifests"] {
-                    connection
+                    deleted += connection
                         .prepare(&format!("DELETE FROM {table} WHERE batch_run_id IN ({old})"))?
                         .execute(params![records])?;
                 }
                 retire_members(connection, &records)?;
+                if deleted > 0 {
+                    tracing::info!(event = "retention.records", before = %records, rows = deleted, "deleted the records of old runs");
+                }
                 Ok(emptied)
             })
             .await?;
         if emptied.is_empty() {
             return Ok(());
         }
+        tracing::info!(
+            event = "retention.results",
+            runs = emptied.len(),
+            days = results_days,
+            "deleted the results of old runs"
+        );
         for run in emptied {
             // A pack that is gone already was retired by a process that died here.
             let _ = std::fs::remove_file(self.folder().join("results").join(format!("{run}.pack")));
         }
-        self.retire_snapshots(now - Duration::days(i64::from(results_days))).await
+        self.retire_snapshots(from - Duration::days(i64::from(results_days))).await
     }
 
     /// Removes pinned inputs that no run younger than this names.

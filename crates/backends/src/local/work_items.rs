@@ -54,6 +54,19 @@ pub(crate) fn record_of(row: &Row<'_>) -> Result<JobRecord, OpError> {
     })
 }
 
+/// The stored items of a run.
+pub(super) fn load_items(connection: &Connection, run: RunId) -> Result<Vec<WorkItem>, OpError> {
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {ITEM_COLUMNS} FROM work_items WHERE batch_run_id = ?1 ORDER BY bucket, place"
+    ))?;
+    let mut rows = statement.query(params![run.to_string()])?;
+    let mut items = Vec::new();
+    while let Some(row) = rows.next()? {
+        items.push(item_of(connection, row)?);
+    }
+    Ok(items)
+}
+
 fn load_item(connection: &Connection, key: &ItemKey) -> Result<Option<WorkItem>, OpError> {
     let mut statement = connection.prepare_cached(&format!(
         "SELECT {ITEM_COLUMNS} FROM work_items WHERE batch_run_id = ?1 AND portfolio_id = ?2"
@@ -65,7 +78,7 @@ fn load_item(connection: &Connection, key: &ItemKey) -> Result<Option<WorkItem>,
     }
 }
 
-fn save_item(connection: &Connection, item: &WorkItem) -> Result<(), OpError> {
+pub(super) fn save_item(connection: &Connection, item: &WorkItem) -> Result<(), OpError> {
     let run = item.key.run.to_string();
     let (scheduled_for, started_at, as_of): (String, String, String) = connection
         .prepare_cached("SELECT scheduled_for, started_at, as_of FROM runs WHERE batch_run_id = ?1")?

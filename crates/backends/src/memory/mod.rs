@@ -2,6 +2,7 @@
 //! port.
 
 mod alert_books;
+mod chain;
 mod documents;
 mod history;
 mod nights;
@@ -16,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::alert::AlertState;
 use domain::alert_book::AlertBook;
+use domain::chain::Link;
 use domain::fold::Fold;
 use domain::ids::{ContentHash, RunId, ScheduleName};
 use domain::night::{NightHead, NightKey};
@@ -50,6 +52,7 @@ struct State {
     notes: BTreeMap<RunId, Vec<Note>>,
     nights: BTreeMap<NightKey, NightHead>,
     night_documents: BTreeMap<ContentHash, Vec<u8>>,
+    chain: BTreeMap<u64, Link>,
 }
 
 impl State {

@@ -94,7 +94,7 @@ fn records_of_an_older_release_are_copied_before_they_are_migrated() {
     drop(store);
     sql(folder.path(), "UPDATE meta SET value = '4' WHERE name = 'schema_version'");
     let connection = rusqlite::Connection::open(folder.path().join("records.sqlite")).unwrap();
-    connection.execute_batch("DROP TABLE nights; DROP TABLE night_documents;").unwrap();
+    connection.execute_batch("DROP TABLE nights; DROP TABLE night_documents; DROP TABLE chain;").unwrap();
     drop(connection);
     let reader = LocalStore::open_read_only(folder.path()).unwrap();
     assert_eq!(wait(reader.night(&stored.run.night())).unwrap(), None);

@@ -2,6 +2,7 @@
 
 use chrono::{Duration, Months, NaiveDate};
 
+use crate::chain::append_run;
 use crate::ids::{ContentHash, Fingerprint, JobName, PortfolioId, RunId};
 use crate::ports::{Change, Creation, RunStore, month_of};
 use crate::record::{JobRecord, RecordedError};
@@ -162,6 +163,11 @@ pub(super) async fn close(store: &dyn RunStore, run: &Run) -> RunSummary {
     let closing = step(store, run.batch_run_id, &claim).await;
     let summary = summary_of(store, &closing).await;
     assert_eq!(store.put_summary(&summary).await.unwrap(), Creation::Created, "the summary was there before");
+    let mut items = Vec::new();
+    for bucket in 0..closing.plan.as_ref().map_or(0, SealedPlan::buckets) {
+        items.extend(store.items(run.batch_run_id, bucket).await.unwrap());
+    }
+    append_run(store, at(100), &closing, &summary, &items).await.unwrap();
     step(store, run.batch_run_id, &RunEvent::Close { epoch: closing.close_epoch }).await;
     summary
 }

@@ -75,12 +75,9 @@ impl Control {
             | Self::Equity
             | Self::PnlCoverage
             | Self::RollForward => true,
-            Self::NewestClose
-            | Self::Portfolios
-            | Self::Orphans
-            | Self::InputEnd
-            | Self::MarkAge
-            | Self::Limits => false,
+            Self::NewestClose | Self::Portfolios | Self::Orphans | Self::InputEnd | Self::MarkAge | Self::Limits => {
+                false
+            }
         }
     }
 }

@@ -37,6 +37,7 @@ pub mod outcomes;
 pub mod reading;
 mod reasons;
 pub mod report;
+mod retention;
 pub mod stored;
 pub mod verdict;
 
@@ -57,6 +58,7 @@ pub use lookup::{kept_equity, sealed_members};
 pub use members::{Earlier, Member, NightBefore, NightMembers, PinnedNight, SealedNight};
 pub use outcomes::{JobOutcome, PortfolioOutcome, Totals};
 pub use reading::{NightView, newest_night, read_night, recent_nights};
+pub use retention::retention_date;
 pub use verdict::Verdict;
 
 use crate::ids::{CauseId, PortfolioId, RunId, ScheduleName};

@@ -7,6 +7,7 @@
 
 mod alerts;
 mod cell;
+mod chain;
 mod comparer;
 mod documents;
 mod history;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 
 pub use alerts::{AlertBooks, AlertChannel, ChannelError, Notifier};
 pub use cell::{Cell, DATA_DAYS, KEY_FIGURES};
+pub use chain::Chain;
 pub use comparer::{InputComparer, NoComparison};
 pub use documents::Documents;
 pub use history::{

@@ -1,6 +1,6 @@
-//! The errors and answers that all stores share, and the supertrait of the five ports of the records.
+//! The errors and answers that all stores share, and the supertrait of the six ports of the records.
 
-use super::{History, Nights, Runs, Tallies, WorkItems};
+use super::{Chain, History, Nights, Runs, Tallies, WorkItems};
 
 /// Why a store could not answer.
 #[derive(Debug, thiserror::Error)]
@@ -51,10 +51,10 @@ pub enum Creation<T> {
     Existing(T),
 }
 
-/// All records of the runs and nights: the five ports together.
+/// All records of the runs and nights: the six ports together.
 ///
-/// Every type that implements the five ports is a `RunStore`. A consumer that needs one port takes that port:
+/// Every type that implements the six ports is a `RunStore`. A consumer that needs one port takes that port:
 /// `&dyn RunStore` coerces to `&dyn History`.
-pub trait RunStore: Runs + WorkItems + Tallies + History + Nights {}
+pub trait RunStore: Runs + WorkItems + Tallies + History + Nights + Chain {}
 
-impl<T: Runs + WorkItems + Tallies + History + Nights> RunStore for T {}
+impl<T: Runs + WorkItems + Tallies + History + Nights + Chain> RunStore for T {}

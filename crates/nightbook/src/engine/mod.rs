@@ -13,9 +13,11 @@ use anyhow::Context as _;
 use backends::local::{FolderSite, LocalCloses, LocalQueue, LocalStore};
 use backends::system::{SystemClock, SystemRandomness, TokioSleeper};
 use book::Book;
+use chrono::NaiveTime;
 use domain::alerting::{Alerting, take_over};
 use domain::ids::RunId;
 use domain::night::next_step::CommandTarget;
+use domain::night::retention_date;
 use domain::ports::{Clock, Ports, Publisher as _};
 use jobs::{NoGate, PriceGate, Runner};
 use prices::HttpPrices;
@@ -202,15 +204,18 @@ impl Engine {
         self.site.root().to_path_buf()
     }
 
-    /// Deletes what is older than the settings in force allow.
+    /// Deletes what is older than the settings in force allow, counted back from the newest close of a night: a wrong clock
+    /// makes nothing old.
     ///
     /// # Errors
     /// The store.
     pub(crate) async fn retire(&self) -> anyhow::Result<()> {
         let in_force = self.settings.current();
         let retention = in_force.settings.retention();
+        let Some(newest) = retention_date(self.ports.store.as_ref()).await? else { return Ok(()) };
+        let from = newest.and_time(NaiveTime::MIN).and_utc();
         self.store
-            .retire(self.ports.clock.now(), retention.records_days, retention.results_days)
+            .retire(from, retention.records_days, retention.results_days)
             .await
             .context("cannot retire what is old")
     }

@@ -125,6 +125,7 @@ impl DynamoStore {
         if runs.values().any(|found| matches!(found, Found::Run { .. })) {
             self.examine_dictionary(&mut report).await;
         }
+        examination.chain(None, &mut report).await;
         Examination::books(self, &mut report).await;
         Examination::nights(self, |run| !self.is_retired(run), &mut report).await;
         Ok(report)

@@ -24,6 +24,8 @@ pub(super) const ACTIVE: &str = "ACTIVE";
 pub(super) const ALERTS: &str = "ALERTS";
 /// Partition of the names of the night series.
 pub(super) const NIGHT_SERIES: &str = "NIGHTS";
+/// Partition of the chain of closed runs.
+pub(super) const CHAIN: &str = "CHAIN";
 /// Start of the sort key of a record.
 pub(super) const RECORDS: &str = "RUN#";
 /// Start of the sort key of a run that repeats another.
@@ -189,6 +191,16 @@ pub(super) fn night_document(hash: &ContentHash) -> Key {
 /// The name of a night series.
 pub(super) fn night_series(series: &ScheduleName) -> Key {
     Key::new(NIGHT_SERIES, series.as_str())
+}
+
+/// A link of the chain of closed runs.
+pub(super) fn link(number: u64) -> Key {
+    Key::new(CHAIN, format!("{number:012}"))
+}
+
+/// The number of the link of a run.
+pub(super) fn link_of_run(run: RunId) -> Key {
+    Key::new(run_partition(run), "LINK")
 }
 
 /// The alert book of a schedule.

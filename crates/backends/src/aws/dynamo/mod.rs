@@ -5,6 +5,8 @@
 //! they name, so that nothing is ever missing from them, and what they name is read before it is believed.
 
 mod books;
+mod chain;
+mod chain;
 mod dictionary;
 mod doctor;
 mod document;
