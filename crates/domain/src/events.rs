@@ -168,6 +168,13 @@ pub const EVENTS: &[EventSpec] = &[
         "a worker came with a result after its claim was lost; it does not count",
     ),
     event(
+        "retention.records",
+        &["info"],
+        &["before", "rows"],
+        "the records of runs that began before this instant were deleted",
+    ),
+    event("retention.results", &["info"], &["days", "runs"], "the results of so many old runs were deleted"),
+    event(
         "run.abandoned",
         &["error"],
         &["batch_run_id", "as_of", "reason", "error"],
