@@ -10,8 +10,6 @@ mod night_examples;
 mod night_next_steps;
 #[path = "night/properties.rs"]
 mod night_properties;
-#[path = "night/retention.rs"]
-mod night_retention;
 #[path = "night/samples.rs"]
 mod night_samples;
 #[path = "night/shell.rs"]

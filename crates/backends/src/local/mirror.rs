@@ -96,6 +96,30 @@ const TABLES: [Table; 5] = [
     ),
 ];
 
+/// Every table that names a run in each of its rows.
+const TABLES_OF_RUNS: [&str; 8] =
+    ["manifests", "work_items", "job_records", "folds", "job_runs", "failures", "results", "notes"];
+
+/// Rows of runs that are not stored, one sentence for each table and run.
+pub(super) fn rows_without_run(connection: &Connection) -> Result<Vec<String>, OpError> {
+    let mut found = Vec::new();
+    for table in TABLES_OF_RUNS {
+        // A store of an older release that is only read lacks some of them.
+        let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1)";
+        if !connection.prepare_cached(sql)?.query_row(params![table], |row| row.get::<_, bool>(0))? {
+            continue;
+        }
+        let mut statement = connection.prepare(&format!(
+            "SELECT DISTINCT batch_run_id FROM {table} WHERE batch_run_id NOT IN (SELECT batch_run_id FROM runs)"
+        ))?;
+        let runs: Vec<String> = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        found.extend(
+            runs.into_iter().map(|run| format!("rows of {table} are of run {run:.80}, and there is no such run")),
+        );
+    }
+    Ok(found)
+}
+
 /// An empty copy of the tables, in memory.
 #[derive(Clone)]
 pub(super) struct Mirror(Arc<Mutex<Connection>>);

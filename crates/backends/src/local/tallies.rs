@@ -7,7 +7,7 @@ use domain::ports::{StoreError, Tallies};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::open::LocalStore;
-use super::rows::{verified, with_hash};
+use super::rows::{damaged, verified, with_hash};
 use super::writer::OpError;
 
 fn load_fold(connection: &Connection, run: RunId, bucket: u32) -> Result<Fold, OpError> {
@@ -51,9 +51,12 @@ impl Tallies for LocalStore {
             let mut folds = Vec::new();
             while let Some(row) = rows.next()? {
                 let bucket: u32 = row.get(2)?;
-                folds.push(verified(&row.get::<_, String>(0)?, &row.get::<_, String>(1)?, || {
-                    format!("the count of bucket {bucket} of run {run}")
-                })?);
+                let what = || format!("the count of bucket {bucket} of run {run}");
+                let fold: Fold = verified(&row.get::<_, String>(0)?, &row.get::<_, String>(1)?, what)?;
+                if fold.bucket != bucket {
+                    return Err(damaged(what(), format!("it is that of bucket {}", fold.bucket)));
+                }
+                folds.push(fold);
             }
             Ok(folds)
         })

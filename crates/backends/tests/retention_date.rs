@@ -1,5 +1,7 @@
 //! From which date retention counts back.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use backends::memory::MemoryStore;
