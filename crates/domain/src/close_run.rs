@@ -289,15 +289,14 @@ pub enum Told {
 /// # Errors
 /// The store. A failed delivery is logged, and the alert stays open for the next try.
 pub async fn tell(ports: &Ports, notifier: &dyn Notifier, summary: &RunSummary) -> Result<Told, StoreError> {
-    let owner = ports.randomness.owner();
-    let now = ports.clock.now();
     let about = AlertAbout::of(summary.status);
-    let claim = AlertEvent::Claim { owner, now, lease_until: now + ALERT_LEASE, about };
     let id = summary.batch_run_id;
     let Some(stored) = ports.store.run(id).await? else { return Ok(Told::Elsewhere) };
-    let Some(NightView { night, .. }) = read_night(ports.store.as_ref(), &stored.run.night(), now).await? else {
-        return Ok(Told::Elsewhere);
-    };
+    let view = read_night(ports.store.as_ref(), &stored.run.night(), ports.clock.now()).await?;
+    let Some(NightView { night, .. }) = view else { return Ok(Told::Elsewhere) };
+    // The lease counts from the claim: the reads before may be slow.
+    let (owner, now) = (ports.randomness.owner(), ports.clock.now());
+    let claim = AlertEvent::Claim { owner, now, lease_until: now + ALERT_LEASE, about };
     if let Change::Refused(..) = ports.store.apply_alert(id, &claim).await?
         && guards::on(Guard::AlertClaim)
     {
