@@ -6,10 +6,14 @@
 #[path = "alerts/quarter.rs"]
 mod quarter;
 
+#[path = "alerts/closing.rs"]
+mod closing;
 #[path = "alerts/deliveries.rs"]
 mod deliveries;
 #[path = "alerts/messages.rs"]
 mod messages;
+#[path = "alerts/restatements.rs"]
+mod restatements;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -24,8 +28,8 @@ use domain::alerting::{Alerting, take_over};
 use domain::ids::{CauseId, ChannelName, ContentHash, Fingerprint, JobName, Owner, PortfolioId, RunId, ScheduleName};
 use domain::night::next_step::CommandTarget;
 use domain::night::{
-    Failure, HeadFacts, JobResult, Night, NightBasis, NightHead, NightJob, NightKey, NightPlan, NightRun,
-    NightRunState, PortfolioRun,
+    Acceptance, Control, ControlResult, Failure, HeadFacts, JobResult, Level, Night, NightBasis, NightHead, NightJob,
+    NightKey, NightPlan, NightRun, NightRunState, PortfolioRun,
 };
 use domain::ports::{
     AlertBooks as _, AlertChannel, ChannelError, Clock, Nights as _, Notifier as _, Randomness, Runs as _, Sleeper,
@@ -109,6 +113,16 @@ struct World {
     runs: u128,
     /// The runs of each night.
     nights: Mutex<BTreeMap<NaiveDate, Vec<NightRun>>>,
+    /// What people accepted, by night.
+    accepted: Mutex<BTreeMap<NaiveDate, Vec<Acceptance>>>,
+    /// The night series of the settings.
+    configured: Option<ScheduleName>,
+    /// The control results of the next runs.
+    controls: Vec<ControlResult>,
+    /// The portfolios that the book of the next runs declares closed.
+    closures: BTreeMap<PortfolioId, NaiveDate>,
+    /// The P&L that each portfolio of the next runs records.
+    pnl: Option<f64>,
 }
 
 fn schedule() -> ScheduleName {
@@ -218,6 +232,11 @@ impl World {
             dice: Arc::new(Dice(Mutex::new(1_000))),
             runs: 0,
             nights: Mutex::default(),
+            accepted: Mutex::default(),
+            configured: Some(schedule()),
+            controls: Vec::new(),
+            closures: BTreeMap::new(),
+            pnl: None,
         }
     }
 
@@ -244,6 +263,7 @@ impl World {
             channels: self.receivers.iter().map(|receiver| Arc::clone(receiver) as Arc<dyn AlertChannel>).collect(),
             base: "https://night.example/".to_owned(),
             target: target(),
+            series: self.configured.clone(),
         }
     }
 
@@ -324,7 +344,25 @@ impl World {
             )
         };
         self.store.put(run, Vec::new(), Some(summary.clone()));
-        self.record_in(summary.as_of, night_run(summary, filter));
+        let mut run = night_run(summary, filter);
+        run.controls.clone_from(&self.controls);
+        run.plan.iter_mut().for_each(|plan| plan.closures.clone_from(&self.closures));
+        run.portfolios.retain(|id, _| self.closures.get(id).is_none_or(|from| *from > summary.as_of));
+        if let Some(pnl) = self.pnl {
+            let figures = BTreeMap::from([("daily_pnl".to_owned(), pnl)]);
+            let figures = BTreeMap::from([(JobName::new("stress_testing").unwrap(), figures)]);
+            run.portfolios.values_mut().for_each(|portfolio| portfolio.figures.clone_from(&figures));
+        }
+        self.record_in(summary.as_of, run);
+    }
+
+    /// Somebody accepts all results of a control, and the next look at the alerts follows.
+    fn accept(&self, as_of: NaiveDate, control: Control, portfolio: Option<PortfolioId>) {
+        let (author, note, at) = ("ann".to_owned(), "the vendor confirmed it".to_owned(), self.clock.now());
+        let acceptance = Acceptance { control, portfolio, author, note, at };
+        self.accepted.lock().unwrap().entry(as_of).or_default().push(acceptance);
+        self.night(as_of);
+        block_on(self.alerting().catch_up()).unwrap();
     }
 
     /// Adds a run to its night.
@@ -337,7 +375,8 @@ impl World {
 
     /// Folds a night and stores it.
     fn night(&self, as_of: NaiveDate) -> Night {
-        let night = Night::of(&schedule(), as_of, &self.nights.lock().unwrap()[&as_of], &[]).unwrap();
+        let acceptances = self.accepted.lock().unwrap().get(&as_of).cloned().unwrap_or_default();
+        let night = Night::of(&schedule(), as_of, &self.nights.lock().unwrap()[&as_of], &acceptances).unwrap();
         let key = NightKey { series: schedule(), as_of };
         let version = block_on(self.store.night(&key)).unwrap().map_or(0, |head| head.version);
         let document = block_on(self.store.put_night_document(serde_json::to_vec(&night).unwrap())).unwrap();
@@ -345,7 +384,7 @@ impl World {
             version,
             schedule: schedule(),
             full_run: None,
-            acceptances: Vec::new(),
+            acceptances,
             basis: NightBasis::Plans,
             document,
             folded_at: self.clock.now(),

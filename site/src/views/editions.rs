@@ -1,13 +1,13 @@
 //! Restated figures: what a later run of a night changed, and why.
 
 use domain::ids::PortfolioId;
-use domain::night::editions::{ChangedClose, ChangedEquity, ChangedLots, Edition, Why};
+use domain::night::Edition;
 use serde::Serialize;
 
 use super::figures::written_figure;
 use super::night::{RunRef, run_ref};
 use crate::gather::RunHead;
-use crate::text::{count, decimal};
+use crate::text::decimal;
 
 /// Changed figures and inputs that a page lists for one edition.
 const MOST: usize = 20;
@@ -34,16 +34,7 @@ pub(crate) fn lines(editions: &[Edition], portfolio: Option<&PortfolioId>, runs:
 }
 
 fn line(edition: &Edition, portfolio: Option<&PortfolioId>, runs: &[RunHead]) -> EditionLine {
-    let own = edition.changed.iter().filter(|figure| portfolio.is_none_or(|id| figure.portfolio_id == *id));
-    let changed: Vec<String> = own
-        .take(MOST)
-        .map(|figure| {
-            let (label, was) = written_figure(&figure.figure, figure.was);
-            let (_, now) = written_figure(&figure.figure, figure.now);
-            let whose = if portfolio.is_some() { String::new() } else { format!("{}: ", figure.portfolio_id) };
-            format!("{whose}{label} {was} → {now}")
-        })
-        .collect();
+    let changed = changed(edition, portfolio, MOST);
     let more = if portfolio.is_some() { 0 } else { edition.changed_count.saturating_sub(changed.len() as u64) };
     EditionLine {
         number: edition.number,
@@ -52,29 +43,19 @@ fn line(edition: &Edition, portfolio: Option<&PortfolioId>, runs: &[RunHead]) ->
         portfolios: edition.portfolios.len() as u64,
         changed,
         more,
-        why: why(&edition.why),
+        why: edition.why.lines(&decimal),
     }
 }
 
-fn why(why: &Why) -> Vec<String> {
-    let Why::Changes(changes) = why else { return Vec::new() };
-    let value = |value: Option<f64>| value.map_or_else(|| "none".to_owned(), decimal);
-    let arrow = |was: Option<f64>, now: Option<f64>| format!("{} → {}", value(was), value(now));
-    let close = |c: &ChangedClose| format!("close of {} on {}: {}", c.symbol, c.date, arrow(c.was, c.now));
-    let lots = |l: &ChangedLots| format!("quantity of {} in {}: {}", l.symbol, l.portfolio_id, arrow(l.was, l.now));
-    let equity = |e: &ChangedEquity| format!("equity of {}: {}", e.portfolio_id, arrow(e.was, e.now));
-    let more = |listed: usize, all: u64, what: &str| {
-        let more = all.saturating_sub(listed as u64);
-        (more > 0).then(|| count(more, what))
-    };
-    let mut all: Vec<String> = changes.closes.iter().map(close).collect();
-    all.extend(more(changes.closes.len(), changes.closes_count, "more changed close"));
-    all.extend(changes.lots.iter().map(lots));
-    all.extend(more(changes.lots.len(), changes.lots_count, "more changed position"));
-    all.extend(changes.equity.iter().map(equity));
-    all.extend(changes.settings.iter().map(|section| format!("settings: [{section}]")));
-    all.extend(
-        changes.nightbook_version.as_ref().map(|version| format!("Nightbook {} → {}", version.was, version.now)),
-    );
-    all
+/// The first changed figures, one line each; of one portfolio alone, without its id, where it is given.
+pub(crate) fn changed(edition: &Edition, portfolio: Option<&PortfolioId>, most: usize) -> Vec<String> {
+    let own = edition.changed.iter().filter(|figure| portfolio.is_none_or(|id| figure.portfolio_id == *id));
+    own.take(most)
+        .map(|figure| {
+            let (label, was) = written_figure(&figure.figure, figure.was);
+            let (_, now) = written_figure(&figure.figure, figure.now);
+            let whose = if portfolio.is_some() { String::new() } else { format!("{}: ", figure.portfolio_id) };
+            format!("{whose}{label} {was} → {now}")
+        })
+        .collect()
 }
