@@ -10,7 +10,7 @@ fn world() -> World {
     World::new(quiet()).with_desk().with("pager", Severity::Critical, Box::new(|_| Ok(())))
 }
 
-fn failed_control(control: Control, portfolio: Option<&str>) -> ControlResult {
+pub(crate) fn failed_control(control: Control, portfolio: Option<&str>) -> ControlResult {
     ControlResult {
         control,
         level: Level::Failure,
