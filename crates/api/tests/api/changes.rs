@@ -182,6 +182,7 @@ async fn a_mute_is_stored_for_every_schedule_and_shown() {
         r#"{"portfolio_id": "p1", "until": "2026-11-20", "reason": ""}"#,
         r#"{"portfolio_id": "p1", "until": "2026-11-20", "reason": "two\nlines"}"#,
         r#"{"portfolio_id": "p1", "reason": "for ever"}"#,
+        r#"{"portfolio_id": "p99", "until": "2026-11-20", "reason": "misspelt"}"#,
     ] {
         post(&api, path, body).await.problem(422, "unprocessable");
     }
