@@ -80,9 +80,10 @@ fn accepted(night: &Night, incident: &mut Incident) -> Option<Accepted> {
     Some(newest)
 }
 
-/// Closes the incidents of a series that the settings do not name any more, and returns the message about it. Nothing can
-/// show that they are over, and a pager must not keep them open. Muted incidents are closed when their mute is over.
-/// `status` is that of the newest night that has one of them.
+/// Closes the incidents of a series that the settings do not name any more, and returns the message about it.
+///
+/// Nothing can show that they are over, and a pager must not keep them open. Muted incidents are closed when their mute
+/// is over. `status` is that of the newest night that has one of them.
 pub fn decide_unconfigured(
     book: &mut AlertBook,
     status: RunStatus,

@@ -103,7 +103,7 @@ fn why(why: &Why) -> Vec<String> {
     lines
 }
 
-/// "p1 daily_pnl -6,869 -> -97,887": as few digits as tell the two apart.
+/// `p1 daily_pnl -6,869 -> -97,887`: as few digits as tell the two apart.
 fn change(figure: &RestatedFigure) -> String {
     let pair = |significant: usize| (digits(figure.was, significant), digits(figure.now, significant));
     let (was, now) = (4..=17).map(pair).find(|(was, now)| was != now).unwrap_or_else(|| pair(17));
