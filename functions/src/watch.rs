@@ -156,8 +156,9 @@ impl Watcher {
         if let Some(settings) = settings {
             let base = settings.settings.site.base_url.clone().unwrap_or_default();
             let rules = settings.settings.alerts.rules_in_force();
-            let notifier =
-                Alerting::new(ports, Arc::clone(&self.books), rules, self.channels.clone(), base, command_target());
+            let series = Some(settings.settings.schedule.night_series().clone());
+            let (books, channels) = (Arc::clone(&self.books), self.channels.clone());
+            let notifier = Alerting::new(ports, books, rules, channels, base, command_target(), series);
             if let Err(error) = notifier.catch_up().await {
                 errors
                     .keep::<()>(Err(anyhow::anyhow!("what is due of the alerts could not be told: {}", error.message)));

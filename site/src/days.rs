@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use domain::ids::{RunId, ScheduleName};
-use domain::night::{Acceptance, NightHead, Totals, Verdict};
+use domain::night::{Acceptance, Edition, NightHead, Totals, Verdict};
 
 use crate::gather::RunHead;
 use crate::pages::night_path;
@@ -23,6 +23,8 @@ pub(crate) struct TradingDay {
     pub(crate) controls: u64,
     /// Editions of its figures beside the first.
     pub(crate) editions: u64,
+    /// The newest of them, oldest first, with their first figures.
+    pub(crate) newest_editions: Vec<Edition>,
     /// The newest date with a close.
     pub(crate) newest_close: Option<NaiveDate>,
     pub(crate) acceptances: Vec<Acceptance>,
@@ -58,6 +60,7 @@ impl TradingDay {
             absent: head.absent_count,
             controls: head.control_count,
             editions: head.edition_count,
+            newest_editions: head.editions.clone(),
             newest_close: head.newest_close,
             acceptances: head.acceptances.clone(),
             causes: head

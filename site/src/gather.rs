@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, Datelike as _, Utc};
 use domain::expected_items::with_untouched;
 use domain::ids::{JobName, PortfolioId, RunId};
-use domain::night::{NightHead, NightKey};
+use domain::night::stored::night_of_run;
+use domain::night::{Night, NightHead, NightKey};
 use domain::ports::{FailureSighting, JobRun, RecordQuery, RunQuery, RunStore, StoreError, StoredRun};
 use domain::run::{PagesThere, Run};
 use domain::summary::{FailureCluster, RunSummary, summarise};
@@ -57,8 +58,8 @@ pub(crate) struct EndedItems {
     folded: Mutex<BTreeMap<NightKey, NightHead>>,
 }
 
-/// The items of a run, masked, and the ids of their portfolios before that.
-type Items = (Arc<Vec<WorkItem>>, Arc<Vec<PortfolioId>>);
+/// The items of a run, masked, the ids of their portfolios before that, and what the run alone left undone.
+type Items = (Arc<Vec<WorkItem>>, Arc<Vec<PortfolioId>>, Arc<Option<Night>>);
 
 /// Runs whose items are kept in memory.
 const KEPT_RUNS: usize = 2;
@@ -163,13 +164,13 @@ impl Reader {
         let stored = self.store.run(id).await?.ok_or_else(|| StoreError::NotFound { what: format!("run {id}") })?;
         let ended = stored.summary.is_some();
         let kept = lock(&self.ended.items).iter().find(|(of, _)| *of == id).map(|(_, items)| items.clone());
-        if let Some((items, ids)) = kept.filter(|_| ended) {
-            return Ok(RunData { head: self.head(stored, &items), items, ids });
+        if let Some((items, ids, alone)) = kept.filter(|_| ended) {
+            return Ok(RunData { head: self.head(stored, &items), items, ids, alone });
         }
         let data = self.data(stored).await?;
         if ended {
             let mut kept = lock(&self.ended.items);
-            kept.push_back((id, (Arc::clone(&data.items), Arc::clone(&data.ids))));
+            kept.push_back((id, (Arc::clone(&data.items), Arc::clone(&data.ids), Arc::clone(&data.alone))));
             if kept.len() > KEPT_RUNS {
                 kept.pop_front();
             }
@@ -200,9 +201,12 @@ impl Reader {
                 }
             }
         }
+        // Before masking: a cause is known by its whole message.
+        let unwell = stored.summary.as_ref().is_some_and(|summary| !summary.is_good());
+        let alone = unwell.then(|| night_of_run(&stored, &items)).flatten().map(|night| self.mask.night(night));
         let head = self.head(stored, &items);
         let items: Vec<WorkItem> = items.into_iter().map(|item| self.mask.item(item)).collect();
-        Ok(RunData { head, items: Arc::new(items), ids: Arc::new(ids) })
+        Ok(RunData { head, items: Arc::new(items), ids: Arc::new(ids), alone: Arc::new(alone) })
     }
 
     /// The items of a bucket, those that nobody touched among them.

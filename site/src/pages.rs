@@ -121,16 +121,9 @@ pub(crate) fn job_path(job: &str) -> String {
     format!("jobs/{job}/index.html")
 }
 
-/// The night series whose pages have no folder of their own.
-const DEFAULT_SERIES: &str = "nightly";
-
 /// Where the page of a night is.
 pub(crate) fn night_path(series: &ScheduleName, as_of: NaiveDate) -> String {
-    if series.as_str() == DEFAULT_SERIES {
-        format!("nights/{as_of}/index.html")
-    } else {
-        format!("nights/{series}/{as_of}/index.html")
-    }
+    NightKey { series: series.clone(), as_of }.page()
 }
 
 /// The page of a night.

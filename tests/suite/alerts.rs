@@ -121,6 +121,48 @@ fn a_failure_is_mailed_once_with_its_cause_and_its_recovery_once() {
     assert_eq!(holding(dir.path(), PASSWORD), Vec::<PathBuf>::new());
 }
 
+/// The kinds of the messages in a file.
+fn kinds(file: &Path) -> Vec<String> {
+    told(file).iter().map(|message| message["kind"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn accepted_controls_recover_at_once_and_a_corrected_date_is_reported_as_restated() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, data) = (dir.path().join("told"), dir.path().join("data"));
+    let book = book(dir.path(), &to_file(&file, "true"));
+    let prices = std::fs::read_to_string(book.join("prices.csv")).unwrap();
+    let stale: String =
+        prices.lines().filter(|line| !line.starts_with("2026-11-24")).map(|l| format!("{l}\n")).collect();
+    std::fs::write(book.join("prices.csv"), stale).unwrap();
+    assert_eq!(run(&book, &data, "2026-11-24", &[]).0, 1);
+    assert_eq!(kinds(&file), ["control"]);
+    let accept = |control: &str| {
+        let words = ["accept", "2026-11-24", "--control", control, "--note", "a holiday", "--author", "ann"];
+        let output = nightbook(&[&words[..], &["--data", text(&data)]].concat()).unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    accept("newest_close");
+    accept("freshness");
+    assert_eq!(kinds(&file), ["control", "partial_recovery", "recovery"]);
+    let messages = told(&file);
+    assert!(messages.iter().all(|message| message["dedup_key"] == messages[0]["dedup_key"]));
+    assert_eq!(messages[2]["recovered"][0]["because"], "accepted by ann: a holiday");
+
+    std::fs::write(book.join("prices.csv"), prices).unwrap();
+    assert_eq!(run(&book, &data, "2026-11-24", &[]).0, 0);
+    assert_eq!(kinds(&file)[3..], ["restatement"]);
+    let restated = told(&file).pop().unwrap();
+    assert_eq!(restated["edition"], 2);
+    let notes: Vec<&str> = restated["notes"].as_array().unwrap().iter().map(|note| note.as_str().unwrap()).collect();
+    assert!(
+        notes.iter().any(|note| note.starts_with("Why: close of ") && note.contains("on 2026-11-24: none → ")),
+        "{notes:?}"
+    );
+    let feed = std::fs::read_to_string(data.join("site/feed.xml")).unwrap();
+    assert!(feed.contains("restated"), "{feed}");
+}
+
 #[test]
 fn what_could_not_be_told_stands_on_the_index_until_it_is() {
     let dir = tempfile::tempdir().unwrap();

@@ -202,6 +202,30 @@ fn an_interrupted_command_detaches_and_the_run_can_be_canceled() {
 }
 
 #[test]
+fn an_interrupted_run_is_continued_by_the_command_that_its_night_advises() {
+    let place = Place::new();
+    let go = place.slow_book();
+    let (book, data) = (place.book(), place.data());
+    let run = ["run", "--book", text(&book), "--data", text(&data), "--as-of", "2026-11-24"];
+    let mut command = start(&[&run[..], &["--portfolio", "p000", "--trigger", "month end"]].concat());
+    let night = || place.command(&["night"]).0;
+    until("the run is under way", || night()["in_progress"].as_array().is_some_and(|open| !open.is_empty()));
+    command.0.kill().unwrap();
+    command.0.wait().unwrap();
+    let open = night();
+    let step = &open["next_step"];
+    assert!(step["text"].as_str().unwrap().ends_with("If it was interrupted, continue it:"), "{step}");
+    fs::write(&go, "").unwrap();
+    let advised = step["command"].as_str().unwrap();
+    let pasted = format!("{} --json", advised.replacen("nightbook", text(&program().unwrap()), 1));
+    let output = Command::new("sh").args(["-c", &pasted]).output().unwrap();
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{pasted}: {}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(json!([summary["batch_run_id"]]), open["in_progress"], "it is the same run");
+    assert_eq!(night()["in_progress"], json!([]));
+}
+
+#[test]
 fn a_run_that_is_being_planned_can_be_canceled() {
     let place = Place::new();
     // A source of prices that takes connections and never answers.

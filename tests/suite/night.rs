@@ -156,6 +156,32 @@ fn an_accepted_control_does_not_count_and_says_who_and_why() {
     }
 }
 
+/// A good run of some portfolios does not make its night good: the list of runs shows both.
+#[test]
+fn the_list_of_runs_shows_the_verdict_of_each_night() {
+    let place = Place::new();
+    place.run(BEFORE, &[]);
+    place.change("positions.csv", "p003,S0,1030,", "p003,S0,many,");
+    assert_eq!(place.run(DATE, &[]).1, 1);
+    let (good, code) = place.run(DATE, &["--portfolio", "p000", "--again"]);
+    assert_eq!((code, &good["status"]), (0, &"success".into()));
+    let runs = place.ask(&["history"]).0["runs"].clone();
+    let told: Vec<[&str; 3]> = runs
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|run| ["as_of", "status", "night"].map(|key| run[key].as_str().unwrap()))
+        .collect();
+    assert_eq!(told, [[DATE, "success", "partial"], [DATE, "partial", "partial"], [BEFORE, "success", "ok"]]);
+    let (_, list) = place.plain(&["history"]);
+    let head = list.lines().next().unwrap().to_lowercase();
+    assert!(head.split_whitespace().any(|word| word == "night"), "{list}");
+    let page = format!("site/runs/{}/index.html", runs[1]["batch_run_id"].as_str().unwrap());
+    let page = fs::read_to_string(place.data().join(page)).unwrap();
+    assert!(page.contains("Fix positions.csv:") && page.contains("--as-of 2026-11-24 --portfolio p003"), "{page}");
+    assert!(!page.contains("--failed"), "a rerun on the same inputs fails again");
+}
+
 /// The command that a night advises is pasted as it stands, but for the reason.
 #[test]
 fn the_advised_acceptance_can_be_pasted() {

@@ -1,5 +1,6 @@
 //! What came before: causes of failures, the runs of a portfolio, data quality.
 
+use app::{Detail, summary_now};
 use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, Duration, NaiveDate, NaiveTime, Utc};
@@ -17,7 +18,7 @@ use crate::Api;
 use crate::answer::json;
 use crate::extract::{Asked, Named};
 use crate::problem::Problem;
-use crate::runs::{summary_now, within};
+use crate::runs::within;
 
 /// Runs of a portfolio that are listed, at most.
 const PORTFOLIO_RUNS: usize = 400;
@@ -197,7 +198,7 @@ pub(crate) async fn data_quality(
         }
     } else {
         for stored in api.store.runs(&RunQuery { limit, ..RunQuery::default() }).await?.runs {
-            let summary = summary_now(api.store.as_ref(), &stored).await?;
+            let summary = summary_now(api.store.as_ref(), &stored, Detail::Totals).await?;
             let quality = summary.data_quality;
             let reported = quality.full + quality.limited + quality.failed;
             runs.push(RunQuality {

@@ -8,8 +8,9 @@ use chrono::{DateTime, Duration, Utc};
 use domain::ids::{JobName, PortfolioId, RunId};
 use domain::job::JobSpec;
 use domain::names;
-use domain::ports::RecordQuery;
-use domain::recent_runs::recent_runs;
+use domain::night::{Verdict, recent_nights};
+use domain::ports::{NightQuery, RecordQuery};
+use domain::recent_runs::{RecentRuns, recent_runs};
 use domain::record::JobRecord;
 use domain::run_jobs::{JobsPage, jobs_page};
 use domain::summary::JobSummary;
@@ -291,7 +292,7 @@ pub(crate) struct Totals {
     avg_execution_time_seconds: Option<f64>,
 }
 
-/// The jobs of the last days, added up.
+/// The jobs of the runs of the last days, added up.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct JobsSummary {
     /// From when to when.
@@ -304,6 +305,69 @@ pub(crate) struct JobsSummary {
     by_job_type: BTreeMap<JobType, Counts>,
     /// By job.
     by_job: BTreeMap<JobName, Counts>,
+    /// What stands of the nights of these days: each job of each expected portfolio once. Null where the question is for
+    /// some of the jobs.
+    nights: Option<NightTotals>,
+}
+
+/// What the nights of a period add up to. The counts of runs count a job again for each rerun.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct NightTotals {
+    /// Nights that have ended, missed ones included.
+    nights: usize,
+    /// Of these, good ones: their verdict is `ok` or `warning`.
+    good: usize,
+    /// Jobs in all: the others add up to it.
+    total_jobs: u64,
+    /// Ended well.
+    completed: u64,
+    /// Ended with an error.
+    failed: u64,
+    /// Not run.
+    skipped: u64,
+    /// Without a record.
+    missing: u64,
+    /// Share of the jobs that ended well, in percent; 0 where there is none.
+    success_rate: f64,
+}
+
+/// What the nights add up to whose trading dates lie in the days of a window.
+async fn night_totals(api: &Api, window: &RecentRuns) -> Result<NightTotals, Problem> {
+    let (reader, now) = (api.nights.reader().await?, api.clock.now());
+    let from = window.runs.iter().map(|stored| stored.run.as_of).min();
+    let to = Some(reader.schedule.last_allowed(now));
+    let query = NightQuery { series: reader.series().clone(), from, to, limit: 0 };
+    let heads = if from.is_some() { recent_nights(api.store.as_ref(), &query, now).await? } else { Vec::new() };
+    let mut totals = NightTotals {
+        nights: 0,
+        good: 0,
+        total_jobs: 0,
+        completed: 0,
+        failed: 0,
+        skipped: 0,
+        missing: 0,
+        success_rate: 0.0,
+    };
+    for head in heads.into_iter().filter(|head| head.verdict != Verdict::Running) {
+        totals.nights += 1;
+        totals.good += usize::from(matches!(head.verdict, Verdict::Ok | Verdict::Warning));
+        totals.total_jobs += head.totals.total_jobs;
+        totals.completed += head.totals.success;
+        totals.failed += head.totals.failed;
+        totals.skipped += head.totals.skipped;
+        totals.missing += head.totals.missing;
+    }
+    totals.success_rate = percent(totals.completed, totals.total_jobs);
+    Ok(totals)
+}
+
+/// A share in percent, with two decimals; 0 of nothing.
+fn percent(part: u64, of: u64) -> f64 {
+    if of == 0 { 0.0 } else { hundredths(part as f64 * 100.0 / of as f64) }
+}
+
+fn hundredths(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
 }
 
 /// The jobs of the last days, added up.
@@ -355,7 +419,7 @@ pub(crate) async fn summary(State(api): State<Api>, Asked(asked): Asked<SummaryA
         known_job(&api, job_name.as_ref()).await?;
     }
     let closed = all.total - all.running;
-    let hundredths = |value: f64| (value * 100.0).round() / 100.0;
+    let nights = if some { None } else { Some(night_totals(&api, &window).await?) };
     json(&JobsSummary {
         period: Period { start: window.since, end: window.until, days },
         runs: window.runs.len(),
@@ -367,7 +431,7 @@ pub(crate) async fn summary(State(api): State<Api>, Asked(asked): Asked<SummaryA
             missing: all.missing,
             warnings: all.warnings,
             running: all.running,
-            success_rate: if closed == 0 { 0.0 } else { hundredths(all.completed as f64 * 100.0 / closed as f64) },
+            success_rate: percent(all.completed, closed),
             avg_execution_time_seconds: match (some, worked) {
                 (true, _) => None,
                 (false, 0) => Some(0.0),
@@ -376,6 +440,7 @@ pub(crate) async fn summary(State(api): State<Api>, Asked(asked): Asked<SummaryA
         },
         by_job_type,
         by_job,
+        nights,
     })
 }
 

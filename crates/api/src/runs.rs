@@ -1,12 +1,13 @@
 //! Runs: the last, a page of them, one.
 
+use app::{Detail, run_of_night, summary_now};
 use axum::extract::State;
 use axum::response::Response;
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::ids::{Month, RunId};
-use domain::ports::{RunQuery, RunStore, StoreError, StoredRun};
-use domain::run::RunPhase;
-use domain::summary::{RunSummary, summarise};
+use domain::night::report::NightReport;
+use domain::ports::{RunQuery, StoreError, StoredRun};
+use domain::summary::RunSummary;
 use domain::words::RunStatus;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -23,62 +24,31 @@ const PAGE: usize = 50;
 /// The largest page.
 const LARGEST_PAGE: usize = 200;
 
-/// The summary of a run as it is now: the stored one, or what the folds of an open run add up to.
-///
-/// What has not ended counts as missing, so that the totals always add up; the lines of the jobs and the causes are
-/// there once the run is closed.
-///
-/// # Errors
-/// The store. It is asked only for an open run, once.
-pub(crate) async fn summary_now(store: &dyn RunStore, stored: &StoredRun) -> Result<RunSummary, StoreError> {
-    if let Some(summary) = &stored.summary {
-        return Ok(summary.clone());
-    }
-    let run = &stored.run;
-    let mut summary = summarise(run, &[], &std::collections::BTreeMap::new());
-    summary.publication = run.publication.clone();
-    if run.plan.is_none() || run.phase == RunPhase::Missed {
-        return Ok(summary);
-    }
-    summary.job_summary.clear();
-    for fold in store.folds(run.batch_run_id).await? {
-        summary.successful_jobs += fold.jobs.success;
-        summary.failed_jobs += fold.jobs.failed;
-        summary.skipped_jobs += fold.jobs.skipped;
-        summary.portfolios_processed += u64::from(fold.processed);
-        let [full, limited, failed] = fold.quality.map(u64::from);
-        summary.data_quality.full += full;
-        summary.data_quality.limited += limited;
-        summary.data_quality.failed += failed;
-    }
-    let ended = summary.successful_jobs + summary.failed_jobs + summary.skipped_jobs;
-    summary.missing_jobs = summary.total_jobs.saturating_sub(ended);
-    Ok(summary)
-}
-
-/// The last run.
+/// The newest night, in the words of an API that knew runs alone.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct LastRun {
-    /// When it began; null where there is none.
+    /// When the run that stands for the night began; null if there is no night.
     last_run: Option<DateTime<Utc>>,
-    /// How it stands or ended.
+    /// The verdict of the night, in the words of runs: `ok` and `warning` are `success`.
     status: Option<RunStatus>,
-    /// The run.
+    /// The run that stands for the night: the newest one of all portfolios, else the newest one.
     batch_run_id: Option<RunId>,
-    /// Its trading date.
+    /// The trading date of the night.
     as_of: Option<NaiveDate>,
-    /// The verdict in one sentence.
+    /// The headline of the night.
     verdict: Option<String>,
-    /// Its whole summary.
+    /// The whole summary of that run. Its counts are of this run alone; those of the night are in `night`.
     run: Option<RunSummary>,
+    /// The night.
+    night: Option<NightReport>,
 }
 
-/// The newest run: when, how it went, and its summary.
+/// The newest night: how it stands, and the run that stands for it.
 #[utoipa::path(get, path = "/api/v1/batch/last-run", tag = "runs",
-    responses((status = 200, description = "The newest run by its slot; nulls where there is none", body = LastRun)))]
+    responses((status = 200, description = "The newest night and its run; nulls if there is none", body = LastRun)))]
 pub(crate) async fn last_run(State(api): State<Api>) -> Result<Response, Problem> {
-    let page = api.store.runs(&RunQuery { limit: 1, ..RunQuery::default() }).await?;
-    let Some(stored) = page.runs.first() else {
+    let (reader, store, now) = (api.nights.reader().await?, api.store.as_ref(), api.clock.now());
+    let Some(view) = reader.newest(store, now).await? else {
         return json(&LastRun {
             last_run: None,
             status: None,
@@ -86,16 +56,26 @@ pub(crate) async fn last_run(State(api): State<Api>) -> Result<Response, Problem
             as_of: None,
             verdict: None,
             run: None,
+            night: None,
         });
     };
-    let summary = summary_now(api.store.as_ref(), stored).await?;
+    let night = reader.report(store, &view, now).await?;
+    let stored = match run_of_night(&view, None) {
+        Some(run) => store.run(run).await?,
+        None => None,
+    };
+    let summary = match &stored {
+        Some(stored) => Some(summary_now(store, stored, Detail::Totals).await?),
+        None => None,
+    };
     json(&LastRun {
-        last_run: Some(summary.started_at),
-        status: Some(summary.status),
-        batch_run_id: Some(summary.batch_run_id),
-        as_of: Some(summary.as_of),
-        verdict: Some(summary.verdict()),
-        run: Some(summary),
+        last_run: summary.as_ref().map(|summary| summary.started_at),
+        status: Some(night.verdict.status()),
+        batch_run_id: summary.as_ref().map(|summary| summary.batch_run_id),
+        as_of: Some(night.as_of),
+        verdict: Some(night.headline.clone()),
+        run: summary,
+        night: Some(night),
     })
 }
 
@@ -152,7 +132,7 @@ pub(crate) async fn runs(State(api): State<Api>, Asked(asked): Asked<RunsAsked>)
     };
     let mut runs = Vec::with_capacity(page.runs.len());
     for stored in &page.runs {
-        runs.push(summary_now(api.store.as_ref(), stored).await?);
+        runs.push(summary_now(api.store.as_ref(), stored, Detail::Totals).await?);
     }
     json(&Runs { runs, next: page.next.map(|next| cursor('r', &next)) })
 }
@@ -168,5 +148,5 @@ pub(crate) async fn existing(api: &Api, id: RunId) -> Result<StoredRun, Problem>
     responses((status = 200, description = "Its summary", body = RunSummary)))]
 pub(crate) async fn run(State(api): State<Api>, Named(id): Named<RunId>) -> Result<Response, Problem> {
     let stored = existing(&api, id).await?;
-    json(&summary_now(api.store.as_ref(), &stored).await?)
+    json(&summary_now(api.store.as_ref(), &stored, Detail::Totals).await?)
 }

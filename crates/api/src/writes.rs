@@ -83,7 +83,7 @@ fn begun(api: &Api, accepted: Accepted, status: &'static str, trigger: Option<&s
         }
         Accepted::Finished(run) => (StatusCode::OK, "finished", run),
         Accepted::NothingToRepeat(run) => {
-            let detail = format!("every job of run {run} succeeded: there is nothing to repeat");
+            let detail = format!("everything asked for of run {run} has succeeded: there is nothing to repeat");
             return Err(Problem::conflict("conflict", detail).about(run));
         }
     };
@@ -147,6 +147,9 @@ pub(crate) struct RerunBody {
     /// Only the portfolios with failed, skipped or missing jobs, all jobs of each.
     #[serde(default)]
     failed: bool,
+    /// Only the portfolios with this cause that have not succeeded since, all jobs of each. Not beside `failed`.
+    #[serde(default)]
+    cause: Option<CauseId>,
 }
 
 /// Runs a closed run again on its pinned inputs, as a new run.
@@ -158,7 +161,10 @@ pub(crate) async fn rerun(
     Named(id): Named<RunId>,
     Sent(body): Sent<RerunBody>,
 ) -> Result<Response, Problem> {
-    let request = RerunRequest { run: id, failed_only: body.failed, cause: None };
+    if body.failed && body.cause.is_some() {
+        return Err(Problem::unprocessable("cause: give either `cause` or `failed`"));
+    }
+    let request = RerunRequest { run: id, failed_only: body.failed, cause: body.cause };
     begun(&api, control(&api)?.rerun(&request).await?, "started", Some("rerun"))
 }
 

@@ -15,6 +15,7 @@ mod records;
 mod requests;
 mod run_control;
 mod run_lookup;
+mod run_summary;
 mod start_requests;
 mod stored_settings;
 mod texts;
@@ -25,7 +26,7 @@ pub use door::Door;
 pub use due_slots::{DueSlot, due_slot, grace};
 pub use error::{ControlError, Refusal};
 pub use needed::{Lookup, NeededNight, NightAction, Wanted};
-pub use night_reader::{NightReader, NightSettings};
+pub use night_reader::{NightReader, NightSettings, verdicts_of};
 pub use records::{all_records, not_successful, with_cause};
 pub use requests::{
     AcceptRequest, Accepted, AnnotateRequest, CancelRequest, MuteRequest, PublicationFailure, PublishRequest,
@@ -35,6 +36,7 @@ pub use run_control::{
     AcceptedNight, ActiveRuns, BookOf, ControlParts, Decided, Inputs, NoWorker, RunControl, RunWorker, StartElsewhere,
     Starts, Work, publish_site, startable,
 };
-pub use run_lookup::{RunLookup, RunText, find_run};
+pub use run_lookup::{RunLookup, RunText, find_run, run_of_night};
+pub use run_summary::{Detail, summary_now};
 pub use start_requests::{by_hand, scheduled, started_as};
 pub use stored_settings::{SettingsFile, StoredSettings, store_settings, stored_settings};

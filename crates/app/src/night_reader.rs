@@ -1,5 +1,6 @@
 //! Nights as readers ask for them: the newest one, the one of a date, and a report with the sentences.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::iter::successors;
 
 use async_trait::async_trait;
@@ -10,8 +11,8 @@ use domain::night::dates::{NIGHTS_BACK, missed_nights};
 use domain::night::history::{CauseStanding, standing};
 use domain::night::next_step::CommandTarget;
 use domain::night::report::NightReport;
-use domain::night::{Night, NightKey, NightView, newest_night, read_night, recent_nights};
-use domain::ports::{NightQuery, RunQuery, RunStore, StoreError};
+use domain::night::{Night, NightKey, NightView, Verdict, newest_night, read_night, recent_nights};
+use domain::ports::{NightQuery, RunQuery, RunStore, StoreError, StoredRun};
 
 use crate::due_slots::grace;
 use crate::error::Refusal;
@@ -196,4 +197,27 @@ impl NightReader {
         let of = |id: &CauseId| Some((id.clone(), standing(&nights, id)?));
         Ok(night.causes.iter().filter_map(|cause| of(&cause.cause)).collect())
     }
+}
+
+/// The verdicts of the nights of these runs, one read for each night series.
+///
+/// # Errors
+/// The store.
+pub async fn verdicts_of(
+    store: &dyn RunStore,
+    runs: &[StoredRun],
+    now: DateTime<Utc>,
+) -> Result<BTreeMap<NightKey, Verdict>, StoreError> {
+    let mut dates: BTreeMap<&ScheduleName, BTreeSet<NaiveDate>> = BTreeMap::new();
+    for stored in runs {
+        dates.entry(stored.run.night_series()).or_default().insert(stored.run.as_of);
+    }
+    let mut verdicts = BTreeMap::new();
+    for (series, dates) in dates {
+        let (from, to) = (dates.first().copied(), dates.last().copied());
+        let heads = recent_nights(store, &NightQuery { series: series.clone(), from, to, limit: 0 }, now).await?;
+        let wanted = heads.into_iter().filter(|head| dates.contains(&head.as_of));
+        verdicts.extend(wanted.map(|head| (head.key(), head.verdict)));
+    }
+    Ok(verdicts)
 }

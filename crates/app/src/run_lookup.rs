@@ -82,8 +82,9 @@ pub async fn find_run(store: &dyn RunStore, text: &str, lookup: RunLookup<'_>) -
     Ok(store.run(id).await?.ok_or_else(missing)?)
 }
 
-/// The run that stands for a night, or for a portfolio on it.
-fn run_of_night(view: &NightView, portfolio: Option<&PortfolioId>) -> Option<RunId> {
+/// The run that stands for a night, or for a portfolio on it. `None` only where the night has no run.
+#[must_use]
+pub fn run_of_night(view: &NightView, portfolio: Option<&PortfolioId>) -> Option<RunId> {
     let decides = portfolio.and_then(|id| view.night.outcomes.get(id)).and_then(domain::night::PortfolioOutcome::run);
     decides.or(view.head.full_run).or_else(|| view.night.runs.last().copied())
 }

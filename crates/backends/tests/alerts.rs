@@ -6,10 +6,16 @@
 #[path = "alerts/quarter.rs"]
 mod quarter;
 
+#[path = "alerts/closing.rs"]
+mod closing;
 #[path = "alerts/deliveries.rs"]
 mod deliveries;
 #[path = "alerts/messages.rs"]
 mod messages;
+#[path = "alerts/nights.rs"]
+mod nights;
+#[path = "alerts/restatements.rs"]
+mod restatements;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -24,8 +30,8 @@ use domain::alerting::{Alerting, take_over};
 use domain::ids::{CauseId, ChannelName, ContentHash, Fingerprint, JobName, Owner, PortfolioId, RunId, ScheduleName};
 use domain::night::next_step::CommandTarget;
 use domain::night::{
-    Failure, HeadFacts, JobResult, Night, NightBasis, NightHead, NightJob, NightKey, NightPlan, NightRun,
-    NightRunState, PortfolioRun,
+    Acceptance, Control, ControlResult, Failure, HeadFacts, JobResult, Level, Night, NightBasis, NightHead, NightJob,
+    NightKey, NightPlan, NightRun, NightRunState, PortfolioRun,
 };
 use domain::ports::{
     AlertBooks as _, AlertChannel, ChannelError, Clock, Nights as _, Notifier as _, Randomness, Runs as _, Sleeper,
@@ -109,6 +115,16 @@ struct World {
     runs: u128,
     /// The runs of each night.
     nights: Mutex<BTreeMap<NaiveDate, Vec<NightRun>>>,
+    /// What people accepted, by night.
+    accepted: Mutex<BTreeMap<NaiveDate, Vec<Acceptance>>>,
+    /// The night series of the settings.
+    configured: Option<ScheduleName>,
+    /// The control results of the next runs.
+    controls: Vec<ControlResult>,
+    /// The portfolios that the book of the next runs declares closed.
+    closures: BTreeMap<PortfolioId, NaiveDate>,
+    /// The P&L that each portfolio of the next runs records.
+    pnl: Option<f64>,
 }
 
 fn schedule() -> ScheduleName {
@@ -218,6 +234,11 @@ impl World {
             dice: Arc::new(Dice(Mutex::new(1_000))),
             runs: 0,
             nights: Mutex::default(),
+            accepted: Mutex::default(),
+            configured: Some(schedule()),
+            controls: Vec::new(),
+            closures: BTreeMap::new(),
+            pnl: None,
         }
     }
 
@@ -244,6 +265,7 @@ impl World {
             channels: self.receivers.iter().map(|receiver| Arc::clone(receiver) as Arc<dyn AlertChannel>).collect(),
             base: "https://night.example/".to_owned(),
             target: target(),
+            series: self.configured.clone(),
         }
     }
 
@@ -324,7 +346,25 @@ impl World {
             )
         };
         self.store.put(run, Vec::new(), Some(summary.clone()));
-        self.record_in(summary.as_of, night_run(summary, filter));
+        let mut run = night_run(summary, filter);
+        run.controls.clone_from(&self.controls);
+        run.plan.iter_mut().for_each(|plan| plan.closures.clone_from(&self.closures));
+        run.portfolios.retain(|id, _| self.closures.get(id).is_none_or(|from| *from > summary.as_of));
+        if let Some(pnl) = self.pnl {
+            let figures = BTreeMap::from([("daily_pnl".to_owned(), pnl)]);
+            let figures = BTreeMap::from([(JobName::new("stress_testing").unwrap(), figures)]);
+            run.portfolios.values_mut().for_each(|portfolio| portfolio.figures.clone_from(&figures));
+        }
+        self.record_in(summary.as_of, run);
+    }
+
+    /// Somebody accepts all results of a control, and the next look at the alerts follows.
+    fn accept(&self, as_of: NaiveDate, control: Control, portfolio: Option<PortfolioId>) {
+        let (author, note, at) = ("ann".to_owned(), "the vendor confirmed it".to_owned(), self.clock.now());
+        let acceptance = Acceptance { control, portfolio, author, note, at };
+        self.accepted.lock().unwrap().entry(as_of).or_default().push(acceptance);
+        self.night(as_of);
+        block_on(self.alerting().catch_up()).unwrap();
     }
 
     /// Adds a run to its night.
@@ -337,7 +377,8 @@ impl World {
 
     /// Folds a night and stores it.
     fn night(&self, as_of: NaiveDate) -> Night {
-        let night = Night::of(&schedule(), as_of, &self.nights.lock().unwrap()[&as_of], &[]).unwrap();
+        let acceptances = self.accepted.lock().unwrap().get(&as_of).cloned().unwrap_or_default();
+        let night = Night::of(&schedule(), as_of, &self.nights.lock().unwrap()[&as_of], &acceptances).unwrap();
         let key = NightKey { series: schedule(), as_of };
         let version = block_on(self.store.night(&key)).unwrap().map_or(0, |head| head.version);
         let document = block_on(self.store.put_night_document(serde_json::to_vec(&night).unwrap())).unwrap();
@@ -345,7 +386,7 @@ impl World {
             version,
             schedule: schedule(),
             full_run: None,
-            acceptances: Vec::new(),
+            acceptances,
             basis: NightBasis::Plans,
             document,
             folded_at: self.clock.now(),
@@ -413,80 +454,4 @@ fn assert_schema(message: &AlertMessage) {
             known(item, &schema["properties"][list]["items"]["properties"]);
         }
     }
-}
-
-#[test]
-fn a_week_of_nights_repeats_nothing() {
-    let mut world =
-        World::new(AlertRules::default()).with_desk().with("pager", Severity::Critical, Box::new(|_| Ok(())));
-    let nights: [Vec<FailureCluster>; 7] =
-        [vec![], vec![factors()], vec![factors()], vec![factors(), stress()], vec![stress()], vec![], vec![]];
-    for (day, failures) in (2..).zip(nights) {
-        let summary = world.run(night(day), failures);
-        world.tell(&summary);
-        world.watch_until(night(day + 1));
-    }
-    let mut ids: BTreeMap<String, usize> = BTreeMap::new();
-    let mut runs: BTreeMap<RunId, usize> = BTreeMap::new();
-    for message in world.got(0) {
-        *ids.entry(message.alert_id).or_default() += 1;
-        *runs.entry(message.batch_run_id).or_default() += 1;
-    }
-    assert!(ids.values().chain(runs.values()).all(|count| *count == 1), "{ids:?} {runs:?}");
-    use AlertKind::{Open, PartialRecovery, Recovery, Reminder, Update};
-    assert_eq!(world.kinds(0), [Open, Reminder, Update, PartialRecovery, Recovery]);
-    assert_eq!(world.kinds(1), [], "nothing was critical");
-    assert_eq!(world.receivers[0].tries.lock().unwrap().len(), 5);
-}
-
-#[test]
-fn a_cause_is_told_after_so_many_runs_and_not_while_it_is_muted() {
-    let mut world = World::new(AlertRules { wait_runs: 2, ..AlertRules::default() }).with_desk();
-    world.run(night(2), vec![factors()]);
-    world.run(night(3), vec![]);
-    assert_eq!(world.kinds(0), [], "once is not told, nor that it is over");
-    world.run(night(4), vec![factors()]);
-    world.run(night(5), vec![factors()]);
-    assert_eq!(world.kinds(0), [AlertKind::Open]);
-    assert_eq!(world.got(0)[0].top_causes[0].runs, 2);
-
-    let until = night(7) + TimeDelta::hours(1);
-    let mute = Mute {
-        fingerprint: Some(CauseId::from(&factors().fingerprint)),
-        portfolio: None,
-        until,
-        reason: "known".into(),
-    };
-    world.rules.mutes = vec![mute];
-    world.run(night(6), vec![factors()]);
-    world.run(night(7), vec![factors()]);
-    assert_eq!(world.kinds(0), [AlertKind::Open]);
-    world.run(night(8), vec![factors()]);
-    assert_eq!(world.kinds(0), [AlertKind::Open, AlertKind::Reminder], "the mute is over");
-    assert_eq!(world.got(0)[1].top_causes[0].runs, 5);
-}
-
-#[test]
-fn a_rerun_of_some_portfolios_recovers_those_and_no_other() {
-    let mut world = World::new(AlertRules::default()).with_desk();
-    let bad = world.run(night(2), vec![factors()]);
-    let rerun = |world: &mut World, minutes, failures, filter: &[PortfolioId]| {
-        let mut summary = world.summary(night(2), failures);
-        summary.rerun_of = Some(bad.batch_run_id);
-        summary.started_at = night(2) + TimeDelta::minutes(minutes);
-        summary.closed_at = Some(summary.started_at + TimeDelta::minutes(1));
-        world.record(&summary, filter);
-        world.tell(&summary);
-    };
-    rerun(&mut world, 60, vec![], &portfolios(9..12));
-    assert_eq!(world.kinds(0), [AlertKind::Open], "others that are well say nothing of these");
-    rerun(&mut world, 120, vec![], &portfolios(0..4));
-    assert_eq!(world.kinds(0), [AlertKind::Open], "three are left");
-    rerun(&mut world, 180, vec![], &portfolios(4..7));
-    assert_eq!(world.kinds(0), [AlertKind::Open, AlertKind::Recovery]);
-    assert_eq!(world.got(0)[1].recovered[0].lasted_seconds, 3 * 3_600);
-    // A run of an older slot changes nothing of what newer ones said.
-    world.run(night(3), vec![stress()]);
-    world.run(night(1), vec![]);
-    assert_eq!(world.kinds(0)[2..], [AlertKind::Open]);
 }

@@ -257,6 +257,7 @@ impl World {
             channels: vec![Arc::clone(&self.receiver) as Arc<dyn AlertChannel>],
             base: "https://night.example/".to_owned(),
             target: CommandTarget::Folder { book: Some("/srv/book".to_owned()), data: "/srv/data".to_owned() },
+            series: None,
         };
         let closed = block_on(close_run(&self.ports, &self.pages, &alerting, start.id)).unwrap();
         let Closed::Closed(summary) = closed else { panic!("the run is still open") };

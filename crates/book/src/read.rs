@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::bytes::{Fault, FileBytes, Stamp, content_hash};
 use crate::files::FileFacts;
 use crate::issue::{Findings, Issue, Scope};
-use crate::model::Book;
+use crate::model::{Book, Portfolio};
 use crate::portfolios::Portfolios;
 use crate::positions::Held;
 use crate::price_files::Collector;
@@ -82,6 +82,7 @@ pub fn read(source: &dyn BookSource) -> Result<Reading, BookError> {
 
     let settings = reader.settings()?;
     let mut portfolios = reader.portfolios()?;
+    reader.warn_about_mutes(&settings, &portfolios.list);
     let (held, position_warnings) = reader.positions(&mut portfolios)?;
     let (prices, complete) = reader.prices(&settings)?;
     reader.check_coverage(&settings, &held, &prices, complete, position_warnings);
@@ -268,6 +269,18 @@ impl Reader<'_> {
         self.errors.extend(errors.into_iter().flat_map(Findings::finish));
         self.warnings.extend(warnings.into_iter().flat_map(Findings::finish));
         Ok((prices, complete))
+    }
+
+    /// Warns about mutes of portfolios that the book does not have: most likely misspelt.
+    fn warn_about_mutes(&mut self, settings: &Settings, portfolios: &[Portfolio]) {
+        let mut findings = Findings::new(settings_file::FILE);
+        for id in settings.alerts.rules.mutes.iter().filter_map(|mute| mute.portfolio.as_ref()) {
+            if !portfolios.iter().any(|portfolio| portfolio.id == *id) {
+                let message = "portfolios.csv has no such portfolio, so that the mute has no effect on its runs";
+                findings.push(0, "alerts.mute", id.as_str().as_bytes(), message, Scope::Orphan);
+            }
+        }
+        self.warnings.extend(findings.finish());
     }
 
     /// Warns about held symbols and proxies that have no price at all.

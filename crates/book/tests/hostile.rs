@@ -461,3 +461,18 @@ fn check_of_a_book_with_one_of_each() {
     settings.set_snapshot_path(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/snapshots"));
     settings.bind(|| insta::assert_json_snapshot!("check", reading));
 }
+
+#[test]
+fn a_mute_of_a_portfolio_that_the_book_does_not_have_is_warned_about() {
+    let muted = |id: &str| {
+        let mut source = good();
+        let settings =
+            format!("[[alerts.mute]]\nportfolio = \"{id}\"\nuntil = 2026-12-24\nreason = \"under review\"\n");
+        source.insert("nightbook.toml", settings);
+        let reading = read(&source).unwrap();
+        assert!(reading.book.is_some(), "{:?}", reading.errors);
+        reading.warnings.iter().any(|warning| warning.to_string().contains("portfolios.csv has no such portfolio"))
+    };
+    assert!(muted("alhpa"));
+    assert!(!muted("alpha"));
+}

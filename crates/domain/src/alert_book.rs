@@ -5,23 +5,27 @@
 //! channel.
 
 mod changes;
+mod closing;
 mod decide;
 mod delivery;
 mod notes;
 mod outbox;
 mod rekey;
+mod restatement;
 mod seen;
 mod wording;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
+pub use self::closing::{decide_accepted, decide_unconfigured};
 pub use self::decide::{NightFacts, decide, decide_overdue};
 pub use self::delivery::{Delivery, DeliveryEvent, DeliveryRefusal, DeliveryState};
 pub use self::notes::{Note, notes};
 pub use self::outbox::{Outgoing, Trouble, Undelivered};
+pub use self::restatement::decide_restated;
 use crate::alert_message::RecoveredLine;
 use crate::alert_rules::{Mute, Severity};
 use crate::ids::{CauseId, ChannelName, ScheduleName};
@@ -64,6 +68,9 @@ pub struct AlertBook {
     /// The `dedup_key` of what is open: from the first message to the recovery of the last cause.
     #[serde(default)]
     pub open_key: Option<String>,
+    /// The channels that had a message about what is open.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub told_channels: BTreeSet<ChannelName>,
     /// Recoveries to report when their mute is over.
     #[serde(default)]
     pub owed: Vec<Owed>,
@@ -93,6 +100,7 @@ impl AlertBook {
             mutes: Vec::new(),
             decided: Vec::new(),
             open_key: None,
+            told_channels: BTreeSet::new(),
             owed: Vec::new(),
             told_nights: BTreeMap::new(),
             notes_told: BTreeMap::new(),

@@ -48,6 +48,12 @@ pub enum AlertKind {
 }
 
 impl AlertKind {
+    /// Whether the message is about open incidents or their end.
+    #[must_use]
+    pub const fn is_of_incidents(self) -> bool {
+        !matches!(self, Self::Restatement | Self::Digest | Self::Test)
+    }
+
     /// As JSON and logs say it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -113,6 +119,9 @@ pub struct RecoveredLine {
     /// The first affected portfolios that are declared closed instead of having succeeded.
     #[serde(default)]
     pub closed: Vec<PortfolioId>,
+    /// Why it is closed, where no night shows that it is over: somebody accepted it, or its schedule is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
 }
 
 /// A message.
@@ -167,6 +176,9 @@ pub struct AlertMessage {
     pub page: String,
     /// The command of the next step.
     pub rerun: Option<String>,
+    /// The edition of the night that a restatement made; `None` in messages of other kinds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edition: Option<u64>,
 }
 
 /// The key of messages of a night series whose incidents began with these causes.
@@ -233,17 +245,30 @@ impl CauseLine {
 
 impl RecoveredLine {
     fn text(&self) -> String {
-        let what = self.job.as_ref().map_or_else(|| self.fingerprint.to_string(), ToString::to_string);
-        let closed = match self.closed.as_slice() {
-            [] => String::new(),
-            closed => format!("; declared closed: {}", named(closed, closed.len() as u64)),
-        };
         format!(
-            "{what} [{}, {}{closed}]: {}",
+            "{} [{}, {}]: {}",
+            self.what(),
             self.fingerprint,
-            nights_since(self.since, self.runs),
+            self.duration_and_reason(),
             self.message.replace('\n', " ")
         )
+    }
+
+    /// The job, or the cause where no job failed.
+    pub(crate) fn what(&self) -> String {
+        self.job.as_ref().map_or_else(|| self.fingerprint.to_string(), ToString::to_string)
+    }
+
+    /// "since 2026-11-24, 3 nights; declared closed: p1".
+    pub(crate) fn duration_and_reason(&self) -> String {
+        let mut text = nights_since(self.since, self.runs);
+        if !self.closed.is_empty() {
+            text += &format!("; declared closed: {}", named(&self.closed, self.closed.len() as u64));
+        }
+        if let Some(because) = &self.because {
+            text += &format!("; {}", because.replace('\n', " "));
+        }
+        text
     }
 }
 
@@ -278,7 +303,8 @@ impl AlertMessage {
             }
         }
         if !self.notes.is_empty() {
-            let _ = writeln!(text, "\nWorth knowing:");
+            let heading = if self.kind == AlertKind::Restatement { "What changed" } else { "Worth knowing" };
+            let _ = writeln!(text, "\n{heading}:");
             for note in &self.notes {
                 let _ = writeln!(text, "- {note}");
             }
@@ -318,6 +344,7 @@ impl AlertMessage {
             notes: Vec::new(),
             page: format!("{}/index.html", base.trim_end_matches('/')),
             rerun: None,
+            edition: None,
         }
     }
 }

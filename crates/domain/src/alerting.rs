@@ -3,6 +3,8 @@
 //! The decision about a night is written before a message is delivered, so that a second caller finds the decision. Each
 //! message is claimed for each channel separately: a channel that fails neither delays another one nor repeats a message.
 
+mod closing;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +13,9 @@ use async_trait::async_trait;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use futures::future::{Either, join_all, select};
 
-use crate::alert_book::{AlertBook, DeliveryEvent, DeliveryState, NightFacts, Note, decide, decide_overdue, notes};
+use crate::alert_book::{
+    AlertBook, DeliveryEvent, DeliveryState, NightFacts, Note, decide, decide_overdue, decide_restated, notes,
+};
 use crate::alert_message::AlertMessage;
 use crate::alert_rules::{AlertRules, DeliveryMode, Severity};
 use crate::baseline::LOOK_BACK;
@@ -68,6 +72,9 @@ pub struct Alerting {
     pub base: String,
     /// Where the commands in the messages point.
     pub target: CommandTarget,
+    /// The night series of the settings in force: incidents of others are closed. `None` where the settings are not known;
+    /// then none is.
+    pub series: Option<ScheduleName>,
 }
 
 impl std::fmt::Debug for Alerting {
@@ -129,6 +136,7 @@ impl Alerting {
         channels: Vec<Arc<dyn AlertChannel>>,
         base: String,
         target: CommandTarget,
+        series: Option<ScheduleName>,
     ) -> Self {
         Self {
             books,
@@ -140,6 +148,7 @@ impl Alerting {
             channels,
             base,
             target,
+            series,
         }
     }
 
@@ -357,15 +366,18 @@ impl Notifier for Alerting {
             let facts = NightFacts { summary, night, later: &later, missed: &missed, notes, target: &self.target };
             let (wanted, now) = (self.wanted(), self.clock.now());
             change_book(self.books.as_ref(), &night.night_series, |book| {
-                let message = decide(book, &facts, &self.rules, &self.base, now)?;
-                book.enqueue(message.clone(), &wanted, &self.rules);
-                Some(message)
+                let (rules, base) = (&self.rules, &self.base);
+                let of_incidents = decide(book, &facts, rules, base, now);
+                of_incidents.iter().for_each(|message| book.enqueue(message.clone(), &wanted, rules));
+                let restatement = decide_restated(book, &facts, rules, base, now);
+                restatement.iter().for_each(|message| book.enqueue(message.clone(), &wanted, rules));
+                Some([of_incidents, restatement])
             })
             .await
         };
-        if let Some(message) = decided.await.map_err(|error| told(&error))? {
-            log(&message);
-        }
+        let messages = decided.await.map_err(|error| told(&error))?;
+        messages.iter().flatten().flatten().for_each(log);
+        self.close_without_run().await.map_err(|error| told(&error))?;
         if let Err(error) = self.flush().await {
             // It is on record, and the watch delivers it.
             tracing::error!(batch_run_id = %summary.batch_run_id, error = %error, event = "alert.failed", "what is due of the alerts could not be delivered; the watch tries again");
@@ -375,6 +387,7 @@ impl Notifier for Alerting {
 
     async fn catch_up(&self) -> Result<(), JobError> {
         self.overdue().await.map_err(|error| told(&error))?;
+        self.close_without_run().await.map_err(|error| told(&error))?;
         self.flush().await.map_err(|error| told(&error))
     }
 }

@@ -178,11 +178,13 @@ impl CauseId {
     pub const OVERDUE: &'static str = "overdue_run";
     /// Expected portfolios are in no run of the night.
     pub const ABSENT: &'static str = "absent_portfolios";
+    /// A run changed figures that were recorded before. No night has it as a cause; a mute may name it.
+    pub const RESTATEMENT: &'static str = "restatement";
     /// Whatever else kept a run from going well.
     pub const OTHER: &'static str = "other";
 
-    const NAMED: [&'static str; 6] =
-        [Self::MISSING, Self::NO_PORTFOLIOS, Self::MISSED, Self::OVERDUE, Self::ABSENT, Self::OTHER];
+    const NAMED: [&'static str; 7] =
+        [Self::MISSING, Self::NO_PORTFOLIOS, Self::MISSED, Self::OVERDUE, Self::ABSENT, Self::RESTATEMENT, Self::OTHER];
 
     const CONTROL: &'static str = "control_";
 

@@ -53,13 +53,25 @@ pub const PROMETHEUS: &[MetricSpec] = &[
         "nightbook_last_run_status",
         "gauge",
         &["status"],
-        "1 for how the newest run stands or ended, 0 for the others",
+        "1 for how the newest run, also a rerun or a run of some portfolios, stands or ended, 0 for the others; it does not judge the night",
     ),
     metric(
         "nightbook_night_verdict",
         "gauge",
         &["verdict"],
         "1 for the verdict of the newest night of the schedule, 0 for the others",
+    ),
+    metric(
+        "nightbook_night_jobs",
+        "gauge",
+        &["status"],
+        "jobs of the newest night, those of absent portfolios as missing",
+    ),
+    metric(
+        "nightbook_night_as_of_timestamp_seconds",
+        "gauge",
+        &[],
+        "the beginning of the trading date of the newest night in UTC, in seconds since 1970",
     ),
     metric("nightbook_last_run_jobs", "gauge", &["status"], "jobs of the newest run, once it is closed"),
     metric(

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use app::{
-    AcceptRequest, BookOf, Decided, NightAction, NightReader, RerunRequest, RunControl, SettingsFile, StoredSettings,
-    store_settings, stored_settings,
+    AcceptRequest, BookOf, Decided, Detail, NightAction, NightReader, RerunRequest, RunControl, SettingsFile,
+    StoredSettings, store_settings, stored_settings, summary_now,
 };
 use backends::DoctorReport;
 use backends::aws::{Aws, DynamoStore, KeptFile, MissingSetting, QueueKind, Settings, connect};
@@ -223,7 +223,7 @@ impl Cloud {
     async fn summary(&self, id: RunId) -> anyhow::Result<RunSummary> {
         let store = self.store.as_ref();
         let stored = store.run(id).await?.with_context(|| format!("there is no run {id}"))?;
-        reading::summary(store, &stored).await
+        Ok(summary_now(store, &stored, Detail::Totals).await?)
     }
 
     /// Waits until a run is closed, and shows how far it is.
@@ -233,7 +233,7 @@ impl Cloud {
         loop {
             let stored = store.run(id).await?.with_context(|| format!("there is no run {id}"))?;
             if stored.run.is_closed() {
-                return reading::summary(store, &stored).await;
+                return Ok(summary_now(store, &stored, Detail::Totals).await?);
             }
             if let Some(plan) = &stored.run.plan {
                 let done: usize = store.folds(id).await?.iter().map(|fold| fold.done.len()).sum();

@@ -13,11 +13,12 @@ use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveTime, Utc};
 use domain::metrics::PROMETHEUS;
-use domain::night::Verdict;
+use domain::night::{Totals, Verdict};
 use domain::ports::{Clock, RunQuery, RunStore, StoreError};
 use domain::run::seconds_between;
+use domain::summary::RunSummary;
 use domain::words::{JobStatus, QualityFlag, RunStatus};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
@@ -185,6 +186,14 @@ impl Lines<'_> {
         let _ = writeln!(self.out, "{}{{{}}} {value}", self.name, labels.join(","));
     }
 
+    /// Counts of jobs that succeeded, failed, were skipped or are missing.
+    fn jobs(&mut self, counts: [u64; 4]) {
+        let statuses = [JobStatus::Success, JobStatus::Failed, JobStatus::Skipped, JobStatus::Missing];
+        for (status, jobs) in statuses.into_iter().zip(counts) {
+            self.with(&[("status", status.as_str())], jobs);
+        }
+    }
+
     fn sum(&mut self, sum: Sum) {
         let _ = writeln!(self.out, "{name}_sum {}\n{name}_count {}", sum.sum, sum.count, name = self.name);
     }
@@ -233,17 +242,20 @@ async fn text(metrics: &Metrics, asked: &Asked) -> Result<String, StoreError> {
                     }
                 }
             }
+            "nightbook_night_jobs" => {
+                if let Some(Totals { success, failed, skipped, missing, .. }) =
+                    night.as_ref().map(|view| view.night.totals)
+                {
+                    lines.jobs([success, failed, skipped, missing]);
+                }
+            }
+            "nightbook_night_as_of_timestamp_seconds" => {
+                let date = night.as_ref().map(|view| view.night.as_of.and_time(NaiveTime::MIN).and_utc());
+                date.iter().for_each(|at| lines.one(seconds_since_1970(*at)));
+            }
             "nightbook_last_run_jobs" => {
-                if let Some(summary) = summary {
-                    let jobs = summary.counts();
-                    for (status, jobs) in [
-                        (JobStatus::Success, jobs.success),
-                        (JobStatus::Failed, jobs.failed),
-                        (JobStatus::Skipped, jobs.skipped),
-                        (JobStatus::Missing, jobs.missing),
-                    ] {
-                        lines.with(&[("status", status.as_str())], jobs);
-                    }
+                if let Some(jobs) = summary.map(RunSummary::counts) {
+                    lines.jobs([jobs.success, jobs.failed, jobs.skipped, jobs.missing]);
                 }
             }
             "nightbook_last_run_portfolios" => {

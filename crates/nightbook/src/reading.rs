@@ -1,6 +1,5 @@
 //! What the reading commands share: the store without a lock, the run that a person means, a summary at any time.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,7 +11,6 @@ use domain::ids::PortfolioId;
 use domain::night::next_step::CommandTarget;
 use domain::note::RunNotes;
 use domain::ports::{Clock as _, Documents, RunStore, StoreError, StoredRun};
-use domain::summary::{RunSummary, summarise};
 use domain::work_item::WorkItem;
 
 use crate::exit::{door, refused};
@@ -94,15 +92,4 @@ pub(crate) async fn items(store: &dyn RunStore, stored: &StoredRun) -> anyhow::R
         items.extend(store.items(stored.run.batch_run_id, bucket).await?);
     }
     Ok(items)
-}
-
-/// The summary of a run: the stored one, or how it stands now.
-pub(crate) async fn summary(store: &dyn RunStore, stored: &StoredRun) -> anyhow::Result<RunSummary> {
-    match &stored.summary {
-        Some(summary) => Ok(summary.clone()),
-        None => Ok(RunSummary {
-            publication: stored.run.publication.clone(),
-            ..summarise(&stored.run, &items(store, stored).await?, &BTreeMap::new())
-        }),
-    }
 }

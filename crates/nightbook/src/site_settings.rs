@@ -145,6 +145,11 @@ impl SiteSettings {
         &self.kept.settings.schedule.name
     }
 
+    /// The night series of the book that was run last; `None` if no settings were kept or they cannot be read.
+    pub(crate) fn series(&self) -> Option<ScheduleName> {
+        self.book_dir.as_ref().map(|_| self.kept.settings.schedule.night_series().clone())
+    }
+
     /// Where the site is, for links.
     pub(crate) fn base(&self, site: PathBuf) -> String {
         self.kept.settings.site.base_url.clone().or_else(|| self.served_at.clone()).unwrap_or_else(|| {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::ids::{Fingerprint, JobName, PortfolioId, RunId};
 use domain::job::JobSpec;
+use domain::night::Night;
 use domain::ports::{FailureSighting, JobRun, PortfolioRun};
 use domain::record::JobRecord;
 use domain::retry::RetryPolicy;
@@ -69,6 +70,8 @@ pub(crate) struct RunData {
     pub(crate) items: Arc<Vec<WorkItem>>,
     /// The ids of the items before masking, for questions to the store.
     pub(crate) ids: Arc<Vec<PortfolioId>>,
+    /// The run as if it were all that is known of its date; `None` for a good run and for one that has not ended.
+    pub(crate) alone: Arc<Option<Night>>,
 }
 
 impl RunData {

@@ -225,6 +225,7 @@ fn of_head(head: &NightHead, heads: &[&NightHead], newest: &Night) -> Night {
         editions: Vec::new(),
         runs: head.runs.clone(),
         in_progress: head.in_progress.clone(),
+        open_runs: Vec::new(),
         full_run_ended: good,
         newest_close: head.newest_close,
     }

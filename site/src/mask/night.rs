@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use domain::ids::PortfolioId;
 use domain::night::editions::{Edition, Why};
 use domain::night::{
-    Acceptance, ControlResult, ControlValue, Failure, Night, NightCause, NightControl, NightHead, PortfolioOutcome,
+    Acceptance, ControlResult, ControlValue, Failure, Night, NightCause, NightControl, NightHead, OpenRun,
+    PortfolioOutcome,
 };
 
 use super::Mask;
@@ -22,6 +23,7 @@ impl Mask {
             causes: night.causes.into_iter().map(|cause| self.cause(cause)).collect(),
             controls: night.controls.into_iter().map(|control| self.control(control)).collect(),
             editions: night.editions.into_iter().map(|edition| self.edition(edition)).collect(),
+            open_runs: night.open_runs.into_iter().map(|run| self.open_run(run)).collect(),
             ..night
         }
     }
@@ -86,6 +88,10 @@ impl Mask {
             accepted.note = self.text(&accepted.note);
         }
         control
+    }
+
+    fn open_run(&self, run: OpenRun) -> OpenRun {
+        OpenRun { trigger: self.trigger(&run.trigger), filter: self.ids(&run.filter), ..run }
     }
 
     /// An edition. Its figures, closes, lots and equities are what a redacted site withholds.

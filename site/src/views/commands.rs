@@ -2,6 +2,7 @@
 
 use chrono::NaiveDate;
 use domain::ids::{PortfolioId, RunId};
+use domain::night::next_step::CommandTarget;
 use domain::shell::command_line;
 
 use crate::options::SiteOptions;
@@ -12,6 +13,7 @@ pub(crate) struct Commands {
     book: String,
     data: String,
     redacted: bool,
+    target: CommandTarget,
 }
 
 impl Commands {
@@ -22,7 +24,13 @@ impl Commands {
             book: known(options.book.clone(), "BOOK"),
             data: known(options.records.address(), "DATA"),
             redacted: options.redacted,
+            target: options.target(),
         }
+    }
+
+    /// Where the commands of a next step point.
+    pub(crate) const fn target(&self) -> &CommandTarget {
+        &self.target
     }
 
     /// A portfolio as a command names it: the id that a redacted page shows is in no book.

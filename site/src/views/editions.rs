@@ -1,13 +1,13 @@
 //! Restated figures: what a later run of a night changed, and why.
 
 use domain::ids::PortfolioId;
-use domain::night::editions::{ChangedClose, ChangedEquity, ChangedLots, Edition, Why};
+use domain::night::Edition;
 use serde::Serialize;
 
 use super::figures::written_change;
 use super::night::{RunRef, run_ref};
 use crate::gather::RunHead;
-use crate::text::{count, decimal};
+use crate::text::decimal;
 
 /// Changed figures and inputs that a page lists for one edition.
 const MOST: usize = 20;
@@ -44,15 +44,7 @@ pub(crate) fn lines(editions: &[Edition], portfolio: Option<&PortfolioId>, runs:
 }
 
 fn line(edition: &Edition, portfolio: Option<&PortfolioId>, runs: &[RunHead]) -> EditionLine {
-    let own = edition.changed.iter().filter(|figure| portfolio.is_none_or(|id| figure.portfolio_id == *id));
-    let changed: Vec<ChangedLine> = own
-        .take(MOST)
-        .map(|changed| {
-            let (figure, was, now) = written_change(&changed.figure, changed.was, changed.now);
-            let portfolio = portfolio.is_none().then(|| changed.portfolio_id.to_string());
-            ChangedLine { portfolio, figure, was, now }
-        })
-        .collect();
+    let changed = changed(edition, portfolio, MOST);
     let more = if portfolio.is_some() { 0 } else { edition.changed_count.saturating_sub(changed.len() as u64) };
     EditionLine {
         number: edition.number,
@@ -61,29 +53,27 @@ fn line(edition: &Edition, portfolio: Option<&PortfolioId>, runs: &[RunHead]) ->
         portfolios: edition.portfolios.len() as u64,
         changed,
         more,
-        why: why(&edition.why),
+        why: edition.why.lines(&decimal),
     }
 }
 
-fn why(why: &Why) -> Vec<String> {
-    let Why::Changes(changes) = why else { return Vec::new() };
-    let value = |value: Option<f64>| value.map_or_else(|| "none".to_owned(), decimal);
-    let arrow = |was: Option<f64>, now: Option<f64>| format!("{} → {}", value(was), value(now));
-    let close = |c: &ChangedClose| format!("close of {} on {}: {}", c.symbol, c.date, arrow(c.was, c.now));
-    let lots = |l: &ChangedLots| format!("quantity of {} in {}: {}", l.symbol, l.portfolio_id, arrow(l.was, l.now));
-    let equity = |e: &ChangedEquity| format!("equity of {}: {}", e.portfolio_id, arrow(e.was, e.now));
-    let more = |listed: usize, all: u64, what: &str| {
-        let more = all.saturating_sub(listed as u64);
-        (more > 0).then(|| count(more, what))
+/// The first changed figures; of one portfolio alone, without its id, where it is given.
+fn changed(edition: &Edition, portfolio: Option<&PortfolioId>, most: usize) -> Vec<ChangedLine> {
+    let own = edition.changed.iter().filter(|figure| portfolio.is_none_or(|id| figure.portfolio_id == *id));
+    own.take(most)
+        .map(|changed| {
+            let (figure, was, now) = written_change(&changed.figure, changed.was, changed.now);
+            let portfolio = portfolio.is_none().then(|| changed.portfolio_id.to_string());
+            ChangedLine { portfolio, figure, was, now }
+        })
+        .collect()
+}
+
+/// The first changed figures of an edition, one text each: `p001: Profit and loss −6,869 → −97,887`.
+pub(crate) fn changed_texts(edition: &Edition, most: usize) -> Vec<String> {
+    let text = |line: ChangedLine| {
+        let whose = line.portfolio.map_or_else(String::new, |portfolio| format!("{portfolio}: "));
+        format!("{whose}{} {} → {}", line.figure, line.was, line.now)
     };
-    let mut all: Vec<String> = changes.closes.iter().map(close).collect();
-    all.extend(more(changes.closes.len(), changes.closes_count, "more changed close"));
-    all.extend(changes.lots.iter().map(lots));
-    all.extend(more(changes.lots.len(), changes.lots_count, "more changed position"));
-    all.extend(changes.equity.iter().map(equity));
-    all.extend(changes.settings.iter().map(|section| format!("settings: [{section}]")));
-    all.extend(
-        changes.nightbook_version.as_ref().map(|version| format!("Nightbook {} → {}", version.was, version.now)),
-    );
-    all
+    changed(edition, None, most).into_iter().map(text).collect()
 }

@@ -71,17 +71,6 @@ pub(crate) struct StatusFile {
     pub(crate) settings_warning: Option<String>,
 }
 
-/// A verdict in the words of a run.
-pub(crate) const fn status_of(verdict: Verdict) -> RunStatus {
-    match verdict {
-        Verdict::Ok | Verdict::Warning => RunStatus::Success,
-        Verdict::Partial => RunStatus::Partial,
-        Verdict::Failed => RunStatus::Failed,
-        Verdict::Running => RunStatus::Running,
-        Verdict::Missed => RunStatus::Missed,
-    }
-}
-
 impl StatusFile {
     pub(crate) fn of(input: &IndexInput<'_>, view: &IndexView) -> Self {
         let night = input.night.as_ref();
@@ -93,7 +82,7 @@ impl StatusFile {
                 started_at: head.run.started_at,
                 batch_run_id: head.run.batch_run_id,
             }),
-            status: night.map(|night| status_of(night.data.night.verdict)),
+            status: night.map(|night| night.data.night.verdict.status()),
             verdict: view.night.as_ref().map_or_else(|| "No run yet".to_owned(), |night| night.headline.clone()),
             as_of: night.map(|night| night.data.night.as_of.to_string()),
             total_jobs: totals.total_jobs,

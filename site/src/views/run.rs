@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use domain::fold::JobCounts;
 use domain::ids::{PortfolioId, RunId};
+use domain::night::next_step::{NextStep, next_step};
 use domain::note::{Note, NoteKind};
 use domain::run::AbandonReason;
 use domain::summary::{JobSummary, QualitySummary};
@@ -137,15 +138,15 @@ pub(crate) struct RunView {
     pub(crate) failed: Listed<FailedLine>,
     pub(crate) skipped: Listed<SkippedLine>,
     pub(crate) missing: Listed<CellRef>,
-    pub(crate) rerun: Option<String>,
+    /// What to do about what this run left undone; `None` where it left nothing undone.
+    pub(crate) next: Option<NextStep>,
     /// The command that repeats all of it, and the one that runs the date on the book as it is.
     pub(crate) rerun_all: String,
     pub(crate) run_anew: String,
     /// The page of its night, from the root.
     pub(crate) night: String,
-    /// How a run that has not started is run on the book as it is.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) make_up: Option<String>,
+    /// Whether there are pinned inputs that a rerun may use.
+    pub(crate) has_plan: bool,
     /// Portfolios that a rerun of what did not succeed holds.
     pub(crate) rerun_portfolios: u64,
     pub(crate) timeline: Option<Timeline>,
@@ -421,10 +422,10 @@ pub(crate) fn build(input: &RunInput<'_>) -> RunView {
         failed: Listed::of(told.failed),
         skipped: Listed::of(told.skipped),
         missing: Listed::of(told.missing),
-        rerun: (counts.total() > counts.success).then(|| input.commands.rerun(summary.batch_run_id, &["--failed"])),
+        next: data.alone.as_ref().as_ref().map(|night| next_step(night, &[], input.commands.target())),
         rerun_all: input.commands.rerun(summary.batch_run_id, &[]),
         run_anew: input.commands.run(summary.as_of, &["--again"]),
-        make_up: summary.abandoned.as_ref().map(|_| input.commands.run(summary.as_of, &[])),
+        has_plan: summary.abandoned.is_none(),
         night: night_path(data.head.run.night_series(), summary.as_of),
         timeline: super::timeline::build(data, input.past),
         changes: super::changes::build(data, input.past, data.head.run.rerun_of.is_some()),

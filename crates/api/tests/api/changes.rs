@@ -13,7 +13,7 @@ use domain::ids::{RunId, ScheduleName};
 use domain::ports::{AlertBooks as _, Documents as _, Runs as _};
 use serde_json::json;
 
-use crate::night::{Fixed, api, at, get, id, open, post, three};
+use crate::night::{CAUSE, Fixed, api, at, get, id, open, portfolio, post, three};
 
 /// The worker of the tests: notes what it is called for.
 #[derive(Default)]
@@ -100,6 +100,25 @@ async fn a_rerun_needs_what_its_run_pinned() {
 }
 
 #[tokio::test]
+async fn a_rerun_of_a_cause_takes_its_portfolios_alone() {
+    let store = three();
+    store.put_snapshot(b"snapshot".to_vec()).await.unwrap();
+    let (api, _) = api(&store, Access::Loopback);
+    let (control, _) = control(&store);
+    let api = api.with_control(control);
+    let path = format!("/api/v1/batch/runs/{}/rerun", id(1));
+    post(&api, &path, r#"{"cause": "ffffffffffffffff"}"#).await.problem(422, "unprocessable");
+    post(&api, &path, r#"{"cause": "no cause"}"#).await.problem(422, "unprocessable");
+    let both = format!(r#"{{"failed": true, "cause": "{CAUSE}"}}"#);
+    post(&api, &path, &both).await.problem(422, "unprocessable");
+    assert!(store.open_runs().await.unwrap().is_empty());
+    let begun = post(&api, &path, &format!(r#"{{"cause": "{CAUSE}"}}"#)).await;
+    assert_eq!(begun.status, 202, "{begun:?}");
+    let [run] = <[_; 1]>::try_from(store.open_runs().await.unwrap()).unwrap();
+    assert_eq!((run.rerun_of, run.filter), (Some(id(1)), vec![portfolio(1)]));
+}
+
+#[tokio::test]
 async fn while_a_run_is_active_no_other_begins() {
     let store = three();
     store.put_snapshot(b"snapshot".to_vec()).await.unwrap();
@@ -182,6 +201,7 @@ async fn a_mute_is_stored_for_every_schedule_and_shown() {
         r#"{"portfolio_id": "p1", "until": "2026-11-20", "reason": ""}"#,
         r#"{"portfolio_id": "p1", "until": "2026-11-20", "reason": "two\nlines"}"#,
         r#"{"portfolio_id": "p1", "reason": "for ever"}"#,
+        r#"{"portfolio_id": "p99", "until": "2026-11-20", "reason": "misspelt"}"#,
     ] {
         post(&api, path, body).await.problem(422, "unprocessable");
     }

@@ -11,7 +11,8 @@ use chrono::{DateTime, Duration, NaiveDate, TimeZone as _, Utc};
 use domain::fold::FoldEntry;
 use domain::ids::{ContentHash, Fingerprint, JobName, Owner, PortfolioId, RunId, ScheduleName};
 use domain::job::JobSpec;
-use domain::ports::{Clock, Runs as _, Tallies as _};
+use domain::night::{NightKey, read_night};
+use domain::ports::{Clock, Nights as _, Runs as _, Tallies as _};
 use domain::record::{JobRecord, Quality, RecordedError};
 use domain::run::{PlannedPortfolio, Run, RunLevelWork, RunPhase, SealedPlan};
 use domain::summary::summarise;
@@ -138,6 +139,21 @@ pub(crate) fn closed(store: &MemoryStore, day: i64, failed: bool, missing: bool)
     store.put(run, items, Some(summary));
 }
 
+/// A good run of the first portfolio alone, an hour after that of the day.
+pub(crate) fn one_again(store: &MemoryStore, day: i64) -> RunId {
+    let mut run = sealed(day, RunPhase::Closed);
+    run.batch_run_id = RunId(Uuid::from_u128(0x2000 + day as u128));
+    run.trigger = "manual".into();
+    run.filter = vec![portfolio(0)];
+    run.started_at = at(day, 3_600);
+    run.closed_at = Some(at(day, 3_660));
+    run.plan.iter_mut().for_each(|plan| plan.portfolios = 1);
+    let items = vec![item(&run, 0, &[JobStatus::Success, JobStatus::Success])];
+    let (id, summary) = (run.batch_run_id, summarise(&run, &items, &BTreeMap::new()));
+    store.put(run, items, Some(summary));
+    id
+}
+
 /// A run in hand: one portfolio has ended, one is at its second job, one waits.
 pub(crate) async fn open(store: &MemoryStore, day: i64) {
     use JobStatus::{Failed, Success};
@@ -163,6 +179,18 @@ pub(crate) async fn open(store: &MemoryStore, day: i64) {
     store.put(run, vec![ended, working], None);
     store.put_manifest(run_id, 1, 0, &planned).await.unwrap();
     store.fold(run_id, 0, &entry).await.unwrap();
+}
+
+/// Stores the nights of these days, as whoever starts or closes a run does.
+pub(crate) async fn keep_nights(store: &MemoryStore, days: std::ops::Range<i64>) {
+    for day in days {
+        let series = ScheduleName::new("nightly").unwrap();
+        let key = NightKey { series, as_of: NaiveDate::from_ymd_opt(2026, 11, 2).unwrap() + Duration::days(day) };
+        let view = read_night(store, &key, at(3, 0)).await.unwrap().unwrap();
+        let document = store.put_night_document(serde_json::to_vec(&view.night).unwrap()).await.unwrap();
+        assert_eq!(document, view.head.document);
+        assert!(store.put_night(&view.head).await.unwrap());
+    }
 }
 
 /// Three nights: good, one portfolio failed, one record missing.

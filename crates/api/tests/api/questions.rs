@@ -1,23 +1,30 @@
 //! What is asked, what is answered, and how often the store is asked for it.
 
 use api::Access;
+use app::{Detail, summary_now};
 use axum::body::Body;
 use axum::http::Request;
 use backends::memory::MemoryStore;
+use domain::ports::Runs as _;
 use serde_json::{Value, json};
 
-use crate::night::{CAUSE, api, closed, get, id, open, portfolio, send, three};
+use crate::night::{CAUSE, api, closed, get, id, keep_nights, one_again, open, portfolio, send, three};
+
+/// The newest night, the missed ones before it, when the next one is due, and the run that stands for it.
+const LAST_RUN: &[&str] = &["night_series", "nights", "runs", "night_document", "nights", "runs", "runs", "run"];
 
 #[tokio::test]
 async fn every_question_is_a_few_indexed_reads() {
-    let (api, counting) = api(&three(), Access::Loopback);
+    let store = three();
+    keep_nights(&store, 0..3).await;
+    let (api, counting) = api(&store, Access::Loopback);
     let run = id(1);
     let missing = id(2);
     // One read each; what needs another says why.
     let expected: &[(String, &[&str])] = &[
         ("/healthz".into(), &["runs"]),
         ("/api/v1/openapi.json".into(), &[]),
-        ("/api/v1/batch/last-run".into(), &["runs"]),
+        ("/api/v1/batch/last-run".into(), LAST_RUN),
         ("/api/v1/batch/runs?status=partial&month=2026-11&limit=2".into(), &["runs"]),
         ("/api/v1/batch/runs/current".into(), &["open_runs"]),
         (format!("/api/v1/batch/runs/{run}"), &["run"]),
@@ -33,7 +40,9 @@ async fn every_question_is_a_few_indexed_reads() {
             "/api/v1/batch/jobs/status?status=failed&days_back=90".into(),
             &["runs", "records_page", "records_page", "records_page"],
         ),
-        ("/api/v1/batch/jobs/summary".into(), &["runs"]),
+        // The runs, then the heads of their nights, and whether a date has a run and no head.
+        ("/api/v1/batch/jobs/summary".into(), &["runs", "nights", "runs"]),
+        ("/api/v1/batch/jobs/summary?job_type=risk_metrics".into(), &["runs"]),
         ("/api/v1/batch/jobs/factor_analysis/last-success".into(), &["last_success"]),
         ("/api/v1/batch/jobs/factor_analysis/last-success?portfolio_id=p1".into(), &["last_success"]),
         // The newest run, the causes since, and when each was first seen.
@@ -56,9 +65,10 @@ async fn every_question_is_a_few_indexed_reads() {
 async fn an_open_run_takes_one_read_more_however_many_portfolios_have_ended() {
     let store = three();
     open(&store, 3).await;
+    keep_nights(&store, 0..4).await;
     let (api, counting) = api(&store, Access::Loopback);
     for (path, reads) in [
-        ("/api/v1/batch/last-run".to_owned(), vec!["runs", "folds"]),
+        ("/api/v1/batch/last-run".to_owned(), [LAST_RUN, &["folds"]].concat()),
         ("/api/v1/batch/runs".to_owned(), vec!["runs", "folds"]),
         (format!("/api/v1/batch/runs/{}", id(3)), vec!["run", "folds"]),
         ("/api/v1/batch/runs/current".to_owned(), vec!["open_runs", "folds", "items"]),
@@ -90,6 +100,41 @@ async fn the_last_run_says_when_and_how() {
     }
     let empty = get(&self::api(&MemoryStore::default(), Access::Loopback).0, "/api/v1/batch/last-run").await.json();
     assert_eq!(empty["last_run"], Value::Null);
+}
+
+#[tokio::test]
+async fn the_newest_night_is_judged_and_not_its_newest_run() {
+    let store = three();
+    let again = one_again(&store, 2);
+    let (api, _) = api(&store, Access::Loopback);
+    let answer = get(&api, "/api/v1/batch/last-run").await.json();
+    assert_eq!((&answer["status"], &answer["batch_run_id"]), (&json!("partial"), &json!(id(2))), "{answer}");
+    let night = &answer["night"];
+    assert_eq!((&night["verdict"], &night["runs"]), (&json!("partial"), &json!([id(2), again])), "{night}");
+    assert_eq!(answer["verdict"], night["headline"]);
+    let summary = get(&api, "/api/v1/batch/jobs/summary").await.json();
+    assert_eq!((&summary["runs"], &summary["summary"]["total_jobs"]), (&json!(4), &json!(20)), "each run counts");
+    let stands = json!({
+        "nights": 3, "good": 1, "total_jobs": 18, "completed": 16, "failed": 1, "skipped": 0, "missing": 1,
+        "success_rate": 88.89,
+    });
+    assert_eq!(summary["nights"], stands, "each job of a night counts once");
+    let some = get(&api, "/api/v1/batch/jobs/summary?job_name=factor_analysis").await.json();
+    assert_eq!(some["nights"], Value::Null);
+}
+
+#[tokio::test]
+async fn an_open_run_adds_up_to_the_same_whatever_detail_is_read() {
+    let store = three();
+    open(&store, 3).await;
+    let stored = store.run(id(3)).await.unwrap().unwrap();
+    let totals = summary_now(&store, &stored, Detail::Totals).await.unwrap();
+    let jobs = summary_now(&store, &stored, Detail::Jobs).await.unwrap();
+    assert_eq!(totals.counts(), jobs.counts(), "a portfolio counts once all of its jobs have ended");
+    assert_eq!((totals.total_jobs, totals.successful_jobs, totals.failed_jobs), (6, 1, 1));
+    assert_eq!(totals.portfolios_processed, jobs.portfolios_processed);
+    assert_eq!((totals.data_quality.full, totals.status), (jobs.data_quality.full, jobs.status));
+    assert_eq!((totals.job_summary.len(), jobs.job_summary.len()), (0, 2));
 }
 
 #[tokio::test]

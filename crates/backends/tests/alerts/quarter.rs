@@ -1,5 +1,5 @@
-//! A quarter of nights with reruns, mutes, misses and backfills, against a plain model: what is open is what the newest
-//! night that ran has.
+//! A quarter of nights with reruns, mutes, misses, backfills, closures, acceptances and restatements, against a plain
+//! model: what is open is what the newest night that ran has and nobody accepted.
 
 use domain::night::causes::cause_of;
 
@@ -39,10 +39,17 @@ fn id_of(cluster: &FailureCluster) -> CauseId {
     cause_of(&failure(cluster))
 }
 
-/// What the model knows: the failures of each date that ran, by portfolio and cause.
+/// What the model knows of each date that ran: the failures by portfolio and cause, whether a control failed and nobody
+/// accepted it, and the figure that each portfolio recorded last.
 #[derive(Default)]
 struct Model {
     ran: BTreeMap<NaiveDate, BTreeSet<(CauseId, PortfolioId)>>,
+    controls: BTreeSet<NaiveDate>,
+    figures: BTreeMap<(NaiveDate, PortfolioId), u64>,
+    /// Runs that changed a figure.
+    restated: usize,
+    /// Acceptances that ended an incident.
+    accepted: usize,
 }
 
 impl Model {
@@ -59,8 +66,141 @@ impl Model {
         }
     }
 
+    /// A run recorded this figure for these portfolios.
+    fn record(&mut self, as_of: NaiveDate, portfolios: &[PortfolioId], figure: u64) {
+        let before: Vec<Option<u64>> =
+            portfolios.iter().map(|id| self.figures.insert((as_of, id.clone()), figure)).collect();
+        self.restated += usize::from(before.into_iter().flatten().any(|was| was != figure));
+    }
+
+    fn accept(&mut self, as_of: NaiveDate) {
+        let newest = self.ran.keys().next_back() == Some(&as_of);
+        self.accepted += usize::from(self.controls.remove(&as_of) && newest);
+    }
+
     fn open(&self) -> BTreeSet<CauseId> {
-        self.ran.values().next_back().into_iter().flatten().map(|(cause, _)| cause.clone()).collect()
+        let Some((newest, failed)) = self.ran.iter().next_back() else { return BTreeSet::new() };
+        let control = self.controls.contains(newest).then(|| CauseId::of_control(Control::NewestClose));
+        failed.iter().map(|(cause, _)| cause.clone()).chain(control).collect()
+    }
+}
+
+/// A quarter as it is played, beside its model.
+struct Quarter {
+    seed: u64,
+    random: Seeded,
+    world: World,
+    model: Model,
+}
+
+impl Quarter {
+    fn new(seed: u64) -> Self {
+        let world = World::new(AlertRules { digest: Some(false), ..AlertRules::default() }).with_desk();
+        Self { seed, random: Seeded(seed), world, model: Model::default() }
+    }
+
+    /// The portfolios that are open on a date.
+    fn open_on(&self, as_of: NaiveDate) -> Vec<PortfolioId> {
+        let is_open = |id: &PortfolioId| self.world.closures.get(id).is_none_or(|from| *from > as_of);
+        portfolios(0..20).into_iter().filter(is_open).collect()
+    }
+
+    /// Failures of open portfolios alone.
+    fn failures(&mut self, as_of: NaiveDate) -> Vec<FailureCluster> {
+        let open = self.open_on(as_of);
+        let mut failures = self.random.failures();
+        for one in &mut failures {
+            one.portfolios.retain(|id| open.contains(id));
+            (one.count, one.skipped) = (one.portfolios.len() as u64, one.portfolios.len() as u64 * 2);
+        }
+        failures.retain(|one| !one.portfolios.is_empty());
+        failures
+    }
+
+    /// A run at this time of the date of a slot; an empty filter is a full run. Its figure is as before or another one.
+    fn run(&mut self, of: DateTime<Utc>, at: DateTime<Utc>, failures: &[FailureCluster], filter: &[PortfolioId]) {
+        let as_of = of.date_naive();
+        let figure = self.random.below(2);
+        self.world.pnl = Some(figure as f64);
+        run_at(&mut self.world, of, at, failures, filter);
+        if filter.is_empty() {
+            self.model.full(as_of, failures);
+            let open = self.open_on(as_of);
+            self.model.record(as_of, &open, figure);
+        } else {
+            self.model.rerun(as_of, filter, failures);
+            self.model.record(as_of, filter, figure);
+        }
+    }
+
+    /// A full run, now and then with a control that fails.
+    fn full_run(&mut self, of: DateTime<Utc>, at: DateTime<Utc>) -> Vec<FailureCluster> {
+        let failures = self.failures(of.date_naive());
+        self.world.controls.clear();
+        if self.random.one_in(4) {
+            self.world.controls.push(super::closing::failed_control(Control::NewestClose, None));
+            self.model.controls.insert(of.date_naive());
+        }
+        self.run(of, at, &failures, &[]);
+        failures
+    }
+
+    fn rerun(&mut self, of: DateTime<Utc>, failures: &[FailureCluster]) {
+        let filter = failures[0].portfolios.clone();
+        let again = if self.random.one_in(2) { vec![failures[0].clone()] } else { Vec::new() };
+        self.run(of, of + TimeDelta::hours(1), &again, &filter);
+    }
+
+    /// Somebody accepts the control of a date, the newest or another one.
+    fn accept(&mut self, at: DateTime<Utc>) {
+        let dates: Vec<NaiveDate> = self.model.controls.iter().copied().collect();
+        if dates.is_empty() || self.random.one_in(2) {
+            return;
+        }
+        let newest = dates.len() as u64 - 1;
+        let which = if self.random.one_in(3) { self.random.below(newest + 1) } else { newest };
+        self.world.at(at);
+        self.world.accept(dates[which as usize], Control::NewestClose, None);
+        self.model.accept(dates[which as usize]);
+    }
+
+    fn check(&self, session: i64) {
+        let book = block_on(self.world.store.alert_book(&schedule())).unwrap();
+        let open: BTreeSet<CauseId> =
+            book.incidents.keys().filter(|cause| cause.as_str() != CauseId::MISSED).cloned().collect();
+        assert_eq!(open, self.model.open(), "seed {}, session {session}", self.seed);
+    }
+
+    fn session(&mut self, session: i64, missed: &mut Vec<i64>) {
+        let of = slot(session);
+        if self.random.one_in(12) {
+            let until = of + TimeDelta::days(3);
+            let fingerprint = Some(id_of(&factors()));
+            self.world.rules.mutes = vec![Mute { fingerprint, portfolio: None, until, reason: "known".into() }];
+        }
+        if self.random.one_in(10) && self.world.closures.len() < 10 {
+            let id = PortfolioId::new(format!("p{:02}", self.random.below(20))).unwrap();
+            self.world.closures.entry(id).or_insert(of.date_naive());
+        }
+        if self.random.one_in(8) {
+            let summary = RunSummary { status: RunStatus::Missed, ..self.world.summary(of, vec![]) };
+            self.world.record(&summary, &[]);
+            self.world.tell(&summary);
+            missed.push(session);
+        } else {
+            let failures = self.full_run(of, of);
+            if !failures.is_empty() && self.random.one_in(2) {
+                self.rerun(of, &failures);
+            }
+        }
+        self.check(session);
+        self.accept(of + TimeDelta::hours(2));
+        self.check(session);
+        if !missed.is_empty() && self.random.one_in(4) {
+            let late = missed.remove(self.random.below(missed.len() as u64) as usize);
+            self.full_run(slot(late), of + TimeDelta::hours(3));
+        }
+        self.check(session);
     }
 }
 
@@ -79,50 +219,27 @@ fn run_at(
     world.tell(&summary);
 }
 
-fn play(seed: u64) {
-    let mut random = Seeded(seed);
-    let mut world = World::new(AlertRules { digest: Some(false), ..AlertRules::default() }).with_desk();
-    let mut model = Model::default();
+/// Plays a quarter; gives the restatements, the acceptances and the closures that it had.
+fn play(seed: u64) -> [usize; 3] {
+    let mut quarter = Quarter::new(seed);
     let mut missed: Vec<i64> = Vec::new();
     for session in 0..60 {
-        let of = slot(session);
-        if random.one_in(12) {
-            let until = of + TimeDelta::days(3);
-            let muted = id_of(&factors());
-            world.rules.mutes = vec![Mute { fingerprint: Some(muted), portfolio: None, until, reason: "known".into() }];
-        }
-        if random.one_in(8) {
-            let summary = RunSummary { status: RunStatus::Missed, ..world.summary(of, vec![]) };
-            world.record(&summary, &[]);
-            world.tell(&summary);
-            missed.push(session);
-        } else {
-            let failures = random.failures();
-            run_at(&mut world, of, of, &failures, &[]);
-            model.full(of.date_naive(), &failures);
-            if !failures.is_empty() && random.one_in(2) {
-                let filter = failures[0].portfolios.clone();
-                let again = if random.one_in(2) { vec![failures[0].clone()] } else { Vec::new() };
-                run_at(&mut world, of, of + TimeDelta::hours(1), &again, &filter);
-                model.rerun(of.date_naive(), &filter, &again);
-            }
-        }
-        if !missed.is_empty() && random.one_in(4) {
-            let late = missed.remove(random.below(missed.len() as u64) as usize);
-            let failures = random.failures();
-            run_at(&mut world, slot(late), of + TimeDelta::hours(3), &failures, &[]);
-            model.full(slot(late).date_naive(), &failures);
-        }
-        let book = block_on(world.store.alert_book(&schedule())).unwrap();
-        let open: BTreeSet<CauseId> =
-            book.incidents.keys().filter(|cause| cause.as_str() != CauseId::MISSED).cloned().collect();
-        assert_eq!(open, model.open(), "seed {seed}, session {session}");
+        quarter.session(session, &mut missed);
     }
+    let Quarter { mut world, model, .. } = quarter;
     world.rules.mutes.clear();
+    world.controls.clear();
     for session in 60..70 {
         run_at(&mut world, slot(session), slot(session), &[], &[]);
     }
-    check_messages(seed, &world.got(0));
+    let got = world.got(0);
+    check_messages(seed, &got);
+    let restated = got.iter().filter(|message| message.kind == AlertKind::Restatement).count();
+    assert_eq!(restated, model.restated, "seed {seed}: one message for each run that changed a figure");
+    let lines = got.iter().flat_map(|message| &message.recovered);
+    let accepted = lines.filter(|line| line.because.as_deref().is_some_and(|why| why.starts_with("accepted by ann")));
+    assert_eq!(accepted.count(), model.accepted, "seed {seed}: one recovery for each acceptance that ends an incident");
+    [restated, model.accepted, world.closures.len()]
 }
 
 /// Every key that a message opened is closed by a recovery with the same key; no run has two messages of a kind; severity
@@ -136,11 +253,15 @@ fn check_messages(seed: u64, got: &[AlertMessage]) {
         let critical = message.severity == Severity::Critical;
         let bad = matches!(message.status, RunStatus::Failed | RunStatus::Missed);
         assert!(!critical || bad, "seed {seed}: {message:#?}");
-        if message.kind == AlertKind::Recovery {
-            assert!(pager.remove(message.dedup_key.as_str()), "seed {seed}: nothing to close: {message:#?}");
-        } else {
-            assert_eq!(critical, bad, "seed {seed}: {message:#?}");
-            pager.insert(&message.dedup_key);
+        match message.kind {
+            AlertKind::Recovery => {
+                assert!(pager.remove(message.dedup_key.as_str()), "seed {seed}: nothing to close: {message:#?}");
+            }
+            AlertKind::Restatement => assert_eq!(message.severity, Severity::Info),
+            _ => {
+                assert_eq!(critical, bad, "seed {seed}: {message:#?}");
+                pager.insert(&message.dedup_key);
+            }
         }
     }
     assert!(pager.is_empty(), "seed {seed}: open for ever: {pager:?}");
@@ -148,9 +269,13 @@ fn check_messages(seed: u64, got: &[AlertMessage]) {
 
 #[test]
 fn a_quarter_of_nights_agrees_with_a_plain_model() {
+    let mut seen = [0; 3];
     for seed in 0..40 {
-        play(seed);
+        for (sum, n) in seen.iter_mut().zip(play(seed)) {
+            *sum += n;
+        }
     }
+    assert!(seen.iter().all(|n| *n > 40), "restatements, acceptances and closures all occur: {seen:?}");
 }
 
 #[test]

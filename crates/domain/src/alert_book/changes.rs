@@ -161,7 +161,7 @@ impl AlertBook {
                 return true;
             }
             let told = incident.state.was_told();
-            let line = recovered_line(facts, incident);
+            let line = recovered_line(incident, &RunAge::of(facts.summary), None);
             match muted_until {
                 _ if !told => {}
                 Some(until) => self.owed.push(Owed { line, until }),
@@ -284,14 +284,16 @@ fn shows_the_end(facts: &NightFacts<'_>, incident: &mut Incident) -> bool {
     }
 }
 
-fn recovered_line(facts: &NightFacts<'_>, incident: &Incident) -> RecoveredLine {
+/// What a message says about an incident that is over. `end`: the age of the run that shows it.
+pub(super) fn recovered_line(incident: &Incident, end: &RunAge, because: Option<String>) -> RecoveredLine {
     RecoveredLine {
+        because,
         fingerprint: incident.cause.clone(),
         job: incident.job.clone(),
         message: incident.message.clone(),
         runs: incident.state.runs().max(1),
         since: incident.opened_as_of,
-        lasted_seconds: incident.opened.until(&RunAge::of(facts.summary)).num_seconds(),
+        lasted_seconds: incident.opened.until(end).num_seconds(),
         closed: incident.closed.iter().take(crate::alert_message::NAMED_PORTFOLIOS).cloned().collect(),
     }
 }

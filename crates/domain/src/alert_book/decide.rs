@@ -11,14 +11,14 @@ use super::seen::{Seen, seen_of};
 use super::wording::{line, page, title};
 use crate::alert::{AlertAbout, TOP_CAUSES};
 use crate::alert_message::{
-    AlertKind, AlertMessage, CauseLine, NAMED_PORTFOLIOS, SCHEMA, dedup_key, lasted, plural, severity_of,
+    AlertKind, AlertMessage, CauseLine, NAMED_PORTFOLIOS, SCHEMA, dedup_key, lasted, severity_of,
 };
 use crate::alert_rules::{AlertRules, Mute, Severity, muted_until};
 use crate::ids::{CauseId, PortfolioId};
 use crate::incident::{Incident, IncidentEvent, IncidentKind, IncidentState, RunAge};
+use crate::night::Night;
 use crate::night::headline::Headline;
 use crate::night::next_step::{CommandTarget, next_step};
-use crate::night::{Night, Verdict};
 use crate::run::Run;
 use crate::summary::RunSummary;
 use crate::words::RunStatus;
@@ -65,16 +65,14 @@ pub fn decide(
     let changes = book.apply_night(facts, &seen, rules, now);
     let left = still_open(book);
     let due_notes = due_notes(book, facts, rules, now);
-    let restated = restated(facts);
-    let severity_of_night = severity_of(status_of(night.verdict));
+    let severity_of_night = severity_of(night.verdict.status());
     let worse = book.told_nights.get(&night.as_of).is_some_and(|told| *told < severity_of_night);
     let Some(kind) = kind_of(&changes, was_bad, left, worse) else {
-        let kind = match (&restated, due_notes.is_empty()) {
-            (Some(_), _) => AlertKind::Restatement,
-            (None, false) => AlertKind::Digest,
-            (None, true) => return close_key(book, None),
-        };
-        let notes = notes_told(book, due_notes, restated, now);
+        if due_notes.is_empty() {
+            return close_key(book, None);
+        }
+        let kind = AlertKind::Digest;
+        let notes = notes_told(book, due_notes, now);
         let open_key = book.open_key.clone();
         let message = message(book, facts, kind, &seen, Changes::default(), now, base, alert_id);
         book.open_key = open_key;
@@ -85,19 +83,23 @@ pub fn decide(
     };
     let message = message(book, facts, kind, &seen, changes, now, base, alert_id);
     book.told_nights.insert(night.as_of, severity_of_night);
-    let notes = notes_told(book, due_notes, restated, now);
+    let notes = notes_told(book, due_notes, now);
     close_key(book, Some(AlertMessage { notes, ..message }))
 }
 
 /// What people know of and have not heard the end of. Muted causes count: a recovery closes the key of them all.
-fn still_open(book: &AlertBook) -> usize {
+pub(super) fn still_open(book: &AlertBook) -> usize {
     book.incidents.values().filter(|incident| incident.state.was_told()).count() + book.owed.len()
 }
 
 /// Forgets the key once nothing that people know of is open.
-fn close_key(book: &mut AlertBook, message: Option<AlertMessage>) -> Option<AlertMessage> {
+pub(super) fn close_key(book: &mut AlertBook, message: Option<AlertMessage>) -> Option<AlertMessage> {
     if still_open(book) == 0 {
         book.open_key = None;
+    }
+    // With a message, `enqueue` still asks which channels had the others.
+    if message.is_none() {
+        book.forget_told_channels();
     }
     message
 }
@@ -131,7 +133,7 @@ fn kind_of(changes: &Changes, was_bad: bool, left: usize, worse: bool) -> Option
 }
 
 #[expect(clippy::too_many_arguments, reason = "one message has all of these")]
-fn message(
+pub(super) fn message(
     book: &mut AlertBook,
     facts: &NightFacts<'_>,
     kind: AlertKind,
@@ -142,7 +144,9 @@ fn message(
     alert_id: String,
 ) -> AlertMessage {
     let (summary, night) = (facts.summary, facts.night);
-    let Changes { opened, repeated, known, recovered } = changes;
+    let Changes { opened, repeated, known, mut recovered } = changes;
+    // The longest is named first. Stable: the others stay in the order of their causes.
+    recovered.sort_by_key(|line| line.since);
     let told: Vec<&Seen> = seen
         .iter()
         .filter(|seen| [&opened, &repeated, &known].iter().any(|causes| causes.contains(&seen.cause)))
@@ -159,7 +163,7 @@ fn message(
     let left = still_open(book);
     let headline = Headline::of(night, facts.missed, facts.target);
     let step = next_step(night, facts.missed, facts.target);
-    let status = status_of(night.verdict);
+    let status = night.verdict.status();
     AlertMessage {
         schema: SCHEMA.to_owned(),
         alert_id,
@@ -184,18 +188,7 @@ fn message(
         notes: Vec::new(),
         page: page(base, summary.batch_run_id, summary.status),
         rerun: step.command,
-    }
-}
-
-/// The status of a night, in the words that runs have.
-#[must_use]
-pub(super) const fn status_of(verdict: Verdict) -> RunStatus {
-    match verdict {
-        Verdict::Running => RunStatus::Running,
-        Verdict::Missed => RunStatus::Missed,
-        Verdict::Failed => RunStatus::Failed,
-        Verdict::Partial => RunStatus::Partial,
-        Verdict::Warning | Verdict::Ok => RunStatus::Success,
+        edition: None,
     }
 }
 
@@ -207,25 +200,10 @@ fn due_notes(book: &AlertBook, facts: &NightFacts<'_>, rules: &AlertRules, now: 
     facts.notes.iter().filter(|note| wanted && is_due(note)).cloned().collect()
 }
 
-/// What the run changed in figures that were recorded before.
-fn restated(facts: &NightFacts<'_>) -> Option<String> {
-    let run = facts.summary.batch_run_id;
-    let edition = facts.night.editions.iter().find(|edition| edition.batch_run_id == run)?;
-    let first = edition.changed.first().map_or_else(String::new, |first| {
-        format!(": {} {} {} -> {}", first.portfolio_id, first.figure, first.was, first.now)
-    });
-    Some(format!(
-        "Edition {} restates {} of {}{first}",
-        edition.number,
-        plural(edition.changed_count, "figure"),
-        plural(edition.portfolios.len() as u64, "portfolio")
-    ))
-}
-
 /// The texts of a message. Records when each note was reported.
-fn notes_told(book: &mut AlertBook, due: Vec<Note>, restated: Option<String>, now: DateTime<Utc>) -> Vec<String> {
+fn notes_told(book: &mut AlertBook, due: Vec<Note>, now: DateTime<Utc>) -> Vec<String> {
     book.notes_told.extend(due.iter().map(|note| (note.key.clone(), now)));
-    restated.into_iter().chain(due.into_iter().map(|note| note.text)).collect()
+    due.into_iter().map(|note| note.text).collect()
 }
 
 /// How urgent a message of this kind is: as the night, where it does not report that something is over.
@@ -282,6 +260,7 @@ pub fn decide_overdue(
         // Its own page comes when it is closed.
         page: page(base, run.batch_run_id, RunStatus::Missed),
         rerun: None,
+        edition: None,
     })
 }
 

@@ -1,6 +1,6 @@
 //! Messages on their way: what is due, what failed, what is given up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -69,13 +69,19 @@ pub struct Undelivered {
 }
 
 impl AlertBook {
-    /// Puts a message into the outbox, for these channels; one that no channel wants is not kept.
+    /// Puts a message into the outbox, for these channels; one that no channel wants is not kept. A message that reports
+    /// something as over goes to every channel that had a message about the open incidents, whatever its severity.
     pub fn enqueue(&mut self, message: AlertMessage, channels: &[(ChannelName, Severity)], rules: &AlertRules) {
+        let told = if message.recovered.is_empty() { BTreeSet::new() } else { self.channels_told(&message.dedup_key) };
         let deliveries: BTreeMap<ChannelName, Delivery> = channels
             .iter()
-            .filter(|(_, least)| *least <= message.severity)
+            .filter(|(channel, least)| *least <= message.severity || told.contains(channel))
             .map(|(channel, _)| (channel.clone(), Delivery::waiting()))
             .collect();
+        if message.kind.is_of_incidents() {
+            self.told_channels.extend(deliveries.keys().cloned());
+        }
+        self.forget_told_channels();
         if deliveries.is_empty() {
             return;
         }
@@ -85,6 +91,22 @@ impl AlertBook {
             (_, Some(quiet)) => quiet.end(now).unwrap_or(now),
         };
         self.outbox.push(Outgoing { message, not_before, deliveries });
+    }
+
+    /// The channels that had a message with this key. A book of an earlier release has them in its outbox alone.
+    fn channels_told(&self, dedup_key: &str) -> BTreeSet<ChannelName> {
+        if !self.told_channels.is_empty() {
+            return self.told_channels.clone();
+        }
+        let same_key = self.outbox.iter().filter(|outgoing| outgoing.message.dedup_key == dedup_key);
+        same_key.flat_map(|outgoing| outgoing.deliveries.keys().cloned()).collect()
+    }
+
+    /// Forgets which channels had a message once no incident is open.
+    pub(super) fn forget_told_channels(&mut self) {
+        if self.open_key.is_none() {
+            self.told_channels.clear();
+        }
     }
 
     /// The oldest message that is due for this channel now.

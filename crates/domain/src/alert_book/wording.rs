@@ -3,7 +3,7 @@
 use super::AlertBook;
 use super::decide::NightFacts;
 use super::seen::Seen;
-use crate::alert_message::{AlertKind, CauseLine, NAMED_PORTFOLIOS, RecoveredLine, nights_since, plural};
+use crate::alert_message::{AlertKind, CauseLine, NAMED_PORTFOLIOS, RecoveredLine, plural};
 use crate::ids::RunId;
 use crate::incident::IncidentKind;
 use crate::night::Verdict;
@@ -44,10 +44,7 @@ fn what(line: &CauseLine) -> String {
 
 /// What is over, with its own duration: `factor_analysis over since 2026-11-24`.
 fn gone(recovered: &[RecoveredLine]) -> String {
-    let name = |line: &RecoveredLine| {
-        let what = line.job.as_ref().map_or_else(|| line.fingerprint.to_string(), ToString::to_string);
-        format!("{what} ({})", nights_since(line.since, line.runs))
-    };
+    let name = |line: &RecoveredLine| format!("{} ({})", line.what(), line.duration_and_reason());
     match recovered {
         [] => String::new(),
         [one] => name(one),
@@ -90,11 +87,11 @@ pub(super) fn title(
         AlertKind::Recovery if verdict == Verdict::Ok => format!("{run} ok again: {}", gone(recovered)),
         AlertKind::Recovery => format!("{run} recovered: {}", gone(recovered)),
         AlertKind::Missed => match facts.missed.len() {
-            0 | 1 => format!("{run} missed: no run took place"),
+            0 | 1 => format!("{run} missed: no run took place{over}"),
             n => {
                 let first = facts.missed.iter().min().copied().unwrap_or(night.as_of);
                 let last = facts.missed.iter().max().copied().unwrap_or(night.as_of);
-                format!("{} missed: no run took place for {n} nights, {first} to {last}", facts.summary.schedule)
+                format!("{} missed: no run took place for {n} nights, {first} to {last}{over}", facts.summary.schedule)
             }
         },
         AlertKind::Overdue => format!("{run} overdue"),

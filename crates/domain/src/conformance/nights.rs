@@ -41,6 +41,7 @@ fn head(seed: u128, as_of: NaiveDate, verdict: Verdict) -> NightHead {
         editions: Vec::new(),
         runs: vec![RunId(uuid::Uuid::from_u128(seed))],
         in_progress: Vec::new(),
+        open_runs: Vec::new(),
         full_run_ended: true,
         newest_close: Some(as_of),
     };

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::count;
 use super::input::NightRun;
 use crate::ids::{JobName, PortfolioId, RunId};
 
@@ -164,6 +165,32 @@ impl Why {
     #[must_use]
     pub const fn is_unknown(&self) -> bool {
         matches!(self, Self::Unknown(_))
+    }
+
+    /// What changed in the inputs, one line each; empty where it is not known. `number` writes a number.
+    #[must_use]
+    pub fn lines(&self, number: &dyn Fn(f64) -> String) -> Vec<String> {
+        let Self::Changes(changes) = self else { return Vec::new() };
+        let value = |value: Option<f64>| value.map_or_else(|| "none".to_owned(), number);
+        let arrow = |was: Option<f64>, now: Option<f64>| format!("{} → {}", value(was), value(now));
+        let close = |c: &ChangedClose| format!("close of {} on {}: {}", c.symbol, c.date, arrow(c.was, c.now));
+        let lots = |l: &ChangedLots| format!("quantity of {} in {}: {}", l.symbol, l.portfolio_id, arrow(l.was, l.now));
+        let equity = |e: &ChangedEquity| format!("equity of {}: {}", e.portfolio_id, arrow(e.was, e.now));
+        let more = |listed: usize, all: u64, what: &str| {
+            let more = all.saturating_sub(listed as u64);
+            (more > 0).then(|| count(more, what))
+        };
+        let mut all: Vec<String> = changes.closes.iter().map(close).collect();
+        all.extend(more(changes.closes.len(), changes.closes_count, "more changed close"));
+        all.extend(changes.lots.iter().map(lots));
+        all.extend(more(changes.lots.len(), changes.lots_count, "more changed position"));
+        all.extend(changes.equity.iter().map(equity));
+        all.extend(more(changes.equity.len(), changes.equity_count, "more changed equity figure"));
+        all.extend(changes.settings.iter().map(|section| format!("settings: [{section}]")));
+        all.extend(
+            changes.nightbook_version.as_ref().map(|version| format!("Nightbook {} → {}", version.was, version.now)),
+        );
+        all
     }
 }
 

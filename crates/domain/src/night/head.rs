@@ -36,6 +36,22 @@ pub struct NightKey {
     pub as_of: NaiveDate,
 }
 
+/// The series without a segment of its own in the addresses of pages.
+const DEFAULT_SERIES: &str = "nightly";
+
+impl NightKey {
+    /// The page of the night, from the root of the site.
+    #[must_use]
+    pub fn page(&self) -> String {
+        let Self { series, as_of } = self;
+        if series.as_str() == DEFAULT_SERIES {
+            format!("nights/{as_of}/index.html")
+        } else {
+            format!("nights/{series}/{as_of}/index.html")
+        }
+    }
+}
+
 /// From what a night was folded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -139,6 +139,28 @@ pub struct Acceptance {
     pub at: DateTime<Utc>,
 }
 
+/// How an open run was started: what a command must name to continue it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenRun {
+    /// The run.
+    pub id: RunId,
+    /// `schedule`, or the name that was given by hand.
+    pub trigger: String,
+    /// Whether it repeats another run.
+    pub is_rerun: bool,
+    /// The portfolios that it was started for. Empty: all.
+    pub filter: Vec<PortfolioId>,
+}
+
+impl OpenRun {
+    /// That of an open run.
+    #[must_use]
+    pub fn of(run: &NightRun) -> Self {
+        let (trigger, filter) = (run.trigger.clone(), run.filter.clone());
+        Self { id: run.id, trigger, is_rerun: run.rerun_of.is_some(), filter }
+    }
+}
+
 impl NightRun {
     /// Whether the run was started for all portfolios.
     #[must_use]

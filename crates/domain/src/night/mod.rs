@@ -52,7 +52,7 @@ pub use editions::{Edition, RestatedFigure, Why};
 pub(crate) use folding::put_members;
 pub use folding::{KnownItems, refold, runs_of};
 pub use head::{HeadFacts, NightBasis, NightHead, NightKey};
-pub use input::{Acceptance, Failure, JobResult, NightJob, NightPlan, NightRun, NightRunState, PortfolioRun};
+pub use input::{Acceptance, Failure, JobResult, NightJob, NightPlan, NightRun, NightRunState, OpenRun, PortfolioRun};
 pub use keeping::keep_night;
 pub use lookup::{kept_equity, sealed_members};
 pub use members::{Earlier, Member, NightBefore, NightMembers, PinnedNight, SealedNight};
@@ -93,6 +93,9 @@ pub struct Night {
     pub runs: Vec<RunId>,
     /// The runs that are open.
     pub in_progress: Vec<RunId>,
+    /// How the runs that are open were started, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub open_runs: Vec<OpenRun>,
     /// Whether a full run that counts has ended.
     pub full_run_ended: bool,
     /// The newest date with a close, of the deciding run or of a later filtered one, whichever is older.
@@ -157,6 +160,7 @@ impl Night {
             editions: editions::editions(&ordered),
             runs: ordered.iter().map(|run| run.id).collect(),
             in_progress,
+            open_runs: ordered.iter().filter(|run| run.is_open()).map(|run| OpenRun::of(run)).collect(),
             full_run_ended,
             newest_close: newest_close(&ordered, deciding),
         })

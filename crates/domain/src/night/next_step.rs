@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::causes::NightCause;
 use super::controls::{Control, Level, NightControl};
 use super::verdict::Verdict;
-use super::{Night, capitalized, count};
+use super::{Night, OpenRun, capitalized, count};
 use crate::ids::{CauseId, PortfolioId, RunId};
 use crate::shell::command_line;
 use crate::words::ErrorCategory;
@@ -18,6 +18,12 @@ const MOST_NAMED: usize = 200;
 
 /// Ids or symbols up to which a sentence names each one.
 const MOST_IN_TEXT: usize = 3;
+
+/// The trigger of runs of the schedule.
+const SCHEDULED: &str = "schedule";
+
+/// The trigger of a run by hand that names no other.
+const BY_HAND: &str = "manual";
 
 /// Where the commands of a reader must point.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,7 +125,7 @@ impl NextStep {
 #[must_use]
 pub fn next_step(night: &Night, missed: &[NaiveDate], target: &CommandTarget) -> NextStep {
     if !night.in_progress.is_empty() {
-        return wait(&night.in_progress);
+        return wait(night, target);
     }
     if night.verdict == Verdict::Missed {
         return run_missed(&missed_dates(night, missed), target);
@@ -140,13 +146,47 @@ pub(super) fn missed_dates(night: &Night, missed: &[NaiveDate]) -> BTreeSet<Naiv
     missed.iter().copied().chain(own).collect()
 }
 
-fn wait(open: &[RunId]) -> NextStep {
-    let ids = listed(open.iter().map(|run| run.short()));
-    NextStep::text(format!("Wait until {ids} has ended.", ids = named_runs(open.len(), &ids)))
+/// A run that is open is worked on, or was interrupted: the records do not tell the two apart.
+fn wait(night: &Night, target: &CommandTarget) -> NextStep {
+    let ids = listed(night.in_progress.iter().map(|run| run.short()));
+    let (text, alone) = match night.in_progress.len() {
+        1 => (format!("Wait until run {ids} has ended."), true),
+        _ => (format!("Wait until each of the runs {ids} has ended."), false),
+    };
+    // In the cloud the next sweep of `watch` continues it.
+    if matches!(target, CommandTarget::Table { .. }) {
+        return NextStep::text(text);
+    }
+    let which = |run: &OpenRun| if alone { "it".to_owned() } else { format!("run {}", run.id.short()) };
+    let continued = night.open_runs.iter().find_map(|run| Some((run, continuing(night.as_of, run, target)?)));
+    match (continued, night.open_runs.first()) {
+        (Some((run, command)), _) => {
+            NextStep::command(format!("{text} If {} was interrupted, continue it:", which(run)), command)
+        }
+        (None, Some(run)) if run.trigger == SCHEDULED => {
+            NextStep::text(format!("{text} If {} was interrupted, `nightbook serve` continues it.", which(run)))
+        }
+        (None, _) => NextStep::text(text),
+    }
 }
 
-fn named_runs(count: usize, ids: &str) -> String {
-    if count == 1 { format!("run {ids}") } else { format!("each of the runs {ids}") }
+/// The command that continues an interrupted run. `None` for a run of the schedule, and where the command would name
+/// what the reader must not see.
+fn continuing(as_of: NaiveDate, run: &OpenRun, target: &CommandTarget) -> Option<String> {
+    if run.is_rerun {
+        let (id, data) = (run.id.to_string(), target.data());
+        return Some(command_line(["nightbook", "rerun", &id, "--data", &data]));
+    }
+    // A run with another trigger is another run.
+    let by_hand = run.trigger == BY_HAND;
+    if run.trigger == SCHEDULED || (target.is_redacted() && !(by_hand && run.filter.is_empty())) {
+        return None;
+    }
+    let mut dates = vec!["--as-of".to_owned(), as_of.to_string()];
+    if !by_hand {
+        dates.extend(["--trigger".to_owned(), run.trigger.clone()]);
+    }
+    Some(target.run(&dates, &run.filter.iter().collect::<Vec<_>>()))
 }
 
 /// One command over the gap: `run --from --to` leaves out the nights that have a run.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Night;
 use super::controls::{Control, ControlResult};
 use super::editions::DEFAULT_TOLERANCE;
 use super::input::{Failure, JobResult, NightJob, NightPlan, NightRun, NightRunState, PortfolioRun};
@@ -41,6 +42,15 @@ pub fn night_run(stored: &StoredRun, items: &[WorkItem], members: Option<&NightM
         portfolios: items.iter().map(|item| (item.key.portfolio.clone(), portfolio_run(item))).collect(),
         controls: controls(run, members),
     }
+}
+
+/// A run as if it were all that is known of its date: what it left undone, and what to do about it. `items` as for
+/// [`night_run`].
+#[must_use]
+pub fn night_of_run(stored: &StoredRun, items: &[WorkItem]) -> Option<Night> {
+    let controls = stored.summary.as_ref().map(|summary| summary.controls.clone()).unwrap_or_default();
+    let run = NightRun { controls, ..night_run(stored, items, None) };
+    Night::of(stored.run.night_series(), stored.run.as_of, &[run], &[])
 }
 
 /// How far a run is. A run with a summary has its outcome: what is left are its pages and its alert.

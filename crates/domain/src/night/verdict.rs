@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::controls::Level;
+use crate::words::RunStatus;
 
 /// How a night stands. The words are serialized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -45,6 +46,18 @@ pub struct Facts {
 impl Verdict {
     /// Every verdict, in the order in which the rule asks.
     pub const ALL: [Self; 6] = [Self::Running, Self::Missed, Self::Failed, Self::Partial, Self::Warning, Self::Ok];
+
+    /// The verdict in the words that runs have, for fields that are older than verdicts.
+    #[must_use]
+    pub const fn status(self) -> RunStatus {
+        match self {
+            Self::Running => RunStatus::Running,
+            Self::Missed => RunStatus::Missed,
+            Self::Failed => RunStatus::Failed,
+            Self::Partial => RunStatus::Partial,
+            Self::Warning | Self::Ok => RunStatus::Success,
+        }
+    }
 
     /// The verdict for these facts. Total: the first case that applies.
     #[must_use]

@@ -263,23 +263,6 @@ impl RunSummary {
             (Some(AbandonReason::Overdue), None) => "the run has not started in time".to_owned(),
         }
     }
-
-    /// The command that runs again what did not succeed, or that runs what has not started. `None` if the
-    /// run succeeded or is still open.
-    #[must_use]
-    pub fn remedy(&self) -> Option<String> {
-        match self.status {
-            RunStatus::Success | RunStatus::Running => None,
-            RunStatus::Missed => Some(self.run_again()),
-            RunStatus::Partial | RunStatus::Failed if self.abandoned.is_some() => Some(self.run_again()),
-            RunStatus::Partial | RunStatus::Failed => Some(format!("nightbook rerun {} --failed", self.batch_run_id)),
-        }
-    }
-
-    /// The command that runs the date on the book as it is.
-    fn run_again(&self) -> String {
-        format!("nightbook run --book DIR --as-of {}", self.as_of)
-    }
 }
 
 /// The records of an item as every surface shows them: one for each job of the list, in its order.

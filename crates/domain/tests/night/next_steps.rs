@@ -91,6 +91,37 @@ fn a_run_that_is_open_is_waited_for() {
     let all_ids = ids(2);
     let open = NightRun { state: NightRunState::Open, ..full(2, all(&all_ids, |_| lost())) };
     let step = advice(&night(&[full(1, all(&all_ids, without_equity)), open]));
+    let text = "Wait until run 00000000 has ended. If it was interrupted, `nightbook serve` continues it.";
+    assert_eq!((step.text.as_str(), step.command), (text, None));
+}
+
+#[test]
+fn an_interrupted_run_by_hand_is_continued_by_the_command_that_started_it() {
+    let all_ids = ids(2);
+    let open = |run: NightRun| NightRun { state: NightRunState::Open, ..run };
+    let continued = |run: NightRun| advice(&night(&[open(run)]));
+    let by_hand = |trigger: &str| NightRun { trigger: trigger.into(), ..full(2, all(&all_ids, |_| lost())) };
+
+    let step = continued(by_hand("manual"));
+    assert_eq!(step.text, "Wait until run 00000000 has ended. If it was interrupted, continue it:");
+    let whole = step.command.unwrap();
+    assert!(whole.starts_with("nightbook run --book ") && whole.ends_with(" --as-of 2026-11-24"), "{whole}");
+    let named = continued(by_hand("month end")).command.unwrap();
+    assert!(named.ends_with(" --as-of 2026-11-24 --trigger 'month end'"), "{named}");
+    let some = filtered(2, &all_ids, all(&all_ids[..1], |_| lost()));
+    let some = NightRun { trigger: "manual".into(), ..some };
+    let filtered = continued(some.clone()).command.unwrap();
+    assert!(filtered.ends_with(" --as-of 2026-11-24 --portfolio p01"), "{filtered}");
+    let rerun = NightRun { trigger: "rerun".into(), rerun_of: Some(run_id(1)), ..some.clone() };
+    let command = continued(rerun.clone()).command.unwrap();
+    assert!(command.starts_with(&format!("nightbook rerun {} --data ", run_id(2))), "{command}");
+
+    let redacted = |run: NightRun| next_step(&night(&[open(run)]), &[], &CommandTarget::Redacted).command;
+    assert_eq!(redacted(some), None, "a portfolio would be named");
+    assert_eq!(redacted(by_hand("month end")), None, "the trigger would be named");
+    assert_eq!(redacted(by_hand("manual")).unwrap(), "nightbook run --book BOOK --data DATA --as-of 2026-11-24");
+    let table = CommandTarget::Table { book: None, table: "nights".into() };
+    let step = next_step(&night(&[open(by_hand("api"))]), &[], &table);
     assert_eq!((step.text.as_str(), step.command), ("Wait until run 00000000 has ended.", None));
 }
 

@@ -41,12 +41,14 @@ pub(crate) async fn run(data: &Path, request: AcceptRequest, output: &Output, st
             let accepted = control.accept(&request, &nights).await.map_err(|error| refused(error, &door))?;
             let (store, now) = (engine.ports.store.as_ref(), engine.ports.clock.now());
             let night = nights.report(store, &accepted.view, now).await?;
-            if let Some(run) = accepted.run
-                && store.run(run).await?.is_some_and(|stored| stored.run.is_closed())
-            {
-                let published = engine.publisher().publish(run).await;
-                published.map_err(|error| NotPublished(format!("{:#}", anyhow::Error::new(error))))?;
-            }
+            let published = match accepted.run {
+                Some(run) if store.run(run).await?.is_some_and(|stored| stored.run.is_closed()) => {
+                    engine.publisher().publish(run).await.map(drop)
+                }
+                _ => Ok(()),
+            };
+            engine.tell_due().await;
+            published.map_err(|error| NotPublished(format!("{:#}", anyhow::Error::new(error))))?;
             night
         }
         Err(error) => {

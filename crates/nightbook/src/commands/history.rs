@@ -3,14 +3,28 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use app::{Detail, summary_now, verdicts_of};
+use backends::system::SystemClock;
 use domain::ids::Month;
-use domain::ports::{RunQuery, StoreError};
+use domain::night::Verdict;
+use domain::ports::{Clock as _, RunQuery, StoreError};
+use domain::summary::RunSummary;
 use domain::words::RunStatus;
+use serde::Serialize;
 use serde_json::json;
 
 use crate::exit::BadInput;
 use crate::output::{Output, paint, run_style};
 use crate::reading;
+
+/// A run in the list.
+#[derive(Serialize)]
+struct Listed {
+    #[serde(flatten)]
+    run: RunSummary,
+    /// The verdict of its night, which may have other runs; null where its records are gone.
+    night: Option<Verdict>,
+}
 
 /// Runs the command.
 pub(crate) async fn run(
@@ -33,21 +47,24 @@ pub(crate) async fn run(
         }
         (error, _) => error.into(),
     })?;
-    let mut summaries = Vec::with_capacity(page.runs.len());
+    let verdicts = verdicts_of(store, &page.runs, SystemClock.now()).await?;
+    let mut listed = Vec::with_capacity(page.runs.len());
     for stored in &page.runs {
-        summaries.push(reading::summary(store, stored).await?);
+        let run = summary_now(store, stored, Detail::Totals).await?;
+        listed.push(Listed { run, night: verdicts.get(&stored.run.night()).copied() });
     }
     if output.is_json() {
-        output.json(&json!({ "runs": summaries, "next": page.next }))?;
+        output.json(&json!({ "runs": listed, "next": page.next }))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let rows: Vec<Vec<String>> = summaries
+    let rows: Vec<Vec<String>> = listed
         .iter()
-        .map(|s| {
+        .map(|Listed { run: s, night }| {
             vec![
                 s.batch_run_id.short(),
                 s.as_of.to_string(),
                 paint(s.status.as_str(), run_style(s.status)),
+                night.map_or_else(|| "-".to_owned(), |verdict| paint(verdict.as_str(), run_style(verdict.status()))),
                 format!("{}/{}", s.portfolios_processed, s.portfolios_expected),
                 s.successful_jobs.to_string(),
                 s.failed_jobs.to_string(),
@@ -68,6 +85,7 @@ pub(crate) async fn run(
                 "run",
                 "as of",
                 "status",
+                "night",
                 "portfolios",
                 "ok",
                 "failed",

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
-use app::NightReader;
+use app::{Detail, NightReader, summary_now};
 use backends::local::OpenError;
 use backends::system::SystemClock;
 use chrono::{DateTime, NaiveDate, Utc};
@@ -223,7 +223,7 @@ async fn print_runs(store: &dyn RunStore, view: &NightView, output: &Output) -> 
     }
     for run in newest {
         if let Some(stored) = store.run(*run).await? {
-            output.run_line(&reading::summary(store, &stored).await?);
+            output.run_line(&summary_now(store, &stored, Detail::Totals).await?);
         }
     }
     let open: Vec<String> = view.night.in_progress.iter().map(RunId::short).collect();

@@ -109,9 +109,9 @@ async fn under_serve(
     }
 }
 
-/// The sentence for a rerun of failures of a run without any.
+/// The sentence for a rerun of failures, or of a cause, of which nothing is left.
 pub(crate) fn nothing_to_repeat(run: RunId) -> String {
-    format!("Every job of run {run} succeeded: there is nothing to run again.")
+    format!("Everything asked for of run {run} has succeeded: there is nothing to run again.")
 }
 
 /// `--wait` means nothing where the run is worked on by this very process.

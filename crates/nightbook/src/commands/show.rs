@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use app::{NightReader, all_records};
+use app::{Detail, NightReader, all_records, summary_now};
 use backends::system::SystemClock;
 use chrono::{DateTime, Utc};
 use domain::ids::{JobName, PortfolioId};
@@ -45,7 +45,7 @@ pub(crate) async fn run(data: &Path, run: &str, filter: &Filter, output: &Output
     let Records { store, documents, notes, nights } = reading::open(data).await?;
     let store = store.as_ref();
     let stored = reading::find(store, &nights, data, run, filter.portfolio.as_ref()).await?;
-    let summary = reading::summary(store, &stored).await?;
+    let summary = summary_now(store, &stored, Detail::Jobs).await?;
     if let Some(job) = &filter.job {
         require_job_of(&stored.run, job)?;
     }

@@ -237,6 +237,7 @@ impl Server {
                 let nights = reading::nights_of(data, &self.engine.settings.current().settings);
                 let accepted = self.control.accept(request, &nights).await.map_err(|error| refused(error, &door))?;
                 let (store, now) = (self.engine.ports.store.as_ref(), self.engine.ports.clock.now());
+                self.engine.tell_due().await;
                 Ok(Reply::Accepted(Box::new(nights.report(store, &accepted.view, now).await?)))
             }
             Command::Mute(request) => {

@@ -165,6 +165,7 @@ impl Engine {
             settings.channels(&self.ports.clock),
             settings.base(self.site_folder()),
             self.command_target(settings.book_dir()),
+            settings.series(),
         )
     }
 

@@ -20,7 +20,7 @@ pub(super) async fn catch_up(notifier: &Alerting) {
 
 impl Engine {
     /// Tells what is due of the alerts: what was put off, what an earlier process left, or a receiver did not take then.
-    pub(super) async fn tell_due(&self) {
+    pub(crate) async fn tell_due(&self) {
         catch_up(&self.notifier()).await;
         self.show_changes().await;
     }
