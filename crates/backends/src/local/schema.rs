@@ -6,10 +6,10 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 /// The schema that this release writes.
-pub(crate) const SCHEMA_VERSION: i64 = 5;
+pub(crate) const SCHEMA_VERSION: i64 = 6;
 
 /// The steps from one version to the next: the first makes version 1 of an empty file.
-const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [V1, V2, V3, V4, V5];
+const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [V1, V2, V3, V4, V5, V6];
 
 const V1: &str = r"
 CREATE TABLE runs (                    -- one row a run: one pass over all portfolios
@@ -190,6 +190,11 @@ CREATE TABLE night_documents (         -- what a plan seals about the portfolios
   content_hash   TEXT PRIMARY KEY,     -- of the JSON document
   document       BLOB NOT NULL         -- compressed (zstd)
 );
+";
+
+/// Documents of nights that nothing names.
+const V6: &str = r"
+ALTER TABLE night_documents ADD COLUMN unnamed_since TEXT; -- when the retention found that nothing names it
 ";
 
 /// Brings the file to the version of this release.
