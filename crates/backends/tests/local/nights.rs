@@ -3,7 +3,7 @@
 use super::*;
 
 /// The night of the stored run, kept as the closer does.
-fn keep(store: &LocalStore, run: &Run) -> domain::night::NightView {
+pub(crate) fn keep(store: &LocalStore, run: &Run) -> domain::night::NightView {
     let ports = domain::ports::Ports {
         store: std::sync::Arc::new(store.clone()),
         comparer: std::sync::Arc::new(domain::ports::NoComparison),
