@@ -381,7 +381,10 @@ impl World {
         let night = Night::of(&schedule(), as_of, &self.nights.lock().unwrap()[&as_of], &acceptances).unwrap();
         let key = NightKey { series: schedule(), as_of };
         let version = block_on(self.store.night(&key)).unwrap().map_or(0, |head| head.version);
-        let document = block_on(self.store.put_night_document(serde_json::to_vec(&night).unwrap())).unwrap();
+        let document = block_on(
+            self.store.put_night_document(serde_json::to_vec(&night).unwrap(), domain::ports::Keep::UntilReplaced),
+        )
+        .unwrap();
         let facts = HeadFacts {
             version,
             schedule: schedule(),

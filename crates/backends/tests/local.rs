@@ -8,6 +8,8 @@
 mod nights;
 #[path = "local/questions.rs"]
 mod questions;
+#[path = "local/retired_nights.rs"]
+mod retired_nights;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -27,7 +29,7 @@ use domain::record::{JobRecord, RecordedError};
 use domain::run::{PlannedPortfolio, Run, RunEvent, RunLevelWork, RunPhase, SealedPlan};
 use domain::summary::summarise;
 use domain::words::{ErrorCategory, JobStatus, JobType};
-use domain::work_item::{ItemEvent, ItemKey, Place, WorkItem};
+use domain::work_item::{GiveUp, ItemEvent, ItemKey, Place, WorkItem};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -107,8 +109,18 @@ async fn apply(store: &LocalStore, key: &ItemKey, index: u32, event: &ItemEvent)
 async fn a_whole_run(store: &LocalStore, seed: u128, portfolios: u32) -> StoredRun {
     let year = 2_100 + i32::try_from(seed).unwrap();
     let now = NaiveDate::from_ymd_opt(year, 1, 1).unwrap().and_hms_opt(23, 30, 0).unwrap().and_utc();
-    let (run, plan) = (planned(seed, now), plan(seed, portfolios, now));
-    let (id, lease_until) = (run.batch_run_id, now + Duration::seconds(60));
+    carried_out(store, seed, (planned(seed, now), plan(seed, portfolios, now)), |_| true).await
+}
+
+/// The same for this run. The portfolios that do not end are settled as timed out.
+async fn carried_out(
+    store: &LocalStore,
+    seed: u128,
+    (run, plan): (Run, SealedPlan),
+    ends: impl Fn(u32) -> bool,
+) -> StoredRun {
+    let (id, now, portfolios) = (run.batch_run_id, run.started_at, plan.portfolios);
+    let lease_until = now + Duration::seconds(60);
     store.create_run(&run).await.unwrap();
     store.put_snapshot(b"snapshot".to_vec()).await.unwrap();
     let key = |n| ItemKey { run: id, portfolio: format!("p{seed}-{n}").parse().unwrap() };
@@ -117,12 +129,17 @@ async fn a_whole_run(store: &LocalStore, seed: u128, portfolios: u32) -> StoredR
     store.apply_run(id, &RunEvent::Seal { plan: Box::new(plan.clone()) }).await.unwrap();
     for n in 0..portfolios {
         let key = key(n);
-        apply(store, &key, n, &ItemEvent::Claim { owner: OWNER, now, lease_until }).await;
-        let json = format!("{{\"portfolio\":{n},\"of\":{seed}}}").into_bytes();
-        let results = Some(store.put_results(&key, json).await.unwrap());
-        let records = plan.jobs.iter().map(|job| record(&key, n, job)).collect();
-        let done = apply(store, &key, n, &ItemEvent::Finish { owner: OWNER, attempt: 1, now, records, results }).await;
-        store.fold(id, 0, &FoldEntry::of(&done, 2).unwrap()).await.unwrap();
+        let event = if ends(n) {
+            apply(store, &key, n, &ItemEvent::Claim { owner: OWNER, now, lease_until }).await;
+            let json = format!("{{\"portfolio\":{n},\"of\":{seed}}}").into_bytes();
+            let results = Some(store.put_results(&key, json).await.unwrap());
+            let records = plan.jobs.iter().map(|job| record(&key, n, job)).collect();
+            ItemEvent::Finish { owner: OWNER, attempt: 1, now, records, results }
+        } else {
+            ItemEvent::Settle { why: GiveUp::TimedOut, now }
+        };
+        let ended = apply(store, &key, n, &event).await;
+        store.fold(id, 0, &FoldEntry::of(&ended, 2).unwrap()).await.unwrap();
     }
     store.mark_full(id, 0).await.unwrap();
     store.apply_run(id, &RunEvent::ClaimClose { owner: OWNER, now, lease_until }).await.unwrap();

@@ -27,11 +27,15 @@ pub enum Guard {
     PlanningEnds,
     /// The index is written only over the version that was read.
     IndexVersion,
+    /// The head of a night is written only over the version that was read.
+    NightVersion,
+    /// The watch writes the nights whose writers died before they wrote them.
+    NightSweep,
 }
 
 impl Guard {
     /// Every guard.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::FoldMembership,
         Self::Fence,
         Self::Epoch,
@@ -42,6 +46,8 @@ impl Guard {
         Self::Sweeper,
         Self::PlanningEnds,
         Self::IndexVersion,
+        Self::NightVersion,
+        Self::NightSweep,
     ];
 }
 

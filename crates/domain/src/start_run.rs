@@ -7,7 +7,7 @@ use crate::identity;
 use crate::ids::{ContentHash, JobName, Owner, PortfolioId, RunId, ScheduleName};
 use crate::job::RUN_LEVEL_JOB;
 use crate::night::before::night_before;
-use crate::night::put_members;
+use crate::night::folding::{keep_members, put_members};
 use crate::night::{NightBefore, NightKey, PinnedNight, SealedNight, keep_night};
 use crate::ports::{Change, Creation, PinnedInputs, Ports, RunInputs, StoreError, WorkMessage};
 use crate::record::JobError;
@@ -228,7 +228,11 @@ async fn store_inputs(ports: &Ports, start: &StartRun, mut pinned: PinnedInputs)
 async fn sealed_by_original(ports: &Ports, start: &StartRun) -> Result<Option<SealedNight>, StoreError> {
     let Some(original) = start.rerun_of else { return Ok(None) };
     let stored = ports.store.run(original).await?;
-    Ok(stored.and_then(|stored| stored.run.plan).and_then(|plan| plan.night))
+    let night = stored.and_then(|stored| stored.run.plan).and_then(|plan| plan.night);
+    if let Some(night) = &night {
+        keep_members(ports.store.as_ref(), &night.members).await?;
+    }
+    Ok(night)
 }
 
 /// A store that cannot take the inputs may take them later.

@@ -277,7 +277,9 @@ pub async fn mend_all(ports: &Ports, passed: &[StartRun]) -> (Sweep, Option<Stor
             Err(error) => keep_first(&mut first_error, error),
         }
     }
-    if let Err(error) = keep_missing_nights(ports).await {
+    if guards::on(Guard::NightSweep)
+        && let Err(error) = keep_missing_nights(ports).await
+    {
         keep_first(&mut first_error, error);
     }
     (sweep, first_error)

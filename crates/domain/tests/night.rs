@@ -6,6 +6,8 @@
 mod night_editions;
 #[path = "night/examples.rs"]
 mod night_examples;
+#[path = "night/heads.rs"]
+mod night_heads;
 #[path = "night/next_steps.rs"]
 mod night_next_steps;
 #[path = "night/properties.rs"]

@@ -72,7 +72,7 @@ counted! {
         night(key: &NightKey) -> Option<NightHead>;
         put_night(head: &NightHead) -> bool;
         nights(query: &NightQuery) -> Vec<NightHead>;
-        put_night_document(bytes: Vec<u8>) -> ContentHash;
+        put_night_document(bytes: Vec<u8>, keep: domain::ports::Keep) -> ContentHash;
         night_document(hash: &ContentHash) -> Option<Vec<u8>>;
         night_series() -> Vec<ScheduleName>;
     }

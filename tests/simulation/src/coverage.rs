@@ -90,6 +90,14 @@ rows! {
     AlertRepeated: "alerts delivered again, after a fault",
     AlertHeld: "an alert that somebody else was delivering",
     Rerun: "reruns beside their original",
+    StoppedAfterSeal: "stopped between the seal of a plan and its night",
+    StoppedAfterMissed: "stopped between a missed slot and its night",
+    StoppedAfterSummary: "stopped between a summary and the document of its night",
+    StoppedAfterDocument: "stopped between the document of a night and its head",
+    StoppedAfterHead: "stopped between the head of a night and the close of its run",
+    NightRepaired: "nights written by the watch, because their writer had stopped",
+    NightRefused: "a head of a night refused, because somebody else had written it",
+    ClosesRace: "two closes of one trading date wrote its night at once",
 }
 
 impl Row {

@@ -11,6 +11,7 @@ pub mod coverage;
 pub mod executor;
 pub mod faults;
 mod invariants;
+mod nights;
 mod ports;
 mod queue;
 mod scenario;

@@ -47,6 +47,8 @@ fn main() -> ExitCode {
     for (what, found) in [
         ("every single fault of a small run", suite::singles(Small::Whole)),
         ("every single fault of a small run whose pages are spread", suite::singles(Small::Spread)),
+        ("every single fault of two runs of one date that close at once", suite::singles(Small::TwoCloses)),
+        ("every single fault of a slot that is missed", suite::singles(Small::Missed)),
         ("every pair of faults of the smallest run", suite::pairs()),
     ] {
         println!("{what}: {} schedules, {} violations", found.schedules, found.violations());

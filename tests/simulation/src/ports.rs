@@ -12,7 +12,7 @@ use domain::fold::{Fold, FoldEntry};
 use domain::ids::{ContentHash, Fingerprint, JobName, Owner, PortfolioId, RunId, ScheduleName};
 use domain::night::{NightHead, NightKey};
 use domain::ports::{
-    Chain, Change, Clock, Creation, Documents, FailureSighting, History, JobRun, NightQuery, Nights, Notifier,
+    Chain, Change, Clock, Creation, Documents, FailureSighting, History, JobRun, Keep, NightQuery, Nights, Notifier,
     PortfolioRun, Ports, Randomness, RecordCursor, RecordPage, RecordQuery, RunPage, RunQuery, RunStore, Runs,
     SiteFile, SiteStore, Sleeper, StoreError, StoredRun, Tallies, WorkItems, WorkMessage, WorkQueue, WriteIf, Written,
 };
@@ -456,20 +456,32 @@ impl Nights for Port {
 
     async fn put_night(&self, head: &NightHead) -> Result<bool, StoreError> {
         let head = head.clone();
-        self.0.call("write a night", move |h| now(h.world.store.put_night(&head))).await
+        self.0
+            .call("write a night", move |h| {
+                let before = now(h.world.store.night(&head.key()))?;
+                let written = now(h.world.store.put_night(&head))?;
+                h.saw_night(before.as_ref(), &head, written);
+                Ok(written)
+            })
+            .await
     }
 
     async fn nights(&self, query: &NightQuery) -> Result<Vec<NightHead>, StoreError> {
         let query = query.clone();
-        self.0.call("read the nights", move |h| now(h.world.store.nights(&query))).await
+        self.0
+            .call("read the nights", move |h| {
+                h.saw_nights_read();
+                now(h.world.store.nights(&query))
+            })
+            .await
     }
 
     async fn night_series(&self) -> Result<Vec<ScheduleName>, StoreError> {
         self.0.call("read the night series", move |h| now(h.world.store.night_series())).await
     }
 
-    async fn put_night_document(&self, bytes: Vec<u8>) -> Result<ContentHash, StoreError> {
-        self.0.call("write a night document", move |h| now(h.world.store.put_night_document(bytes.clone()))).await
+    async fn put_night_document(&self, bytes: Vec<u8>, keep: Keep) -> Result<ContentHash, StoreError> {
+        self.0.call("write a night document", move |h| now(h.world.store.put_night_document(bytes.clone(), keep))).await
     }
 
     async fn night_document(&self, hash: &ContentHash) -> Result<Option<Vec<u8>>, StoreError> {

@@ -131,6 +131,17 @@ fn first_start() -> StartRun {
     start(slot.date_naive(), slot)
 }
 
+/// A rerun of all portfolios of a run.
+fn rerun_of(first: StartRun) -> StartRun {
+    StartRun {
+        id: identity::rerun(first.id, false, 1),
+        trigger: "rerun".into(),
+        rerun_of: Some(first.id),
+        repeat: 1,
+        ..first
+    }
+}
+
 impl Scenario {
     /// A small calm scenario: so many portfolios, two jobs, one run.
     pub(crate) fn small(portfolios: u32) -> Self {
@@ -161,6 +172,22 @@ impl Scenario {
         let mut scenario = Self::small(1);
         scenario.jobs.truncate(1);
         scenario.site = false;
+        scenario
+    }
+
+    /// The smallest scenario with two runs of one trading date that are at work at once.
+    pub(crate) fn two_closes() -> Self {
+        let mut scenario = Self::smallest();
+        let (first, at) = (scenario.slots[0].start.clone(), scenario.slots[0].at);
+        scenario.slots.push(Slot::of(rerun_of(first), at + SECOND / 100, 1));
+        scenario
+    }
+
+    /// The smallest scenario of a slot that passes without a run.
+    pub(crate) fn missed() -> Self {
+        let mut scenario = Self::smallest();
+        scenario.catch_up = false;
+        scenario.slots[0].planners = 0;
         scenario
     }
 
@@ -225,16 +252,14 @@ impl Scenario {
 
     /// A second run beside the first: the next night, early, or a rerun.
     fn add_second(&mut self, rng: &mut ChaCha8Rng) {
-        let first = self.slots[0].start.clone();
-        let at = rng.random_range(61..1_200) * SECOND;
+        let (first, first_at) = (self.slots[0].start.clone(), self.slots[0].at);
+        let mut at = rng.random_range(61..1_200) * SECOND;
         let start = if rng.random_bool(0.25) {
-            StartRun {
-                id: identity::rerun(first.id, false, 1),
-                trigger: "rerun".into(),
-                rerun_of: Some(first.id),
-                repeat: 1,
-                ..first
+            if rng.random_bool(0.3) {
+                // Both runs of the date are at work at once, and may close at once.
+                at = first_at + rng.random_range(0..2 * SECOND);
             }
+            rerun_of(first)
         } else {
             let slot = epoch() + TimeDelta::microseconds(at);
             start(first.as_of.succ_opt().unwrap_or(first.as_of), slot)

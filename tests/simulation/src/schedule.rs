@@ -64,6 +64,10 @@ pub enum Small {
     Spread,
     /// One portfolio, one job, one page.
     Smallest,
+    /// The same, and a rerun of it that closes at the same time.
+    TwoCloses,
+    /// A slot that nobody runs.
+    Missed,
 }
 
 /// Runs a small run with faults at exactly these calls.
@@ -73,6 +77,8 @@ pub fn run_with(small: Small, faults: &BTreeMap<u64, Fault>, traced: bool) -> Ou
         Small::Whole => Scenario::small(2),
         Small::Spread => Scenario { spread: true, ..Scenario::small(2) },
         Small::Smallest => Scenario::smallest(),
+        Small::TwoCloses => Scenario::two_closes(),
+        Small::Missed => Scenario::missed(),
     };
     simulate(0, scenario, Faults::At(faults.clone()), traced)
 }

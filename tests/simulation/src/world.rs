@@ -17,6 +17,7 @@ use crate::coverage::{Coverage, Row};
 use crate::executor::{Micros, Timeline, Work};
 use crate::faults::{Fault, Faults, stall};
 use crate::invariants::Shadow;
+use crate::nights::{self, NightWrites};
 use crate::queue::Queue;
 use crate::scenario::Scenario;
 use crate::site_check::SiteCheck;
@@ -74,6 +75,7 @@ pub(crate) struct State {
     pub(crate) coverage: Coverage,
     pub(crate) violations: Vec<Violation>,
     pub(crate) shadow: Shadow,
+    pub(crate) nights: NightWrites,
     pub(crate) site: SiteCheck,
     pub(crate) deliveries: BTreeMap<String, Vec<Delivery>>,
     pub(crate) spawns: Vec<(usize, Work)>,
@@ -117,6 +119,7 @@ impl World {
                 coverage: Coverage::default(),
                 violations: Vec::new(),
                 shadow: Shadow::default(),
+                nights: NightWrites::default(),
                 site: SiteCheck::default(),
                 deliveries: BTreeMap::new(),
                 spawns: Vec::new(),
@@ -228,6 +231,9 @@ impl Handle {
             let fault = if world.faulty(state) { state.faults.of_call(number, &mut state.rng) } else { None };
             if let Some(fault) = fault {
                 state.coverage.hit(Row::of_fault(fault));
+                if let Some(row) = nights::stopped(&state.actors[self.actor].name, what, fault) {
+                    state.coverage.hit(row);
+                }
                 state.actors[self.actor].faulted = true;
             }
             let most = if world.faulty(state) { state.queue.slowness() } else { 10_000 };

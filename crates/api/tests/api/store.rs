@@ -193,7 +193,7 @@ impl Nights for Counting {
         self.note("night_series").night_series().await
     }
 
-    async fn put_night_document(&self, _: Vec<u8>) -> Result<ContentHash, StoreError> {
+    async fn put_night_document(&self, _: Vec<u8>, _: domain::ports::Keep) -> Result<ContentHash, StoreError> {
         never()
     }
     async fn night_document(&self, hash: &ContentHash) -> Result<Option<Vec<u8>>, StoreError> {

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use domain::ids::{PortfolioId, RunId};
 use domain::names::near;
+use domain::night::head::has_room_for;
 use domain::night::keeping::accept_control;
-use domain::night::{Acceptance, Control, Night, NightControl, NightView};
+use domain::night::{Acceptance, Control, Night, NightControl, NightHead, NightView};
 use domain::note::AUTHOR_CHARS;
 
 use super::RunControl;
@@ -63,10 +64,8 @@ impl RunControl {
         let view = if results.iter().all(|result| result.accepted.is_some()) {
             view
         } else {
-            if view.head.acceptances.len() >= MOST_ACCEPTANCES {
-                return Err(Refusal::TooManyAcceptances { as_of, most: MOST_ACCEPTANCES }.into());
-            }
             let acceptance = Acceptance { control, portfolio: request.portfolio.clone(), author, note, at: now };
+            require_room(&view.head, &acceptance)?;
             tracing::info!(
                 as_of = %as_of, control = %control, author = acceptance.author, event = "control.accepted",
                 "results of a control were accepted"
@@ -82,6 +81,16 @@ impl RunControl {
         self.worker.refresh_index().await;
         Ok(AcceptedNight { view, run })
     }
+}
+
+/// Refuses an acceptance for which the head of the night has no room.
+fn require_room(head: &NightHead, acceptance: &Acceptance) -> Result<(), Refusal> {
+    let most = head.acceptances.len().min(MOST_ACCEPTANCES);
+    let with_this: Vec<Acceptance> = head.acceptances.iter().chain([acceptance]).cloned().collect();
+    if most < MOST_ACCEPTANCES && has_room_for(&with_this) {
+        return Ok(());
+    }
+    Err(Refusal::TooManyAcceptances { as_of: head.as_of, most })
 }
 
 /// Refuses a portfolio that the night does not know, with similar ones that it does.

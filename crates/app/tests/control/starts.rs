@@ -99,7 +99,10 @@ async fn a_result_of_a_run_that_has_not_ended_is_not_accepted() {
         }],
         ..NightMembers::default()
     };
-    let members = store.put_night_document(serde_json::to_vec(&members).unwrap()).await.unwrap();
+    let members = store
+        .put_night_document(serde_json::to_vec(&members).unwrap(), domain::ports::Keep::UntilReplaced)
+        .await
+        .unwrap();
     sealed_with(&store, run, Some(members)).await;
     let night = store.run(run).await.unwrap().unwrap().run.night();
     keep_night(&ports(&store), &night, None).await.unwrap();

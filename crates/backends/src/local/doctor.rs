@@ -11,7 +11,7 @@ use domain::summary::RunSummary;
 use domain::work_item::ItemKey;
 use rusqlite::{OptionalExtension as _, params};
 
-use super::mirror::{Mirror, rows_without_run};
+use super::mirror::{Mirror, damaged_marks, rows_without_run};
 use super::open::LocalStore;
 use super::rows::time_text;
 use super::schema::CHAIN_BEGAN;
@@ -56,8 +56,11 @@ impl LocalStore {
             Ok(ids)
         });
         let strangers = self.read("look for rows without a run", rows_without_run).await;
-        let strangers = report.note(strangers).unwrap_or_default();
-        report.problems.extend(strangers);
+        let marks = self.read("read the marks of the retention", damaged_marks).await;
+        for problems in [strangers, marks] {
+            let problems = report.note(problems).unwrap_or_default();
+            report.problems.extend(problems);
+        }
         let mirror = Mirror::new().map_err(|error| error.told("make a copy of the tables in memory"))?;
         let mut derived = Derived::default();
         let examination = Examination::new(self, self, self, self);

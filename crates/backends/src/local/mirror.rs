@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use chrono::{DateTime, Utc};
 use domain::ids::RunId;
 use domain::ports::Cell;
 use domain::summary::JobSummary;
@@ -118,6 +119,19 @@ pub(super) fn rows_without_run(connection: &Connection) -> Result<Vec<String>, O
         );
     }
     Ok(found)
+}
+
+/// Marks of the retention on documents of nights that are no instants.
+pub(super) fn damaged_marks(connection: &Connection) -> Result<Vec<String>, OpError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM pragma_table_info('night_documents') WHERE name = 'unnamed_since')";
+    if !connection.query_row(sql, [], |row| row.get::<_, bool>(0))? {
+        return Ok(Vec::new());
+    }
+    let mut statement = connection
+        .prepare("SELECT DISTINCT unnamed_since FROM night_documents WHERE unnamed_since IS NOT NULL ORDER BY 1")?;
+    let marks: Vec<String> = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let damaged = marks.into_iter().filter(|mark| mark.parse::<DateTime<Utc>>().is_err());
+    Ok(damaged.map(|mark| format!("the mark {mark:.80} on a document of a night is no instant")).collect())
 }
 
 /// An empty copy of the tables, in memory.

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use domain::ids::{ContentHash, ScheduleName};
 use domain::night::{NightHead, NightKey};
-use domain::ports::{NightQuery, Nights, StoreError};
+use domain::ports::{Keep, NightQuery, Nights, StoreError};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::documents::{RESULTS_LEVEL, pack, unpacked};
@@ -120,14 +120,17 @@ impl Nights for LocalStore {
         .await
     }
 
-    async fn put_night_document(&self, bytes: Vec<u8>) -> Result<ContentHash, StoreError> {
+    async fn put_night_document(&self, bytes: Vec<u8>, _: Keep) -> Result<ContentHash, StoreError> {
         let hash = ContentHash::of(&bytes);
         let packed =
             pack(&bytes, RESULTS_LEVEL).map_err(|error| OpError::Io(error).told("compress the document of a night"))?;
         self.write("write the document of a night", move |writing| {
             writing
                 .connection
-                .prepare_cached("INSERT OR IGNORE INTO night_documents (content_hash, document) VALUES (?1, ?2)")?
+                .prepare_cached(
+                    "INSERT INTO night_documents (content_hash, document) VALUES (?1, ?2)
+                     ON CONFLICT (content_hash) DO UPDATE SET unnamed_since = NULL",
+                )?
                 .execute(params![hash.as_str(), packed])?;
             Ok(hash.clone())
         })

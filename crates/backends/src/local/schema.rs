@@ -195,7 +195,7 @@ CREATE TABLE night_documents (         -- what a plan seals about the portfolios
 );
 ";
 
-/// The chain of closed runs.
+/// The chain of closed runs, and documents of nights that nothing names.
 const V6: &str = r"
 CREATE TABLE chain (                   -- one row a closed run: tamper evidence
   number         INTEGER PRIMARY KEY,  -- 1: the genesis link, over the runs closed before the chain began
@@ -204,6 +204,7 @@ CREATE TABLE chain (                   -- one row a closed run: tamper evidence
   link_hash      TEXT NOT NULL
 );
 UPDATE folds SET is_full = 1 WHERE batch_run_id IN (SELECT batch_run_id FROM runs WHERE phase = 'closed');
+ALTER TABLE night_documents ADD COLUMN unnamed_since TEXT; -- when the retention found that nothing names it
 ";
 
 /// Brings the file to the version of this release.

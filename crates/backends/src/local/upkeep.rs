@@ -20,21 +20,32 @@ pub(crate) const RECORDS_RETIRED: &str = "records_retired_before";
 /// In `meta`: closed runs that began before have no results and perhaps no pinned inputs any more.
 pub(crate) const RESULTS_RETIRED: &str = "results_retired_before";
 
-/// Removes what the plans of old runs sealed for their nights, unless a plan that stays names it too.
+/// How long a document of a night may be without a name. A planner or a closer stores a document before it names it,
+/// and a rerun names the document of its original.
+const UNNAMED_FOR: Duration = Duration::days(1);
+
+/// Removes the documents of nights that neither a head nor the plan of a run with records names: what old plans sealed,
+/// and what a process stored that died before it wrote the head.
 ///
-/// A document that nothing names is left alone: a planner or a closer may have stored it a moment ago, and be about to
-/// name it.
-fn retire_members(connection: &rusqlite::Connection, records_before: &str) -> Result<(), OpError> {
-    const MEMBERS: &str = "json_extract(run, '$.plan.night.members')";
+/// A document is marked first. It is removed by a later retention, if nothing has named or stored it in between.
+fn retire_documents(
+    connection: &rusqlite::Connection,
+    now: DateTime<Utc>,
+    records_before: &str,
+) -> Result<(), OpError> {
     // A rerun that is not planned yet takes over what its original sealed.
-    const STAYS: &str = "(phase <> 'closed' OR started_at >= ?1
-        OR batch_run_id IN (SELECT rerun_of FROM runs WHERE phase <> 'closed' AND rerun_of IS NOT NULL))";
+    const NAMED: &str = "(content_hash IN (SELECT json_extract(head, '$.document') FROM nights)
+        OR content_hash IN (SELECT json_extract(run, '$.plan.night.members') FROM runs
+            WHERE phase <> 'closed' OR started_at >= ?1
+               OR batch_run_id IN (SELECT rerun_of FROM runs WHERE phase <> 'closed' AND rerun_of IS NOT NULL)))";
     connection
         .prepare_cached(&format!(
-            "DELETE FROM night_documents WHERE content_hash IN (SELECT {MEMBERS} FROM runs WHERE NOT {STAYS})
-             AND content_hash NOT IN (SELECT {MEMBERS} FROM runs WHERE {STAYS} AND {MEMBERS} IS NOT NULL)"
+            "UPDATE night_documents SET unnamed_since = CASE WHEN {NAMED} THEN NULL ELSE coalesce(unnamed_since, ?2) END"
         ))?
-        .execute(params![records_before])?;
+        .execute(params![records_before, time_text(now)])?;
+    connection
+        .prepare_cached("DELETE FROM night_documents WHERE unnamed_since <= ?1")?
+        .execute(params![time_text(now - UNNAMED_FOR)])?;
     Ok(())
 }
 
@@ -121,7 +132,7 @@ impl LocalStore {
                         .prepare(&format!("DELETE FROM {table} WHERE batch_run_id IN ({old})"))?
                         .execute(params![records])?;
                 }
-                retire_members(connection, &records)?;
+                retire_documents(connection, from, &records)?;
                 if deleted > 0 {
                     tracing::info!(event = "retention.records", before = %records, rows = deleted, "deleted the records of old runs");
                 }

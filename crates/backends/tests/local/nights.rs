@@ -3,7 +3,7 @@
 use super::*;
 
 /// The night of the stored run, kept as the closer does.
-fn keep(store: &LocalStore, run: &Run) -> domain::night::NightView {
+pub(crate) fn keep(store: &LocalStore, run: &Run) -> domain::night::NightView {
     let ports = domain::ports::Ports {
         store: std::sync::Arc::new(store.clone()),
         comparer: std::sync::Arc::new(domain::ports::NoComparison),
@@ -26,7 +26,7 @@ fn a_changed_night_is_named_and_a_replaced_document_is_removed() {
     assert_eq!(problems(), Vec::<String>::new());
 
     let other = domain::night::NightHead {
-        document: wait(store.put_night_document(b"{}".to_vec())).unwrap(),
+        document: wait(store.put_night_document(b"{}".to_vec(), domain::ports::Keep::UntilReplaced)).unwrap(),
         ..first.head.clone()
     };
     assert!(wait(store.put_night(&other)).unwrap());
@@ -55,7 +55,7 @@ fn sealed(store: &LocalStore, seed: u128) -> (Run, ContentHash) {
     let now = NaiveDate::from_ymd_opt(2_100, 1, 1).unwrap().and_hms_opt(23, 30, 0).unwrap().and_utc();
     let (run, members) = (planned(seed, now), format!("{{\"open\":{{}},\"seed\":{seed}}}").into_bytes());
     let night = domain::night::SealedNight {
-        members: wait(store.put_night_document(members)).unwrap(),
+        members: wait(store.put_night_document(members, domain::ports::Keep::UntilReplaced)).unwrap(),
         inputs: ContentHash::of(b"inputs"),
         newest_close: None,
         nightbook_version: "1.0.0".into(),
@@ -72,7 +72,9 @@ fn sealed(store: &LocalStore, seed: u128) -> (Run, ContentHash) {
 fn what_an_open_run_sealed_and_what_nothing_names_yet_outlive_the_retention() {
     let (_folder, store, closed) = filled();
     let (open, members) = sealed(&store, 2);
-    let unnamed = wait(store.put_night_document(b"stored, and named in a moment".to_vec())).unwrap();
+    let unnamed =
+        wait(store.put_night_document(b"stored, and named in a moment".to_vec(), domain::ports::Keep::UntilReplaced))
+            .unwrap();
     wait(store.retire(closed.run.started_at.max(open.started_at) + Duration::days(60), 50, 10)).unwrap();
     for hash in [members, unnamed] {
         assert!(wait(store.night_document(&hash)).unwrap().is_some());
@@ -142,8 +144,10 @@ fn a_reader_of_a_replaced_head_gets_the_newer_night() {
     let (_folder, store, stored) = filled();
     let night = stored.run.night();
     let read = keep(&store, &stored.run).head;
-    let other =
-        domain::night::NightHead { document: wait(store.put_night_document(b"{}".to_vec())).unwrap(), ..read.clone() };
+    let other = domain::night::NightHead {
+        document: wait(store.put_night_document(b"{}".to_vec(), domain::ports::Keep::UntilReplaced)).unwrap(),
+        ..read.clone()
+    };
     assert!(wait(store.put_night(&other)).unwrap());
     let newer = keep(&store, &stored.run);
     assert_eq!(wait(store.night_document(&read.document)).unwrap().is_some(), newer.head.document == read.document);

@@ -7,7 +7,7 @@ use chrono::NaiveDate;
 use super::fixtures::new_year;
 use crate::ids::{ContentHash, RunId, ScheduleName};
 use crate::night::{HeadFacts, Night, NightBasis, NightHead, NightKey, Totals, Verdict};
-use crate::ports::{NightQuery, RunStore};
+use crate::ports::{Keep, NightQuery, RunStore};
 use crate::run::samples::at;
 
 /// Calls a macro with the names of all rules of the [`Nights`](crate::ports::Nights).
@@ -99,9 +99,9 @@ pub async fn nights_come_newest_first_within_their_dates(store: &dyn RunStore, s
 /// A document is found by the hash of its content; the same again is harmless.
 pub async fn a_night_document_is_what_was_stored(store: &dyn RunStore, seed: u128) {
     let document = format!("{{\"night\":{seed}}}").into_bytes();
-    let hash = store.put_night_document(document.clone()).await.unwrap();
+    let hash = store.put_night_document(document.clone(), Keep::AsRecords).await.unwrap();
     assert_eq!(hash, ContentHash::of(&document));
-    assert_eq!(store.put_night_document(document.clone()).await.unwrap(), hash);
+    assert_eq!(store.put_night_document(document.clone(), Keep::UntilReplaced).await.unwrap(), hash);
     assert_eq!(store.night_document(&hash).await.unwrap(), Some(document));
     let other = ContentHash::of(format!("nothing {seed}").as_bytes());
     assert_eq!(store.night_document(&other).await.unwrap(), None);

@@ -1,5 +1,8 @@
 //! Folds a night from the records.
 
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 
 use super::expected::deciding_run;
@@ -11,7 +14,7 @@ use super::stored::{self, Members};
 use super::{ControlResult, Night};
 use crate::expected_items::all_expected_items;
 use crate::ids::{ContentHash, RunId, ScheduleName};
-use crate::ports::{RunQuery, RunStore, StoreError, StoredRun};
+use crate::ports::{Keep, RunQuery, RunStore, StoreError, StoredRun};
 use crate::run::Run;
 use crate::work_item::WorkItem;
 
@@ -31,6 +34,8 @@ pub struct KnownItems<'a> {
 pub(super) struct Folded {
     pub(super) night: Night,
     pub(super) plans: Plans,
+    /// Whether the records of some of its runs were retired, so that their figures are not known.
+    pub(super) has_retired: bool,
     schedule: ScheduleName,
     full_run: Option<RunId>,
     acceptances: Vec<Acceptance>,
@@ -39,12 +44,7 @@ pub(super) struct Folded {
 
 impl Folded {
     /// The head of the night, to replace the one of this version.
-    pub(super) fn head(
-        &self,
-        version: u64,
-        document: ContentHash,
-        folded_at: chrono::DateTime<chrono::Utc>,
-    ) -> NightHead {
+    pub(super) fn head(&self, version: u64, document: ContentHash, folded_at: DateTime<Utc>) -> NightHead {
         let facts = HeadFacts {
             version,
             schedule: self.schedule.clone(),
@@ -81,7 +81,7 @@ pub(super) async fn fold(
         }
     }
     let mut runs = Vec::with_capacity(stored.len());
-    let mut retired = Vec::new();
+    let mut retired: Vec<NightRun> = Vec::new();
     for one in &stored {
         let run = &one.run;
         let sealed = stored::members_of(&members, run);
@@ -91,8 +91,8 @@ pub(super) async fn fold(
             None if one.summary.is_none() && sealed.is_some() => stored::night_run(one, &[], sealed),
             None => {
                 let items = all_expected_items(store, run).await?;
-                if is_retired(one, &items) {
-                    retired.push(one);
+                if is_retired(one, &items, sealed) {
+                    retired.push(stored::retired_run(one));
                     continue;
                 }
                 stored::night_run(one, &items, sealed)
@@ -100,29 +100,37 @@ pub(super) async fn fold(
         };
         runs.push(night_run);
     }
-    if retired.iter().any(|lost| decides_over(lost, &runs)) {
+    let newest_retired = retired.iter().map(NightRun::order).max();
+    runs.append(&mut retired);
+    let Some(night) = Night::of(&key.series, key.as_of, &runs, &acceptances) else { return Ok(None) };
+    if newest_retired.is_some_and(|newest| !is_decided_after(&night, &runs, newest)) {
         return Ok(None);
     }
-    let Some(night) = Night::of(&key.series, key.as_of, &runs, &acceptances) else { return Ok(None) };
     let sealed = |run: &Run| run.plan.as_ref().is_some_and(|plan| plan.night.is_some());
     let planned = stored.iter().any(|stored| stored.run.plan.is_some());
     let basis =
         if planned && !stored.iter().any(|stored| sealed(&stored.run)) { NightBasis::Runs } else { NightBasis::Plans };
     let plan = |stored: StoredRun| Some((stored.run.batch_run_id, stored.run.plan?));
     let plans = stored.into_iter().filter_map(plan).collect();
-    Ok(Some(Folded { night, plans, schedule, full_run: newest_full(&runs), acceptances, basis }))
+    let has_retired = newest_retired.is_some();
+    Ok(Some(Folded { night, plans, has_retired, schedule, full_run: newest_full(&runs), acceptances, basis }))
 }
 
-/// Whether the records of a run were retired: some of its portfolios were processed, and nothing says how they ended.
-fn is_retired(stored: &StoredRun, items: &[WorkItem]) -> bool {
-    let processed = stored.summary.as_ref().is_some_and(|summary| summary.portfolios_processed > 0);
-    processed && !items.iter().any(|item| item.state.is_terminal())
+/// Whether the records of a run were retired: some of its portfolios were processed and nothing says how they ended, or
+/// what its plan sealed is gone.
+fn is_retired(stored: &StoredRun, items: &[WorkItem], sealed: Option<&NightMembers>) -> bool {
+    let Some(summary) = &stored.summary else { return false };
+    let seals = stored.run.plan.as_ref().is_some_and(|plan| plan.night.is_some());
+    let unknown = summary.portfolios_processed > 0 && !items.iter().any(|item| item.state.is_terminal());
+    unknown || (seals && sealed.is_none())
 }
 
-/// Whether a run without records would decide over these runs: then they alone say nothing about the night.
-fn decides_over(lost: &StoredRun, runs: &[NightRun]) -> bool {
-    let run = &lost.run;
-    !runs.iter().any(|kept| kept.counts() && kept.is_full() && kept.order() > (run.started_at, run.batch_run_id))
+/// Whether runs after this one decide the whole night: a full run, and every expected portfolio in a run of its own.
+/// Otherwise the runs without records would have a say, and nobody knows which.
+fn is_decided_after(night: &Night, runs: &[NightRun], retired: (DateTime<Utc>, RunId)) -> bool {
+    let newer: BTreeSet<RunId> = runs.iter().filter(|run| run.order() > retired).map(|run| run.id).collect();
+    let full = runs.iter().any(|run| run.counts() && run.is_full() && newer.contains(&run.id));
+    full && night.outcomes.values().all(|outcome| outcome.decided_by.is_some_and(|run| newer.contains(&run)))
 }
 
 /// The night that the runs on record come to, with what somebody accepted.
@@ -158,7 +166,18 @@ pub async fn runs_of(store: &dyn RunStore, key: &NightKey) -> Result<Vec<StoredR
 /// # Errors
 /// The store.
 pub(crate) async fn put_members(store: &dyn RunStore, members: &NightMembers) -> Result<ContentHash, StoreError> {
-    store.put_night_document(json_of(members)?).await
+    store.put_night_document(json_of(members)?, Keep::AsRecords).await
+}
+
+/// Keeps what a plan sealed as long as the records of the rerun that takes it over.
+///
+/// # Errors
+/// The store.
+pub(crate) async fn keep_members(store: &dyn RunStore, members: &ContentHash) -> Result<(), StoreError> {
+    if let Some(bytes) = store.night_document(members).await? {
+        store.put_night_document(bytes, Keep::AsRecords).await?;
+    }
+    Ok(())
 }
 
 /// A document as it is stored.

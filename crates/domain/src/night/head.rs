@@ -9,23 +9,49 @@ use super::{Night, NightCause, NightControl, Totals, Verdict};
 use crate::ids::{ContentHash, PortfolioId, RunId, ScheduleName};
 use crate::ports::StoredRun;
 
+/// Bytes of a head as JSON at most.
+pub const MOST_BYTES: usize = 20_000;
+
+/// Bytes of the acceptances of a head as JSON at most.
+pub const MOST_ACCEPTANCE_BYTES: usize = 8_000;
+
 /// Absent portfolios that a head names. The document has all of them.
 pub const MOST_ABSENT: usize = 100;
 
 /// Causes and control results that a head names. The document has all of them.
 pub const MOST_LISTED: usize = 10;
 
-/// Editions that a head names, the newest ones.
-const MOST_EDITIONS: usize = 3;
+/// How much a head names of what its document has in full.
+#[derive(Clone, Copy)]
+struct Room {
+    /// Absent portfolios.
+    absent: usize,
+    /// Causes and control results, and changed figures of an edition.
+    listed: usize,
+    /// Editions, the newest ones.
+    editions: usize,
+    /// Portfolios, locations and jobs of a cause, and portfolios of an edition.
+    portfolios: usize,
+    /// Runs, the newest ones.
+    runs: usize,
+    /// Characters of a message.
+    message_chars: usize,
+}
 
-/// Portfolios that a cause or an edition in a head names. The document has all of them.
-const MOST_PORTFOLIOS: usize = 10;
-
-/// Runs that a head names, the newest ones.
-const MOST_RUNS: usize = 50;
-
-/// Characters of a message in a head.
-const MESSAGE_CHARS: usize = 300;
+/// From the room of almost every night to that of one whose names and messages are as long as they may be.
+const ROOMS: [Room; 4] = [
+    Room {
+        absent: MOST_ABSENT,
+        listed: MOST_LISTED,
+        editions: 3,
+        portfolios: MOST_LISTED,
+        runs: 50,
+        message_chars: 300,
+    },
+    Room { absent: MOST_ABSENT, listed: 5, editions: 2, portfolios: 5, runs: 30, message_chars: 150 },
+    Room { absent: 50, listed: 3, editions: 1, portfolios: 3, runs: 20, message_chars: 100 },
+    Room { absent: 10, listed: 1, editions: 1, portfolios: 1, runs: 10, message_chars: 60 },
+];
 
 /// Which night: a night series and a trading date.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -63,7 +89,7 @@ pub enum NightBasis {
     Runs,
 }
 
-/// The stored summary of a night: what lists and calendars need. At most about 20 KB.
+/// The stored summary of a night: what lists and calendars need. At most [`MOST_BYTES`] as JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NightHead {
     /// The night series.
@@ -142,10 +168,24 @@ pub struct HeadFacts {
 }
 
 impl NightHead {
-    /// The head of a night.
+    /// The head of a night: with as much of each list as its size allows.
     #[must_use]
     pub fn of(night: &Night, facts: HeadFacts) -> Self {
-        let newest_runs = night.runs.len().saturating_sub(MOST_RUNS);
+        let fits = |head: &Self| json_bytes(head) <= MOST_BYTES;
+        let [first, rest @ ..] = ROOMS;
+        let mut head = Self::within(night, facts.clone(), first);
+        for room in rest {
+            if fits(&head) {
+                break;
+            }
+            head = Self::within(night, facts.clone(), room);
+        }
+        head
+    }
+
+    fn within(night: &Night, facts: HeadFacts, room: Room) -> Self {
+        let newest_runs = night.runs.len().saturating_sub(room.runs);
+        let newest_editions = night.editions.len().saturating_sub(room.editions);
         Self {
             night_series: night.night_series.clone(),
             as_of: night.as_of,
@@ -155,21 +195,18 @@ impl NightHead {
             totals: night.totals,
             expected_portfolios: night.expected_portfolios(),
             succeeded_portfolios: night.outcomes.values().filter(|outcome| outcome.succeeded_wholly()).count() as u64,
-            absent: night.absent.iter().take(MOST_ABSENT).cloned().collect(),
+            absent: night.absent.iter().take(room.absent).cloned().collect(),
             absent_count: night.absent.len() as u64,
-            controls: night.controls.iter().take(MOST_LISTED).map(short_control).collect(),
+            controls: night.controls.iter().take(room.listed).map(|control| room.control(control)).collect(),
             control_count: night.controls.len() as u64,
-            causes: night.causes.iter().take(MOST_LISTED).map(short_cause).collect(),
+            causes: night.causes.iter().take(room.listed).map(|cause| room.cause(cause)).collect(),
             cause_count: night.causes.len() as u64,
             runs: night.runs[newest_runs..].to_vec(),
             run_count: night.runs.len() as u64,
-            in_progress: night.in_progress.iter().take(MOST_RUNS).copied().collect(),
+            in_progress: night.in_progress.iter().take(room.runs).copied().collect(),
             full_run: facts.full_run,
             newest_close: night.newest_close,
-            editions: night.editions[night.editions.len().saturating_sub(MOST_EDITIONS)..]
-                .iter()
-                .map(short_edition)
-                .collect(),
+            editions: night.editions[newest_editions..].iter().map(|edition| room.edition(edition)).collect(),
             edition_count: night.editions.len() as u64,
             acceptances: facts.acceptances,
             basis: facts.basis,
@@ -211,29 +248,46 @@ impl NightHead {
     }
 }
 
-/// An edition with its first figures; the document has the rest and what changed in the inputs.
-fn short_edition(edition: &Edition) -> Edition {
-    let mut edition = edition.shortened();
-    edition.changed.truncate(MOST_LISTED);
-    edition.portfolios.truncate(MOST_PORTFOLIOS);
-    edition.why = Why::UNKNOWN;
-    edition
+/// Bytes of a value as JSON.
+fn json_bytes(value: &impl Serialize) -> usize {
+    serde_json::to_vec(value).map_or(usize::MAX, |json| json.len())
 }
 
-fn short(message: &str) -> String {
-    message.chars().take(MESSAGE_CHARS).collect()
+/// Whether a head has room for these acceptances.
+#[must_use]
+pub fn has_room_for(acceptances: &[Acceptance]) -> bool {
+    json_bytes(&acceptances) <= MOST_ACCEPTANCE_BYTES
 }
 
-fn short_control(control: &NightControl) -> NightControl {
-    let mut control = control.clone();
-    control.result.message = short(&control.result.message);
-    control
-}
+impl Room {
+    /// An edition with its first figures; the document has the rest and what changed in the inputs.
+    fn edition(&self, edition: &Edition) -> Edition {
+        let mut edition = edition.shortened();
+        edition.changed.truncate(self.listed);
+        edition.portfolios.truncate(self.portfolios);
+        edition.why = Why::UNKNOWN;
+        edition
+    }
 
-fn short_cause(cause: &NightCause) -> NightCause {
-    let mut cause = cause.clone();
-    cause.message = short(&cause.message);
-    cause.portfolios.truncate(MOST_PORTFOLIOS);
-    cause.locations.truncate(MOST_PORTFOLIOS);
-    cause
+    fn message(&self, message: &str) -> String {
+        message.chars().take(self.message_chars).collect()
+    }
+
+    fn control(&self, control: &NightControl) -> NightControl {
+        let mut control = control.clone();
+        control.result.message = self.message(&control.result.message);
+        control
+    }
+
+    fn cause(&self, cause: &NightCause) -> NightCause {
+        let mut cause = cause.clone();
+        cause.message = self.message(&cause.message);
+        cause.portfolios.truncate(self.portfolios);
+        cause.locations.truncate(self.portfolios);
+        if self.portfolios < MOST_LISTED {
+            cause.jobs.truncate(self.portfolios);
+            cause.failed_jobs.truncate(self.portfolios);
+        }
+        cause
+    }
 }

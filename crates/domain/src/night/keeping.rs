@@ -1,6 +1,6 @@
 //! Writes nights: folds the runs of a date, and stores head and document.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
 
@@ -10,8 +10,8 @@ use super::head::{NightHead, NightKey};
 use super::input::Acceptance;
 use super::reading::NightView;
 use super::reasons;
-use crate::ids::ScheduleName;
-use crate::ports::{Clock, InputComparer, NightQuery, Ports, RunQuery, RunStore, StoreError, StoredRun};
+use crate::ids::{RunId, ScheduleName};
+use crate::ports::{Clock, InputComparer, Keep, NightQuery, Ports, RunQuery, RunStore, StoreError, StoredRun};
 
 /// Tries to write a head that others write too.
 const MOST_TRIES: usize = 100;
@@ -103,6 +103,21 @@ impl Parts<'_> {
         Ok(night.map(|night| NightView { head, night }))
     }
 
+    /// Puts the editions that the stored night has and the fold does not know any more before those that it knows.
+    async fn keep_editions(&self, before: Option<&NightHead>, night: &mut Night) -> Result<(), StoreError> {
+        let Some(head) = before.filter(|head| head.edition_count > 0) else { return Ok(()) };
+        let Some(stored) = read::<Night>(self.store, &head.document, NIGHT_DOCUMENT).await? else { return Ok(()) };
+        let known: BTreeSet<RunId> = night.editions.iter().map(|edition| edition.batch_run_id).collect();
+        let mut editions = stored.editions;
+        editions.retain(|edition| !known.contains(&edition.batch_run_id));
+        editions.append(&mut night.editions);
+        for (edition, number) in editions.iter_mut().zip(2..) {
+            edition.number = number;
+        }
+        night.editions = editions;
+        Ok(())
+    }
+
     async fn write_night(
         self,
         key: &NightKey,
@@ -119,8 +134,13 @@ impl Parts<'_> {
             let Some(mut folded) = fold(self.store, key, acceptances, known).await? else {
                 return self.unchanged(before, acceptance.is_some()).await;
             };
+            if folded.has_retired {
+                self.keep_editions(before.as_ref(), &mut folded.night).await?;
+            }
             reasons::fill(self.store, self.comparer, &mut folded.night, before.as_ref(), &folded.plans).await?;
-            let document = self.store.put_night_document(json_of(&folded.night)?).await?;
+            // With an open run, the head is written again when that has ended.
+            let keep = if folded.night.in_progress.is_empty() { Keep::UntilReplaced } else { Keep::AsRecords };
+            let document = self.store.put_night_document(json_of(&folded.night)?, keep).await?;
             let version = before.as_ref().map_or(0, |head| head.version);
             let head = folded.head(version, document, self.clock.now());
             if let Some(before) =

@@ -49,7 +49,6 @@ use serde::{Deserialize, Serialize};
 pub use causes::{InputLocation, NightCause};
 pub use controls::{Control, ControlResult, ControlValue, Level, NightControl};
 pub use editions::{Edition, RestatedFigure, Why};
-pub(crate) use folding::put_members;
 pub use folding::{KnownItems, refold, runs_of};
 pub use head::{HeadFacts, NightBasis, NightHead, NightKey};
 pub use input::{Acceptance, Failure, JobResult, NightJob, NightPlan, NightRun, NightRunState, OpenRun, PortfolioRun};

@@ -2,16 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
+use uuid::Uuid;
 
 use super::Night;
 use super::folding::{NIGHT_DOCUMENT, fold, json_of, read};
 use super::head::{NightHead, NightKey};
 use super::input::Acceptance;
-use crate::ids::ContentHash;
-use crate::ports::{NightQuery, RunQuery, RunStore, StoreError};
+use crate::ids::{ContentHash, RunId};
+use crate::ports::{NightQuery, RunCursor, RunQuery, RunStore, StoreError};
 
-/// Runs that are looked through for dates without a head, at least.
+/// Runs that are read at once to find dates without a head, at least.
 const RUNS_LOOKED_THROUGH: usize = 120;
 
 /// A night with its head.
@@ -79,8 +80,7 @@ async fn folded(
 /// The heads of the selected nights, newest trading date first, also of dates that have runs but no head: those of
 /// releases without nights, and one that was recorded a moment ago.
 ///
-/// Dates with a head cost one read together, and the newest runs another one. A date whose runs are older than these is
-/// found only if it has a head.
+/// Dates with a head cost one read together, and the runs of the page one more for each page of runs.
 ///
 /// # Errors
 /// The store.
@@ -101,7 +101,12 @@ pub async fn recent_nights(
     Ok(heads)
 }
 
-/// The selected dates among the newest runs that have no head, newest first.
+/// Days by which the slot of a run and its trading date may differ, in either direction.
+const SLOT_DAYS: Days = Days::new(8);
+
+/// The selected dates that have runs but no head, newest first: as many as belong on the page.
+///
+/// Runs are read newest slot first, from the last selected date on, until they are older than the page.
 ///
 /// # Errors
 /// The store.
@@ -111,19 +116,34 @@ pub(super) async fn dates_without_head(
     heads: &[NightHead],
 ) -> Result<Vec<NaiveDate>, StoreError> {
     let known: BTreeSet<NaiveDate> = heads.iter().map(|head| head.as_of).collect();
-    // With a full page of heads, an older date is not on the page.
-    let oldest = (query.limit > 0 && heads.len() >= query.limit).then(|| known.first().copied()).flatten();
-    let page = store.runs(&RunQuery { limit: RUNS_LOOKED_THROUGH.max(query.limit), ..RunQuery::default() }).await?;
-    let dates: BTreeSet<NaiveDate> = page
-        .runs
-        .iter()
-        .filter(|stored| *stored.run.night_series() == query.series)
-        .map(|stored| stored.run.as_of)
-        .filter(|as_of| query.from.is_none_or(|from| *as_of >= from) && query.to.is_none_or(|to| *as_of <= to))
-        .filter(|as_of| oldest.is_none_or(|oldest| *as_of > oldest) && !known.contains(as_of))
-        .collect();
     let most = if query.limit == 0 { usize::MAX } else { query.limit };
-    Ok(dates.into_iter().rev().take(most).collect())
+    let selected = |as_of: &NaiveDate| {
+        query.from.is_none_or(|from| *as_of >= from) && query.to.is_none_or(|to| *as_of <= to) && !known.contains(as_of)
+    };
+    let mut dates: BTreeSet<NaiveDate> = BTreeSet::new();
+    let mut after = query.to.and_then(slots_up_to).map(|cursor| cursor.to_string());
+    loop {
+        let asked = RunQuery { limit: RUNS_LOOKED_THROUGH.max(query.limit), after, ..RunQuery::default() };
+        let page = store.runs(&asked).await?;
+        let oldest_slot = page.runs.last().map(|stored| stored.run.scheduled_for.date_naive());
+        let of_series = page.runs.iter().filter(|stored| *stored.run.night_series() == query.series);
+        dates.extend(of_series.map(|stored| stored.run.as_of).filter(selected));
+        // The oldest date on the page, once the page is full.
+        let page_dates: BTreeSet<NaiveDate> = known.union(&dates).copied().collect();
+        let last = page_dates.iter().rev().nth(most - 1).copied().or(query.from);
+        let is_passed = oldest_slot.and_then(|slot| slot.checked_add_days(SLOT_DAYS)) < last;
+        after = page.next.filter(|_| !is_passed);
+        if after.is_none() {
+            dates.retain(|as_of| last.is_none_or(|last| *as_of >= last));
+            return Ok(dates.into_iter().rev().take(most).collect());
+        }
+    }
+}
+
+/// The position before all runs whose slots may belong to this trading date or an earlier one.
+fn slots_up_to(as_of: NaiveDate) -> Option<RunCursor> {
+    let slot = as_of.checked_add_days(SLOT_DAYS)?.and_time(NaiveTime::MIN).and_utc();
+    Some(RunCursor { scheduled_for: slot, started_at: slot, run: RunId(Uuid::nil()) })
 }
 
 /// The newest night up to the last allowed date, if there is any.

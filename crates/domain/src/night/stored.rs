@@ -53,6 +53,11 @@ pub fn night_of_run(stored: &StoredRun, items: &[WorkItem]) -> Option<Night> {
     Night::of(stored.run.night_series(), stored.run.as_of, &[run], &[])
 }
 
+/// A run whose records were retired: that it took place is all that is known.
+pub(super) fn retired_run(stored: &StoredRun) -> NightRun {
+    NightRun { plan: None, controls: Vec::new(), ..night_run(stored, &[], None) }
+}
+
 /// How far a run is. A run with a summary has its outcome: what is left are its pages and its alert.
 fn state(stored: &StoredRun) -> NightRunState {
     let run = &stored.run;

@@ -35,7 +35,7 @@ pub use history::{
 };
 pub use inputs::{PinnedInputs, RunInputs};
 pub use jobs::{JobRunner, PortfolioJobs};
-pub use nights::{NightQuery, Nights};
+pub use nights::{Keep, NightQuery, Nights};
 pub use publisher::{PublishError, Publisher};
 pub use queue::{WorkMessage, WorkQueue};
 pub use runs::{RunCursor, RunPage, RunQuery, Runs, StoredRun, month_of};

@@ -20,6 +20,16 @@ pub struct NightQuery {
     pub limit: usize,
 }
 
+/// How long a document of a night is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// As long as the records that are written at the same time: what a plan seals, and a night with an open run, which
+    /// can be folded again from these records.
+    AsRecords,
+    /// Until the head of the night names another document.
+    UntilReplaced,
+}
+
 /// The nights: one head for each night series and trading date, and documents by the hash of their content.
 #[async_trait]
 pub trait Nights: Send + Sync {
@@ -31,7 +41,8 @@ pub trait Nights: Send + Sync {
     /// The selected heads, newest trading date first.
     async fn nights(&self, query: &NightQuery) -> Result<Vec<NightHead>, StoreError>;
     /// Stores what a plan seals for the night, or a folded night, under the hash of its content; durable when it returns.
-    async fn put_night_document(&self, bytes: Vec<u8>) -> Result<ContentHash, StoreError>;
+    /// Stored again, it is kept as if it had been stored for the first time.
+    async fn put_night_document(&self, bytes: Vec<u8>, keep: Keep) -> Result<ContentHash, StoreError>;
     /// The document with this hash, verified; `None` if it was never stored or has been retired.
     async fn night_document(&self, hash: &ContentHash) -> Result<Option<Vec<u8>>, StoreError>;
     /// The night series that have a head, sorted.

@@ -1,5 +1,8 @@
 //! What expires, and what stays.
 
+use domain::night::NightHead;
+use domain::ports::{Keep, Nights as _};
+
 use super::races::{at_once, winners};
 use super::*;
 
@@ -136,3 +139,34 @@ async fn parts_expire_with_their_item() {
 }
 
 // --- races ---------------------------------------------------------------------------------------------------------------
+
+/// What a plan seals, and a night with an open run, go with the records; a night that has ended stays until its head
+/// names another document.
+#[tokio::test]
+async fn documents_of_nights_expire_or_are_replaced() {
+    let (records, clock) = (Records::new().await, Standing::at(at(0)));
+    let store = records.store_by(&clock);
+    let (sealed, lasting) = (b"{\"sealed\":1}".to_vec(), b"{\"night\":1}".to_vec());
+    let hash = store.put_night_document(sealed.clone(), Keep::AsRecords).await.unwrap();
+    let night = store.put_night_document(lasting.clone(), Keep::UntilReplaced).await.unwrap();
+    let is_there = async |hash| store.night_document(hash).await.unwrap().is_some();
+    clock.set(at(0) + Duration::days(KEPT_DAYS - 10));
+    store.put_night_document(sealed, Keep::AsRecords).await.unwrap();
+    clock.set(at(0) + Duration::days(KEPT_DAYS + 1));
+    assert!(is_there(&hash).await, "a rerun sealed it again");
+    clock.set(at(0) + Duration::days(2 * KEPT_DAYS));
+    assert!(!is_there(&hash).await && is_there(&night).await);
+
+    let (folded, mut head) = night::a_night(3, Keep::UntilReplaced);
+    head.document = store.put_night_document(folded, Keep::UntilReplaced).await.unwrap();
+    assert!(store.put_night(&head).await.unwrap());
+    let (other, running) = night::a_night(3, Keep::AsRecords);
+    let document = store.put_night_document(other, Keep::AsRecords).await.unwrap();
+    assert!(!store.put_night(&NightHead { document: document.clone(), ..running.clone() }).await.unwrap());
+    assert!(is_there(&head.document).await, "the head was not replaced");
+    assert!(store.put_night(&NightHead { document: document.clone(), version: 1, ..running }).await.unwrap());
+    assert!(!is_there(&head.document).await && is_there(&document).await);
+    assert!(store.put_night(&NightHead { document: night.clone(), version: 2, ..head.clone() }).await.unwrap());
+    assert!(is_there(&document).await, "the document of a night with an open run expires by itself");
+    assert!(is_there(&night).await);
+}

@@ -1,24 +1,22 @@
 //! Lost replies, late writes and refused requests.
 
+use super::table::Tap;
 use super::*;
 
-/// Tries until it gets an answer, as redelivered messages do; the number of tries is bounded.
-///
-/// About half of the requests get through. A summary takes seven or more one after the other, so about one try in a
-/// hundred does.
-async fn insist<T>(act: impl AsyncFn() -> Result<T, StoreError>) -> T {
-    let mut last = None;
-    for _ in 0..5_000 {
+/// Tries until it gets an answer, as redelivered messages do. A try fails only by faults, and the outage ends after
+/// [`MOST_FAULTS`] of them, so the number of tries is bounded.
+async fn insist<T>(tap: &Tap, act: impl AsyncFn() -> Result<T, StoreError>) -> T {
+    loop {
+        let before = tap.faults();
         match act().await {
             Ok(told) => return told,
-            Err(error) => last = Some(error),
+            Err(error) => assert!(tap.faults() > before, "it failed without a fault: {error:?}"),
         }
     }
-    panic!("five thousand tries were not enough: {last:?}");
 }
 
 /// A worker on a line that loses requests and replies: each try has an owner and a time of its own.
-async fn work_against_faults(store: &dyn RunStore, run: RunId, n: u32) {
+async fn work_against_faults(tap: &Tap, store: &dyn RunStore, run: RunId, n: u32) {
     let (key, name) = (key(run, n), portfolio(n).name);
     let mut item = None;
     for attempt in 0.. {
@@ -50,10 +48,10 @@ async fn work_against_faults(store: &dyn RunStore, run: RunId, n: u32) {
         }
     }
     let entry = FoldEntry::of(&item.unwrap(), JOBS).unwrap();
-    insist(async || store.fold(run, place(n).bucket, &entry).await).await;
+    insist(tap, async || store.fold(run, place(n).bucket, &entry).await).await;
     // The message comes a second time.
-    insist(async || store.fold(run, place(n).bucket, &entry).await).await;
-    insist(async || store.mark_full(run, place(n).bucket).await).await;
+    insist(tap, async || store.fold(run, place(n).bucket, &entry).await).await;
+    insist(tap, async || store.mark_full(run, place(n).bucket).await).await;
 }
 
 /// Requests that are lost, replies that are lost, delays, throttling, outages: everything comes to its end, and nothing
@@ -65,26 +63,27 @@ async fn faults_lose_nothing_and_count_nothing_twice() {
     for seed in 1..=4 {
         let records = Records::new().await;
         let store = records.store();
+        let tap = &records.tap;
         let run = id(u128::from(seed));
         records.tap.spoil(600, seed);
         let fresh = a_run(u128::from(seed));
-        insist(async || store.create_run(&fresh).await).await;
+        insist(tap, async || store.create_run(&fresh).await).await;
         let chunk: Vec<_> = (0..PORTFOLIOS).map(portfolio).collect();
-        insist(async || store.put_manifest(run, 1, 0, &chunk).await).await;
+        insist(tap, async || store.put_manifest(run, 1, 0, &chunk).await).await;
         let seal = RunEvent::Seal { plan: Box::new(a_plan(PORTFOLIOS)) };
-        insist(async || store.apply_run(run, &seal).await).await;
+        insist(tap, async || store.apply_run(run, &seal).await).await;
         futures::future::join_all((0..PORTFOLIOS * 2).map(|n| {
             let store = records.store();
-            async move { work_against_faults(&*store, run, n % PORTFOLIOS).await }
+            async move { work_against_faults(tap, &*store, run, n % PORTFOLIOS).await }
         }))
         .await;
         let claim = RunEvent::ClaimClose { owner: owner(7), now: at(9_000), lease_until: at(9_060) };
-        insist(async || store.apply_run(run, &claim).await).await;
-        let items: Vec<WorkItem> = insist(async || store.items(run, 0).await).await;
-        let closing = insist(async || store.run(run).await).await.unwrap().run;
+        insist(tap, async || store.apply_run(run, &claim).await).await;
+        let items: Vec<WorkItem> = insist(tap, async || store.items(run, 0).await).await;
+        let closing = insist(tap, async || store.run(run).await).await.unwrap().run;
         let summary = summarise(&closing, &items, &BTreeMap::new());
-        insist(async || store.put_summary(&summary).await).await;
-        insist(async || store.apply_run(run, &RunEvent::Close { epoch: closing.close_epoch }).await).await;
+        insist(tap, async || store.put_summary(&summary).await).await;
+        insist(tap, async || store.apply_run(run, &RunEvent::Close { epoch: closing.close_epoch }).await).await;
         assert!(records.tap.faults() > 50, "the line was too good: {} faults", records.tap.faults());
         records.tap.spoil(0, 1);
 

@@ -7,14 +7,19 @@ use backends::system::{SystemClock, SystemRandomness, TokioSleeper};
 use domain::close_run::{Closed, close_run};
 use domain::ids::JobName;
 use domain::job_context::JobContext;
-use domain::night::NightBefore;
+use domain::night::{
+    Earlier, Failure, HeadFacts, JobResult, Member, Night, NightBasis, NightBefore, NightHead, NightJob, NightMembers,
+    NightPlan, NightRun, NightRunState, PinnedNight, PortfolioRun as NightItem,
+};
 use domain::ports::{
-    JobRunner, Notifier, PinnedInputs, PortfolioJobs, Ports, PublishError, Publisher, RunInputs, WorkMessage, WorkQueue,
+    JobRunner, Keep, NightQuery, Nights as _, Notifier, PinnedInputs, PortfolioJobs, Ports, PublishError, Publisher,
+    RunInputs, WorkMessage, WorkQueue,
 };
 use domain::process_portfolio::{Handled, process_portfolio};
 use domain::record::{JobError, JobOutput};
 use domain::start_run::{StartRun, Started, start_run};
 use domain::summary::RunSummary;
+use domain::words::ErrorCategory;
 use futures::StreamExt as _;
 
 use super::*;
@@ -30,6 +35,120 @@ const OF_A_PORTFOLIO: f64 = 5.0;
 /// Write units of a run beside those of its portfolios at most.
 const OF_A_RUN: f64 = 20.0 + 6.0 * (PORTFOLIOS / 100) as f64;
 
+/// Write units of the head of a night and of its documents for each portfolio at most, over the whole night.
+const OF_A_NIGHT: f64 = 0.1;
+
+/// What a plan of so many portfolios seals for its night.
+fn members(portfolios: u32) -> NightMembers {
+    let before = |value| Some(Earlier { as_of: at(0).date_naive(), value });
+    let member = |n: u32| Member {
+        inputs: Some(ContentHash::of(format!("inputs of {n}").as_bytes())),
+        rows: 75,
+        has_unusable_rows: false,
+        equity: Some(1e6 + f64::from(n)),
+        rows_before: Some(Earlier { as_of: at(0).date_naive(), value: 75 }),
+        equity_before: before(1e6 - f64::from(n)),
+    };
+    let open: BTreeMap<PortfolioId, Member> = (0..portfolios).map(|n| (portfolio(n).id, member(n))).collect();
+    NightMembers { expected_before: open.keys().cloned().collect(), open, ..NightMembers::default() }
+}
+
+/// A night of so many portfolios, of which one in ten has a job that failed, as its document and its head. With
+/// [`Keep::AsRecords`] its run is open.
+pub(super) fn a_night(portfolios: u32, keep: Keep) -> (Vec<u8>, NightHead) {
+    let run = a_run(1);
+    let plan = a_plan(portfolios);
+    let sealed = members(portfolios);
+    let result = |n: u32, at: usize, job: &JobName| {
+        let failed = n.is_multiple_of(10) && at == 0;
+        let message = format!("no close of {} is in the book", portfolio(n).id);
+        let failure = Failure { category: ErrorCategory::Permanent, masked: "no close is in the book".into(), message };
+        JobResult {
+            job: job.clone(),
+            status: if failed { JobStatus::Failed } else { JobStatus::Success },
+            failure: failed.then_some(failure),
+            skipped_because: None,
+        }
+    };
+    let ended = |n: u32| NightItem {
+        ended_on_its_own: true,
+        jobs: plan.jobs.iter().enumerate().map(|(at, job)| result(n, at, &job.name)).collect(),
+        figures: Default::default(),
+    };
+    let is_open = keep == Keep::AsRecords;
+    let night_run = NightRun {
+        id: run.batch_run_id,
+        started_at: run.started_at,
+        trigger: run.trigger,
+        rerun_of: None,
+        filter: Vec::new(),
+        state: if is_open { NightRunState::Open } else { NightRunState::Ended { at: at(100), canceled: false } },
+        plan: Some(NightPlan {
+            open: sealed.open.keys().cloned().collect(),
+            closures: BTreeMap::new(),
+            expected_before: sealed.expected_before,
+            jobs: plan.jobs.iter().map(|job| NightJob { name: job.name.clone(), job_type: job.job_type }).collect(),
+            inputs: ContentHash::of(b"inputs"),
+            newest_close: Some(run.as_of),
+            nightbook_version: "1.0.0".into(),
+            restatement_tolerance: 1e-9,
+        }),
+        portfolios: if is_open {
+            BTreeMap::new()
+        } else {
+            (0..portfolios).map(|n| (portfolio(n).id, ended(n))).collect()
+        },
+        controls: Vec::new(),
+    };
+    let night = Night::of(&run.schedule, run.as_of, &[night_run], &[]).unwrap();
+    let document = serde_json::to_vec(&night).unwrap();
+    let facts = HeadFacts {
+        version: 0,
+        schedule: run.schedule,
+        full_run: Some(run.batch_run_id),
+        acceptances: Vec::new(),
+        basis: NightBasis::Plans,
+        document: ContentHash::of(&document),
+        folded_at: at(100),
+    };
+    (document, NightHead::of(&night, facts))
+}
+
+/// The head and the documents of a night cost as much a portfolio with 10,000 portfolios as with 1,000, and the head is
+/// small.
+#[tokio::test]
+async fn a_night_costs_the_same_for_each_portfolio() {
+    let mut costs = Vec::new();
+    for portfolios in [1_000, 10_000] {
+        let records = Records::new().await;
+        let store = records.store();
+        let sealed = serde_json::to_vec(&members(portfolios)).unwrap();
+        store.put_night_document(sealed, Keep::AsRecords).await.unwrap();
+        for (version, keep) in [(0, Keep::AsRecords), (1, Keep::UntilReplaced)] {
+            let (document, head) = a_night(portfolios, keep);
+            assert_eq!(store.put_night_document(document, keep).await.unwrap(), head.document);
+            assert!(store.put_night(&NightHead { version, ..head }).await.unwrap());
+        }
+        let (written, read): (Vec<Call>, Vec<Call>) = records.tap.calls().into_iter().partition(is_write);
+        let (written, read) = (units(&written), units(&read));
+        let series = a_run(1).schedule;
+        let head = store.nights(&NightQuery { series, from: None, to: None, limit: 0 }).await.unwrap().remove(0);
+        let head_bytes = serde_json::to_vec(&head).unwrap().len();
+        let listing = units(&records.tap.calls());
+        store.night_document(&head.document).await.unwrap().unwrap();
+        let reading = units(&records.tap.calls());
+        println!(
+            "night of {portfolios}: {written} units written, {read} read, {listing} for the head, {reading} for the \
+             document; head of {head_bytes} bytes"
+        );
+        assert!(head_bytes <= domain::night::head::MOST_BYTES, "{head_bytes} bytes");
+        assert!(listing <= 5.0, "{listing} read units for a head");
+        assert!(written / f64::from(portfolios) <= OF_A_NIGHT, "{written} write units for {portfolios} portfolios");
+        costs.push((written + read + reading) / f64::from(portfolios));
+    }
+    assert!(costs[1] <= 1.1 * costs[0], "units a portfolio: {costs:?}");
+}
+
 struct Inputs;
 
 #[async_trait]
@@ -38,7 +157,13 @@ impl RunInputs for Inputs {
         let SealedPlan { jobs, retry, book, market_data, .. } = a_plan(PORTFOLIOS);
         let portfolios = (0..PORTFOLIOS).map(portfolio).collect();
         let snapshot = b"snapshot".to_vec();
-        Ok(PinnedInputs { night: None, book, portfolios, jobs, retry, deadline_minutes: 120, snapshot, market_data })
+        let night = Some(PinnedNight {
+            members: members(PORTFOLIOS),
+            inputs: ContentHash::of(b"inputs"),
+            newest_close: None,
+            restatement_tolerance: 1e-9,
+        });
+        Ok(PinnedInputs { night, book, portfolios, jobs, retry, deadline_minutes: 120, snapshot, market_data })
     }
 }
 
@@ -144,6 +269,12 @@ fn units<'a>(calls: impl IntoIterator<Item = &'a Call>) -> f64 {
     calls.into_iter().map(|call| call.units).sum()
 }
 
+/// Whether a write is one of the night: its head, its documents, its series.
+fn is_of_the_night(call: &Call) -> bool {
+    let key = if call.operation == "PutItem" { &call.body["Item"] } else { &call.body["Key"] };
+    key["pk"]["S"].as_str().unwrap().starts_with("NIGHT")
+}
+
 /// What an item is, by its key.
 fn kind(item: &std::collections::HashMap<String, AttributeValue>) -> String {
     let (pk, sk) = (item["pk"].as_s().unwrap(), item["sk"].as_s().unwrap());
@@ -213,7 +344,9 @@ async fn a_night_of_a_thousand_portfolios_keeps_its_budget() {
     let (written, read): (Vec<&Call>, Vec<&Call>) = calls.iter().partition(|call| is_write(call));
     let (of_portfolios, of_run): (Vec<&Call>, Vec<&Call>) =
         written.into_iter().partition(|call| is_of_a_portfolio(call));
-    let (of_portfolios, of_run) = (units(of_portfolios) / portfolios, units(of_run));
+    let (of_night, of_run): (Vec<&Call>, Vec<&Call>) = of_run.into_iter().partition(|call| is_of_the_night(call));
+    let (of_portfolios, of_night, of_run) =
+        (units(of_portfolios) / portfolios, units(of_night) / portfolios, units(of_run));
     let items = records.items().await;
     let largest = items.iter().max_by_key(|item| size(item)).unwrap();
     let mut kinds: BTreeMap<String, Vec<usize>> = BTreeMap::new();
@@ -223,6 +356,7 @@ async fn a_night_of_a_thousand_portfolios_keeps_its_budget() {
     let work_items = &kinds["work item"];
     let average = work_items.iter().sum::<usize>() as f64 / work_items.len() as f64;
     println!("write units a portfolio: {of_portfolios:.3} of {OF_A_PORTFOLIO}");
+    println!("write units of the night a portfolio: {of_night:.3} of {OF_A_NIGHT}");
     println!("write units of the run beside them: {of_run} of {OF_A_RUN}");
     println!(
         "read units a portfolio: {:.3}, of which closing {:.3}",
@@ -235,6 +369,9 @@ async fn a_night_of_a_thousand_portfolios_keeps_its_budget() {
         println!("{kind}: {} items, {} bytes", sizes.len(), sizes.iter().sum::<usize>());
     }
     assert!((2.9..=OF_A_PORTFOLIO).contains(&of_portfolios), "{of_portfolios} write units a portfolio");
+    assert!(of_night > 0.0 && of_night <= OF_A_NIGHT, "{of_night} write units of the night a portfolio");
+    let everything = of_portfolios + of_night + of_run / portfolios;
+    assert!(everything <= OF_A_PORTFOLIO, "{everything} write units a portfolio for everything");
     assert!((20.0..=OF_A_RUN).contains(&of_run), "{of_run} write units of the run");
     assert!((1.0..=1.5).contains(&(closing_reads / portfolios)), "{closing_reads} read units for the close");
     assert!(work_items.len() == PORTFOLIOS as usize && work_items.iter().all(|bytes| *bytes <= 2_048));

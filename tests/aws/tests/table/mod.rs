@@ -28,6 +28,9 @@ pub(crate) fn endpoint() -> String {
     std::env::var("NIGHTBOOK_TEST_DYNAMODB").expect("run these tests by tests/aws/run")
 }
 
+/// Requests that are spoilt at most before the line is good again: an outage ends.
+pub(crate) const MOST_FAULTS: u64 = 2_000;
+
 /// A request as it went out, with the units that it was charged.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
@@ -41,6 +44,8 @@ struct State {
     calls: Vec<Call>,
     /// Of a thousand requests so many are spoilt.
     spoilt: u64,
+    /// Requests that may be spoilt from now on.
+    faults_left: u64,
     chance: u64,
     faults: u64,
     /// Of the keys of a batch only half are answered.
@@ -74,10 +79,11 @@ impl Tap {
         Self { inner: aws_smithy_http_client::Builder::new().build_http(), state: Arc::default() }
     }
 
-    /// From now on so many of a thousand requests are spoilt.
+    /// From now on so many of a thousand requests are spoilt, until there were [`MOST_FAULTS`] of them.
     pub(crate) fn spoil(&self, per_mille: u64, seed: u64) {
         let mut state = self.state.lock().unwrap();
         state.spoilt = per_mille;
+        state.faults_left = MOST_FAULTS;
         state.chance = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     }
 
@@ -183,8 +189,9 @@ impl HttpConnector for TapConnector {
             if state.lost_one {
                 state.faults += 1;
                 Fault::ResetAfter
-            } else if state.next() % 1_000 < state.spoilt {
+            } else if state.next() % 1_000 < state.spoilt && state.faults_left > 0 {
                 state.faults += 1;
+                state.faults_left -= 1;
                 [Fault::ResetBefore, Fault::ResetAfter, Fault::Delay, Fault::Throttled, Fault::Unavailable]
                     [(state.next() % 5) as usize]
             } else {

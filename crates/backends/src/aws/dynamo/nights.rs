@@ -3,11 +3,11 @@
 use async_trait::async_trait;
 use domain::ids::{ContentHash, ScheduleName};
 use domain::night::{NightHead, NightKey};
-use domain::ports::{NightQuery, Nights, StoreError};
+use domain::ports::{Keep, NightQuery, Nights, StoreError};
 
 use super::super::unavailable;
 use super::DynamoStore;
-use super::document::{ITEM_LIMIT, Item, belongs, fill, open, text_of};
+use super::document::{EXPIRES_AT, ITEM_LIMIT, Item, PARTS, belongs, fill, hash_of, number, number_of, open, text_of};
 use super::keys::{self, PK, SK};
 use super::table::{Pages, Range, Written, is_by, new_writer, sign};
 
@@ -17,6 +17,33 @@ fn head_of(item: &Item) -> Result<NightHead, StoreError> {
     let key = keys::night(&head.key());
     belongs(item, text_of(item, PK) == Some(&key.pk) && text_of(item, SK) == Some(&key.sk), what)?;
     Ok(head)
+}
+
+/// A document that would expire earlier than it should by less than this is left as it is.
+const EARLY_SECONDS: i64 = 86_400;
+
+impl DynamoStore {
+    /// Removes the document that the head before named, once the new head is stored. The document of a night with an
+    /// open run expires, so it is left alone.
+    ///
+    /// A night only gains runs and acceptances, so no later head names the document again. A writer that dies before
+    /// this leaves an item that nothing names. An item that expires at once replaces the document, because not every
+    /// role that writes nights may delete.
+    async fn replaced(&self, before: &NightHead, next: &NightHead) -> Result<(), StoreError> {
+        if !before.in_progress.is_empty() || before.document == next.document {
+            return Ok(());
+        }
+        let doing = || "remove the replaced document of a night".to_owned();
+        let key = keys::night_document(&before.document);
+        let Some(item) = self.table.get(&key, doing).await? else { return Ok(()) };
+        let parts = (0..number_of::<usize>(&item, PARTS).unwrap_or(0)).map(|n| keys::part(&key, &hash_of(&item), n));
+        for key in std::iter::once(key.clone()).chain(parts) {
+            let mut gone = key.attributes();
+            gone.insert(EXPIRES_AT.to_owned(), number(self.table.now().timestamp()));
+            self.table.put(gone, doing).await?;
+        }
+        Ok(())
+    }
 }
 
 #[async_trait]
@@ -40,8 +67,14 @@ impl Nights for DynamoStore {
         let mut item = Item::new();
         sign(&mut item, next.version, &writer);
         let parts = fill(&mut item, &keys::night(&head.key()), &next, ITEM_LIMIT)?;
+        let before = if head.version == 0 { None } else { self.night(&head.key()).await? };
         Ok(match self.table.put_if(item, parts, self.table.unchanged_since(head.version), doing).await? {
-            Written::Done(_) => true,
+            Written::Done(_) => {
+                if let Some(before) = before.filter(|before| before.version == head.version) {
+                    self.replaced(&before, &next).await?;
+                }
+                true
+            }
             Written::Refused(there) => is_by(there.as_ref(), &writer),
         })
     }
@@ -75,16 +108,26 @@ impl Nights for DynamoStore {
         Ok(names)
     }
 
-    async fn put_night_document(&self, bytes: Vec<u8>) -> Result<ContentHash, StoreError> {
+    async fn put_night_document(&self, bytes: Vec<u8>, keep: Keep) -> Result<ContentHash, StoreError> {
         let hash = ContentHash::of(&bytes);
         let doing = || "write the document of a night".to_owned();
         let text = String::from_utf8(bytes).map_err(|error| unavailable(doing(), error))?;
+        let expires_at = (keep == Keep::AsRecords).then(|| self.expires_at());
         let writer = new_writer();
         let mut item = Item::new();
         sign(&mut item, 1, &writer);
+        item.extend(expires_at.map(|at| (EXPIRES_AT.to_owned(), number(at))));
         let parts = fill(&mut item, &keys::night_document(&hash), &text, ITEM_LIMIT)?;
-        // The key is the hash: who wrote it before wrote the same.
-        self.table.put_if(item, parts, self.table.absent(), doing).await?;
+        // The key is the hash: who wrote it before wrote the same. It may expire too early.
+        let written = self.table.put_if(item.clone(), parts.clone(), self.table.absent(), doing).await?;
+        if let Written::Refused(Some(there)) = written
+            && let Some(earlier) = number_of::<i64>(&there, EXPIRES_AT)
+            && expires_at.is_none_or(|at| earlier + EARLY_SECONDS < at)
+        {
+            for item in parts.into_iter().chain([item]) {
+                self.table.put(item, doing).await?;
+            }
+        }
         Ok(hash)
     }
 
