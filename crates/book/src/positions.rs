@@ -159,7 +159,7 @@ pub(crate) fn read(
 }
 
 /// What to say of a portfolio that there is not; the search for a similar name is made for the first few only.
-fn unknown_message(known: &mut HashMap<Vec<u8>, String>, id_text: &[u8], portfolios: &Portfolios) -> String {
+pub(crate) fn unknown_message(known: &mut HashMap<Vec<u8>, String>, id_text: &[u8], portfolios: &Portfolios) -> String {
     if let Some(message) = known.get(id_text) {
         return message.clone();
     }

@@ -4,6 +4,7 @@ mod alerts;
 mod controls;
 mod http_prices;
 mod jobs;
+mod limits;
 mod scenarios;
 
 use std::collections::BTreeSet;
@@ -19,6 +20,7 @@ pub use self::controls::{ControlRule, ControlSettings, FreshnessSettings, Limits
 pub use self::http_prices::{AnswerForm, HttpPriceSettings};
 pub(crate) use self::jobs::known_job;
 pub use self::jobs::{AddedJob, JOBS, TAKEN_NAMES, needs_of};
+pub use self::limits::{FigureLimit, LimitScope, job_of_figure};
 pub use self::scenarios::{Factor, Scenario, Shock, default_factors, default_scenarios};
 use crate::calendar::CalendarKind;
 
@@ -71,6 +73,9 @@ pub struct Settings {
     /// `[freshness]`
     #[serde(default, skip_serializing_if = "FreshnessSettings::is_default")]
     pub freshness: FreshnessSettings,
+    /// `[[limits]]`, in the order of the file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<FigureLimit>,
 }
 
 /// `[lineage]`: runs as OpenLineage events, told when a run has ended.
@@ -114,6 +119,7 @@ impl Default for Settings {
             http_prices: None,
             controls: ControlSettings::default(),
             freshness: FreshnessSettings::default(),
+            limits: Vec::new(),
         }
     }
 }

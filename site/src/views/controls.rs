@@ -91,7 +91,7 @@ fn line(control: &NightControl, with_page: &BTreeSet<PortfolioId>) -> ControlLin
         class,
         glyph,
         portfolio: result.portfolio_id.as_ref().map(|id| Named { id: id.to_string(), link: with_page.contains(id) }),
-        symbol: result.symbol.clone(),
+        symbol: result.symbol.clone().or_else(|| result.figure.clone()),
         observed: result.observed.as_ref().map_or_else(String::new, value),
         limit: result.limit.as_ref().map_or_else(String::new, value),
         message: result.message.clone(),
