@@ -4,6 +4,7 @@
 mod agreement;
 mod alerts;
 mod api;
+mod bounds;
 mod channels;
 mod commands;
 mod control;

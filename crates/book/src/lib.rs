@@ -8,6 +8,7 @@ pub mod calendar;
 mod equity;
 mod files;
 mod issue;
+mod memory;
 mod model;
 mod occ;
 mod portfolios;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use domain::ids::PortfolioId;
 
 use crate::issue::{Findings, Scope};
+use crate::memory::Memory;
 use crate::model::Portfolio;
 use crate::table::{Columns, Row, Table};
 use crate::value;
@@ -34,6 +35,7 @@ const NEEDS_EQUITY: &str = "factor_analysis and portfolio_snapshot will fail, an
 
 pub(crate) fn read(
     table: &mut Table,
+    memory: &mut Memory,
     errors: &mut Findings,
     warnings: &mut Findings,
 ) -> Result<Portfolios, crate::source::BookError> {
@@ -44,6 +46,11 @@ pub(crate) fn read(
     let mut row = Row::default();
     while table.next(&mut row, errors)? {
         let line = row.line;
+        if let Some(message) = memory.portfolio() {
+            errors.push(line, "", &[], message, Scope::Book);
+            found.known = false;
+            break;
+        }
         let id_text = row.field(places.id).to_vec();
         if row.len() != table.width() {
             errors.push(line, "", row.raw(), table.width_complaint(&row), Scope::Book);

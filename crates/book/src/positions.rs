@@ -9,6 +9,7 @@ use domain::ids::PortfolioId;
 
 use crate::files::FileFacts;
 use crate::issue::{Findings, Issue, Scope, shown};
+use crate::memory::Memory;
 use crate::model::{Class, Lot, OptionTerms, Right};
 use crate::occ::OccSymbol;
 use crate::portfolios::Portfolios;
@@ -87,6 +88,7 @@ pub(crate) fn read(
     table: &mut Table,
     portfolios: &mut Portfolios,
     files: &mut FileFacts,
+    memory: &mut Memory,
     errors: &mut Findings,
     warnings: &mut Findings,
 ) -> Result<Held, BookError> {
@@ -100,6 +102,10 @@ pub(crate) fn read(
     let mut row = Row::default();
     while table.next(&mut row, errors)? {
         let line = row.line;
+        if let Some(message) = memory.lot() {
+            errors.push(line, "", &[], message, Scope::Book);
+            break;
+        }
         let id_text = row.field(places.portfolio_id);
         let owner = portfolios.places.get(id_text).copied();
         complaints.clear();

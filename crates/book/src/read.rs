@@ -7,14 +7,15 @@ use serde::Serialize;
 use crate::bytes::{Fault, FileBytes, Stamp, content_hash};
 use crate::files::FileFacts;
 use crate::issue::{Findings, Issue, Scope};
+use crate::memory::Memory;
 use crate::model::Book;
 use crate::portfolios::Portfolios;
 use crate::positions::Held;
 use crate::price_files::Collector;
 use crate::prices::Prices;
-use crate::settings::Settings;
+use crate::settings::{RunSettings, Settings};
 use crate::settings_file::{Named, ReadSettings};
-use crate::source::{BookError, BookSource, FolderSource};
+use crate::source::{BookError, BookSource, FILES, FolderSource};
 use crate::table::{Columns, Table};
 use crate::{equity, portfolios, positions, price_files, settings_file, value};
 
@@ -82,6 +83,7 @@ pub fn read(source: &dyn BookSource) -> Result<Reading, BookError> {
     let mut reader = Reader::new(source, names);
 
     let ReadSettings { settings, named } = reader.settings()?;
+    reader.memory = Memory::new(settings.run.memory_limit_mib);
     let mut portfolios = reader.portfolios()?;
     reader.names_of_settings(&named, &portfolios);
     let (held, position_warnings) = reader.positions(&mut portfolios)?;
@@ -104,6 +106,7 @@ struct Reader<'s> {
     /// Sorted.
     names: Vec<String>,
     stamps: Vec<Stamp>,
+    memory: Memory,
     files: FileFacts,
     errors: Vec<Issue>,
     warnings: Vec<Issue>,
@@ -112,7 +115,8 @@ struct Reader<'s> {
 impl<'s> Reader<'s> {
     fn new(source: &'s dyn BookSource, names: Vec<String>) -> Self {
         let (stamps, files) = (Vec::new(), FileFacts::default());
-        Self { source, names, stamps, files, errors: Vec::new(), warnings: Vec::new() }
+        let memory = Memory::new(RunSettings::default().memory_limit_mib);
+        Self { source, names, stamps, memory, files, errors: Vec::new(), warnings: Vec::new() }
     }
 }
 
@@ -216,7 +220,7 @@ impl Reader<'_> {
         let Some(name) = self.pick("portfolios.csv", &portfolios::COLUMNS) else { return Ok(Portfolios::default()) };
         let (mut errors, mut warnings) = (Findings::new(&name), Findings::new(&name));
         let mut table = Table::open(self.source, &name, &portfolios::COLUMNS, &mut errors, &mut warnings)?;
-        let mut found = portfolios::read(&mut table, &mut errors, &mut warnings)?;
+        let mut found = portfolios::read(&mut table, &mut self.memory, &mut errors, &mut warnings)?;
         self.finish(table)?;
         self.errors.extend(errors.finish());
         self.equity(&mut found)?;
@@ -227,7 +231,7 @@ impl Reader<'_> {
 
     /// The equity by date, where the book has it.
     fn equity(&mut self, portfolios: &mut Portfolios) -> Result<(), BookError> {
-        if !self.has("equity.csv") && !self.has("equity.csv.gz") {
+        if self.memory.is_exceeded() || !self.has("equity.csv") && !self.has("equity.csv.gz") {
             return Ok(());
         }
         let Some(name) = self.pick("equity.csv", &equity::COLUMNS) else { return Ok(()) };
@@ -242,12 +246,15 @@ impl Reader<'_> {
 
     /// The warnings are handed back: those about prices still come to them.
     fn positions(&mut self, portfolios: &mut Portfolios) -> Result<(Held, Findings), BookError> {
-        let Some(name) = self.pick("positions.csv", &positions::COLUMNS) else {
-            return Ok((Held::new(), Findings::new("positions.csv")));
-        };
+        let nothing = || Ok((Held::new(), Findings::new("positions.csv")));
+        if self.memory.is_exceeded() {
+            return nothing();
+        }
+        let Some(name) = self.pick("positions.csv", &positions::COLUMNS) else { return nothing() };
         let (mut errors, mut warnings) = (Findings::new(&name), Findings::new(&name));
         let mut table = Table::open(self.source, &name, &positions::COLUMNS, &mut errors, &mut warnings)?;
-        let held = positions::read(&mut table, portfolios, &mut self.files, &mut errors, &mut warnings)?;
+        let held =
+            positions::read(&mut table, portfolios, &mut self.files, &mut self.memory, &mut errors, &mut warnings)?;
         self.finish(table)?;
         self.errors.extend(errors.finish());
         Ok((held, warnings))
@@ -255,6 +262,9 @@ impl Reader<'_> {
 
     /// All prices, and whether every file of them could be read.
     fn prices(&mut self, settings: &Settings) -> Result<(Prices, bool), BookError> {
+        if self.memory.is_exceeded() {
+            return Ok((Prices::default(), false));
+        }
         let is_table = |name: &str| name.ends_with(".csv") || name.ends_with(".csv.gz");
         let parts: Vec<String> =
             self.names.iter().filter(|name| name.starts_with("prices/") && is_table(name)).cloned().collect();
@@ -296,7 +306,7 @@ impl Reader<'_> {
             let (mut file_errors, mut file_warnings) = (Findings::new(name), Findings::new(name));
             let mut table =
                 Table::open(self.source, name, &price_files::COLUMNS, &mut file_errors, &mut file_warnings)?;
-            collector.read(&mut table, &mut file_errors, &mut file_warnings)?;
+            collector.read(&mut table, &mut self.memory, &mut file_errors, &mut file_warnings)?;
             self.finish(table)?;
             errors.push(file_errors);
             warnings.push(file_warnings);
@@ -349,7 +359,7 @@ impl Reader<'_> {
 
     /// A file that looks like a part of a book and is none is most likely misspelt.
     fn warn_about_other_files(&mut self) {
-        let ours = ["nightbook.toml", "portfolios.csv", "equity.csv", "positions.csv", "prices.csv"];
+        let ours = FILES;
         let mut findings = Vec::new();
         for name in &self.names {
             let read = self.stamps.iter().any(|stamp| stamp.name == *name)

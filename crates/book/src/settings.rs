@@ -303,6 +303,14 @@ pub struct RunSettings {
     pub deadline_minutes: u32,
     /// A close older than this many sessions is no price any more. Default 5.
     pub price_max_age_sessions: u32,
+    /// A book whose run would take more memory than this, in MiB, is refused. Default 2048.
+    // Pinned inputs of older releases do not have it, and it changes no result.
+    #[serde(default = "memory_limit_mib", skip_serializing)]
+    pub memory_limit_mib: u32,
+}
+
+const fn memory_limit_mib() -> u32 {
+    2_048
 }
 
 impl Default for RunSettings {
@@ -315,6 +323,7 @@ impl Default for RunSettings {
             job_timeout_seconds: 300,
             deadline_minutes: 120,
             price_max_age_sessions: 5,
+            memory_limit_mib: memory_limit_mib(),
         }
     }
 }

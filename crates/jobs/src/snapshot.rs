@@ -44,9 +44,18 @@ pub enum SnapshotError {
     Compression(#[source] std::io::Error),
     /// They are larger than what is read back.
     #[error(
-        "the pinned inputs take {0} bytes and expand more than {MAX_EXPANSION}-fold: too many symbols have no prices; take them out of the book"
+        "{without} of {symbols} symbols have no close in the last {sessions} sessions ({examples}), too many to pin the inputs; add their closes, or give what has no market price a mark and the class private"
     )]
-    TooLarge(usize),
+    TooLarge {
+        /// The symbols that are used.
+        symbols: usize,
+        /// Those without a close.
+        without: usize,
+        /// The sessions of the window.
+        sessions: usize,
+        /// The first of those without a close.
+        examples: String,
+    },
     /// They cannot be decoded.
     #[error("the pinned inputs cannot be decoded")]
     Decode(#[source] rmp_serde::decode::Error),
@@ -273,11 +282,25 @@ impl Snapshot {
         let plain = rmp_serde::to_vec_named(self).map_err(SnapshotError::Encode)?;
         let packed = zstd::bulk::compress(&plain, COMPRESSION).map_err(SnapshotError::Compression)?;
         if plain.len() as u64 > largest(packed.len()) {
-            return Err(SnapshotError::TooLarge(plain.len()));
+            return Err(self.too_large());
         }
         let mut bytes = HEADER.to_vec();
         bytes.extend_from_slice(&packed);
         Ok(bytes)
+    }
+
+    /// What is mostly gaps compresses so well that it would not be read back.
+    fn too_large(&self) -> SnapshotError {
+        let is_gap = |at: &usize| !self.closes_of(*at).iter().any(|close| close.is_finite());
+        let gaps: Vec<usize> = (0..self.symbols.len()).filter(is_gap).collect();
+        let first: Vec<&str> = gaps.iter().take(3).map(|at| self.symbols[*at].as_str()).collect();
+        let more = if gaps.len() > first.len() { " and more" } else { "" };
+        SnapshotError::TooLarge {
+            symbols: self.symbols.len(),
+            without: gaps.len(),
+            sessions: self.sessions.len(),
+            examples: format!("{}{more}", first.join(", ")),
+        }
     }
 
     /// The snapshot of stored bytes.

@@ -123,7 +123,8 @@ impl SealedLimit {
 }
 
 /// A number as messages show it. Very large and very small ones have an exponent, so that none is long.
-fn number(value: f64) -> String {
+#[must_use]
+pub fn number(value: f64) -> String {
     let plain = value == 0.0 || (1e-6..1e15).contains(&value.abs());
     if plain { value.to_string() } else { format!("{value:e}") }
 }

@@ -5,9 +5,10 @@
 
 use book::{Limits, Portfolio};
 use chrono::NaiveDate;
+use domain::night::limits::number as figure;
 use domain::night::{Control, ControlResult, Level, Member};
 
-use super::{Planned, about_run, figure, number, percent};
+use super::{Planned, about_run, number, percent};
 
 pub(super) fn evaluate(planned: &Planned<'_>, limits: &Limits) -> Vec<ControlResult> {
     planned

@@ -153,12 +153,6 @@ fn number(value: f64) -> Option<ControlValue> {
     value.is_finite().then_some(ControlValue::Number(value))
 }
 
-/// An amount as messages show it: "1234.5"; very large and very small ones with an exponent, so that none is long.
-fn figure(value: f64) -> String {
-    let plain = value == 0.0 || (1e-6..1e15).contains(&value.abs());
-    if plain { value.to_string() } else { format!("{value:e}") }
-}
-
 /// "97.99 %", "98 %".
 fn percent(share: f64) -> String {
     if share.abs() >= 1e6 {

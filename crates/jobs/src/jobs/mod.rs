@@ -11,6 +11,7 @@ pub mod position_values_update;
 pub mod stress_testing;
 
 use book::Class;
+use domain::night::limits::number;
 use domain::record::JobError;
 use domain::words::ErrorCategory;
 
@@ -43,7 +44,7 @@ pub(crate) fn equity(input: &Input<'_>) -> Result<f64, JobError> {
         Some(equity) if equity > 0.0 && equity.is_finite() => Ok(equity),
         other => {
             let on = input.portfolio.equity_on.map_or_else(String::new, |date| format!(" on {date}"));
-            let found = other.map_or_else(|| "it is blank".to_owned(), |value| format!("it is {value}{on}"));
+            let found = other.map_or_else(|| "it is blank".to_owned(), |value| format!("it is {}{on}", number(value)));
             let file = if on.is_empty() { "portfolios.csv" } else { "equity.csv" };
             let error = NoEquity { portfolio: input.portfolio.id.to_string(), found, file };
             Err(JobError::from_error(error.category(), &error))
