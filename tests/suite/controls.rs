@@ -227,3 +227,61 @@ fn rows_that_were_unusable_and_then_deleted_are_lost_rows() {
     let (found, code) = place.found();
     assert_eq!((found, code), (vec!["failure positions p000".to_owned()], 1));
 }
+
+/// The advice of `positions`: rows that were sold get an exit date, and the same command runs the date again.
+#[test]
+fn exits_that_are_recorded_mend_the_night() {
+    let place = Place::new();
+    let whole = place.file("positions.csv");
+    let sold = |line: &str| line.starts_with("p000,") && !line.starts_with("p000,S0,");
+    place.change("positions.csv", |line| (!sold(line)).then(|| line.to_owned()));
+    let (before, code) = place.run(BAD, &[]);
+    assert_eq!((controls(&before), code), (vec!["failure positions p000".to_owned()], 1));
+    // One exit of five is recorded: the result is judged anew, and still fails.
+    let with_exits = |most: usize| {
+        let mut left = most;
+        let rows = whole.lines().filter_map(|line| match (sold(line), left) {
+            (false, _) if line.starts_with("portfolio_id") => Some(format!("{line},exit_date")),
+            (false, _) => Some(format!("{line},")),
+            (true, 0) => None,
+            (true, _) => {
+                left -= 1;
+                Some(format!("{line},{BAD}"))
+            }
+        });
+        rows.collect::<Vec<_>>().join("\n") + "\n"
+    };
+    place.write("positions.csv", &with_exits(1));
+    let (partly, code) = place.run(BAD, &[]);
+    assert_eq!((controls(&partly), code), (vec!["failure positions p000".to_owned()], 1));
+    assert_ne!(partly["controls"][0]["observed"], before["controls"][0]["observed"]);
+    place.write("positions.csv", &with_exits(5));
+    let advised = json(&["night", BAD, "--data", text(&place.data()), "--json"]).unwrap().0;
+    let (after, code) = place.run(BAD, &[]);
+    assert_eq!((controls(&after), code), (Vec::new(), 0), "{advised}");
+    assert_eq!(place.run(BAD, &[]).0["batch_run_id"], after["batch_run_id"], "nothing changed since");
+    let (night, code) = json(&["night", BAD, "--data", text(&place.data()), "--json"]).unwrap();
+    assert_eq!((&night["verdict"], code), (&"ok".into(), 0), "{night}");
+}
+
+/// A portfolio that was absent is compared with the newest night on which it was there.
+#[test]
+fn rows_that_were_lost_while_a_portfolio_was_absent_are_lost_rows() {
+    let place = Place { dir: tempfile::tempdir().unwrap() };
+    write_book(&place.book(), 3).unwrap();
+    assert_eq!(place.run("2026-11-19", &[]).1, 0);
+    let portfolios = place.file("portfolios.csv");
+    let absent = |line: &str| line.starts_with("p000,");
+    place.change("portfolios.csv", |line| (!absent(line)).then(|| line.to_owned()));
+    place.change("positions.csv", |line| (!absent(line)).then(|| line.to_owned()));
+    for night in ["2026-11-20", GOOD] {
+        assert_eq!(place.run(night, &[]).1, 1);
+    }
+    // It is back with one of its six rows.
+    place.write("portfolios.csv", &portfolios);
+    place.write("positions.csv", &(place.file("positions.csv") + "p000,S0,1000,50,2025-01-02\n"));
+    let (summary, code) = place.run(BAD, &[]);
+    assert_eq!((controls(&summary), code), (vec!["failure positions p000".to_owned()], 1), "{summary}");
+    let message = summary["controls"][0]["message"].as_str().unwrap();
+    assert!(message.contains("has 1 row and had 6 on 2026-11-19"), "{message}");
+}

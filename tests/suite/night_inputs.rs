@@ -101,7 +101,7 @@ fn a_plan_needs_no_data_folder_and_makes_none() {
     let said = String::from_utf8(said.unwrap().stdout).unwrap();
     assert_eq!(
         said,
-        "2026-11-23  run all portfolios: no run yet\n2026-11-24  run all portfolios: no run yet\n2 of 2 nights to run. Nothing was run.\n"
+        "2026-11-23  run all portfolios: no run yet; 2 portfolios have no equity of the date: that of portfolios.csv counts\n2026-11-24  run all portfolios: no run yet\n2 of 2 nights to run. Nothing was run.\n"
     );
     assert!(!place.dir.path().join("data").exists());
 }

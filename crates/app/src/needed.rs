@@ -1,5 +1,7 @@
 //! What must run: whether a night has a run with the inputs that it would have now.
 
+mod equity_note;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -7,11 +9,15 @@ use book::Book;
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::identity;
 use domain::ids::{ContentHash, PortfolioId, RunId};
-use domain::night::{NightBefore, NightKey, NightMembers, PinnedNight, kept_equity, sealed_members};
+use domain::night::{
+    NightBefore, NightKey, NightMembers, PinnedNight, kept_equity, later_night_on_record, sealed_members,
+};
 use domain::ports::{Documents, RunQuery, RunStore, StoreError};
 use domain::run::{Run, SealedPlan};
-use jobs::{planned_night, same_beside, stored_input_hashes};
+use jobs::{judged_differently, planned_night, same_beside, stored_input_hashes};
 use serde::Serialize;
+
+use self::equity_note::equity_notes;
 
 /// A request for runs by hand, as far as the look-up needs it.
 #[derive(Debug, Clone, Copy)]
@@ -61,14 +67,31 @@ pub struct NeededNight {
     pub reason: String,
     /// The run that continues, or that had the same inputs.
     pub batch_run_id: Option<RunId>,
+    /// What else to know before the run, one sentence part each: where the equity of a night comes from that is not the
+    /// newest.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 impl NeededNight {
     /// A night without any run.
     #[must_use]
     pub fn first(as_of: NaiveDate, portfolios: &[PortfolioId]) -> Self {
-        let reason = "no run yet".to_owned();
-        Self { as_of, action: NightAction::Run, portfolios: sorted(portfolios), reason, batch_run_id: None }
+        let (action, reason) = (NightAction::Run, "no run yet".to_owned());
+        Self { as_of, action, portfolios: sorted(portfolios), reason, batch_run_id: None, notes: Vec::new() }
+    }
+
+    /// The nights of a request of which nothing is on record yet.
+    #[must_use]
+    pub fn all_first(dates: &[NaiveDate], portfolios: &[PortfolioId], book: &Book) -> Vec<Self> {
+        let newest = dates.iter().max();
+        let first = |as_of: &NaiveDate| {
+            let night = Self::first(*as_of, portfolios);
+            let is_older = Some(as_of) < newest;
+            let notes = is_older.then(|| equity_notes(book, *as_of, &night.portfolios, &BTreeMap::new()));
+            Self { notes: notes.unwrap_or_default(), ..night }
+        };
+        dates.iter().map(first).collect()
     }
 }
 
@@ -150,9 +173,34 @@ impl Lookup<'_> {
                     (NightAction::Run, only, reason, None)
                 }
             };
-            nights.push(NeededNight { as_of: *as_of, action, portfolios, reason, batch_run_id: run });
+            let notes = match action {
+                NightAction::Run => self.notes(*as_of, &portfolios, dates).await?,
+                NightAction::Continue | NightAction::LeaveOut => Vec::new(),
+            };
+            nights.push(NeededNight { as_of: *as_of, action, portfolios, reason, batch_run_id: run, notes });
         }
         Ok(nights)
+    }
+
+    /// What to know about the equity of a night to run, where a later one is on record or among these dates.
+    async fn notes(
+        &self,
+        as_of: NaiveDate,
+        portfolios: &[PortfolioId],
+        dates: &[NaiveDate],
+    ) -> Result<Vec<String>, StoreError> {
+        let key = self.key(as_of);
+        let is_older =
+            dates.iter().any(|date| *date > as_of) || later_night_on_record(self.store, &key, self.now).await?;
+        if !is_older {
+            return Ok(Vec::new());
+        }
+        let pinned = kept_equity(self.store, &key, self.now).await?;
+        Ok(equity_notes(self.book, as_of, portfolios, &pinned))
+    }
+
+    fn key(&self, as_of: NaiveDate) -> NightKey {
+        NightKey { series: self.book.settings.schedule.night_series().clone(), as_of }
     }
 
     /// The decision on one night, in this order: an open run of the same request; a closed run with the same inputs;
@@ -214,13 +262,21 @@ impl Lookup<'_> {
         filter: &[PortfolioId],
         closed: Vec<&Run>,
     ) -> Result<Needed, StoreError> {
-        let key = NightKey { series: self.book.settings.schedule.night_series().clone(), as_of };
-        let before =
-            NightBefore { kept_equity: kept_equity(self.store, &key, self.now).await?, ..NightBefore::default() };
+        let kept_equity = kept_equity(self.store, &self.key(as_of), self.now).await?;
+        let before = NightBefore { kept_equity, ..NightBefore::default() };
         let planned = planned_night(Arc::clone(self.book), as_of, filter.to_vec(), before).await?;
         let mut known = Vec::with_capacity(closed.len());
         for run in closed {
-            known.push(self.hashes_of(run).await?);
+            let mut closed = self.hashes_of(run).await?;
+            let judged =
+                closed.members.as_ref().map(|members| judged_differently(self.book, as_of, &planned.members, members));
+            for id in judged.into_iter().flatten() {
+                // The same inputs, and the controls would say something else: an exit or a flow is recorded by now.
+                if let Some(hash) = closed.hashes.get_mut(&id) {
+                    *hash = ContentHash::of(format!("judged differently: {hash}").as_bytes());
+                }
+            }
+            known.push(closed);
         }
         Ok(compare(as_of, filter, &planned, &known))
     }

@@ -1,16 +1,20 @@
 //! The bytes of one file: counted and hashed as they are stored, decompressed if the name says so.
 
 use std::io::{self, BufRead, BufReader, Read};
+use std::time::{Duration, Instant};
 
 use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 
-use crate::source::{BookError, BookSource};
+use crate::source::{BookError, BookSource, MAX_FILE_BYTES};
+use crate::value::grouped;
 
 /// Until this size a compressed file may expand as much as it likes.
-const FREE_EXPANSION: u64 = 64 << 20;
+const FREE_EXPANSION: u64 = 16 << 20;
 /// Beyond it, by no more than this factor: price files compress five- to twentyfold.
-const MAX_EXPANSION: u64 = 200;
+const MAX_EXPANSION: u64 = 100;
+/// Reading a file may take this long, from its first byte to its last.
+const MAX_TIME: Duration = Duration::from_secs(600);
 
 /// What identifies the content of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,10 +39,16 @@ struct Hashing {
     hasher: Sha256,
     length: u64,
     failed: Option<io::Error>,
+    until: Instant,
 }
 
 impl Read for Hashing {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if Instant::now() >= self.until {
+            let message = format!("reading it took longer than {} s", MAX_TIME.as_secs());
+            self.failed = Some(io::Error::new(io::ErrorKind::TimedOut, message));
+            return Err(io::ErrorKind::Other.into());
+        }
         loop {
             match self.inner.read(buffer) {
                 Ok(count) => {
@@ -59,6 +69,8 @@ impl Read for Hashing {
 enum Content {
     Plain(Hashing),
     Gzip(Box<MultiGzDecoder<BufReader<Hashing>>>),
+    /// Nothing that can be read, for this reason.
+    Refused(String),
 }
 
 /// One file of a book, read from front to back.
@@ -70,7 +82,21 @@ pub(crate) struct FileBytes {
 
 impl FileBytes {
     pub(crate) fn open(source: &dyn BookSource, name: &str) -> Result<Self, BookError> {
-        let raw = Hashing { inner: source.open(name)?, hasher: Sha256::new(), length: 0, failed: None };
+        Self::open_within(source, name, MAX_TIME)
+    }
+
+    /// Opens a file that must be read within this time.
+    fn open_within(source: &dyn BookSource, name: &str, time: Duration) -> Result<Self, BookError> {
+        let inner = match source.open(name) {
+            Ok(inner) => inner,
+            // One finding among the others, at the name of its file.
+            Err(BookError::Refused { reason, .. }) => {
+                return Ok(Self { name: name.to_owned(), content: Content::Refused(reason), produced: 0 });
+            }
+            Err(error) => return Err(error),
+        };
+        let until = Instant::now() + time;
+        let raw = Hashing { inner, hasher: Sha256::new(), length: 0, failed: None, until };
         let content = if is_gzip(name) {
             Content::Gzip(Box::new(MultiGzDecoder::new(BufReader::with_capacity(64 << 10, raw))))
         } else {
@@ -83,11 +109,28 @@ impl FileBytes {
         &self.name
     }
 
-    fn raw(&mut self) -> &mut Hashing {
+    /// What is read from the source; `None` if nothing can be read.
+    fn raw(&mut self) -> Option<&mut Hashing> {
         match &mut self.content {
-            Content::Plain(raw) => raw,
-            Content::Gzip(decoder) => decoder.get_mut().get_mut(),
+            Content::Plain(raw) => Some(raw),
+            Content::Gzip(decoder) => Some(decoder.get_mut().get_mut()),
+            Content::Refused(_) => None,
         }
+    }
+
+    /// Why the file is too large by now, if it is.
+    fn too_large(&mut self) -> Option<String> {
+        let stored = self.raw().map_or(0, |raw| raw.length);
+        if stored.max(self.produced) > MAX_FILE_BYTES {
+            let largest = grouped(MAX_FILE_BYTES);
+            return Some(format!(
+                "the file has more than {largest} bytes, which no file of a book may; reading it was stopped"
+            ));
+        }
+        let expanded = self.produced > FREE_EXPANSION.max(stored.saturating_mul(MAX_EXPANSION));
+        (expanded && matches!(self.content, Content::Gzip(_))).then(|| {
+            format!("the file expands more than {MAX_EXPANSION}-fold, which no book does; reading it was stopped")
+        })
     }
 
     /// Reads some bytes; 0 at the end.
@@ -95,21 +138,19 @@ impl FileBytes {
         let result = match &mut self.content {
             Content::Plain(raw) => raw.read(buffer),
             Content::Gzip(decoder) => decoder.read(buffer),
+            Content::Refused(reason) => return Err(Fault::Content(reason.clone())),
         };
         match result {
             Ok(count) => {
                 self.produced += count as u64;
-                let expanded = self.produced > FREE_EXPANSION.max(self.raw().length.saturating_mul(MAX_EXPANSION));
-                if expanded && matches!(self.content, Content::Gzip(_)) {
-                    return Err(Fault::Content(format!(
-                        "the file expands more than {MAX_EXPANSION}-fold, which no book does; reading it was stopped"
-                    )));
+                match self.too_large() {
+                    Some(message) => Err(Fault::Content(message)),
+                    None => Ok(count),
                 }
-                Ok(count)
             }
             Err(error) => {
                 let name = self.name.clone();
-                if let Some(error) = self.raw().failed.take() {
+                if let Some(error) = self.raw().and_then(|raw| raw.failed.take()) {
                     return Err(Fault::System(BookError::unreadable(name, error)));
                 }
                 // What the decoder says, since the system read without complaint.
@@ -123,8 +164,12 @@ impl FileBytes {
         }
     }
 
-    /// Reads the rest without looking at it and says what identifies the file.
+    /// Reads the rest without looking at it and says what identifies the file. Of a file that is too large no more is read:
+    /// it makes no book.
     pub(crate) fn finish(mut self) -> Result<Stamp, BookError> {
+        if self.too_large().is_some() {
+            return Ok(self.stamp());
+        }
         let drained = match &mut self.content {
             Content::Plain(raw) => io::copy(raw, &mut io::sink()),
             Content::Gzip(decoder) => {
@@ -133,14 +178,22 @@ impl FileBytes {
                 buffered.consume(rest);
                 io::copy(buffered.get_mut(), &mut io::sink())
             }
+            Content::Refused(_) => Ok(0),
         };
-        let name = self.name.clone();
         if drained.is_err() {
-            let error = self.raw().failed.take().unwrap_or_else(|| io::ErrorKind::Other.into());
-            return Err(BookError::unreadable(name, error));
+            let failed = self.raw().and_then(|raw| raw.failed.take());
+            return Err(BookError::unreadable(self.name, failed.unwrap_or_else(|| io::ErrorKind::Other.into())));
         }
-        let raw = self.raw();
-        Ok(Stamp { name, length: raw.length, digest: std::mem::take(&mut raw.hasher).finalize().into() })
+        Ok(self.stamp())
+    }
+
+    /// What identifies the bytes that were read.
+    fn stamp(mut self) -> Stamp {
+        let (length, hasher) = match self.raw() {
+            Some(raw) => (raw.length, std::mem::take(&mut raw.hasher)),
+            None => (0, Sha256::new()),
+        };
+        Stamp { name: self.name, length, digest: hasher.finalize().into() }
     }
 }
 
@@ -160,4 +213,42 @@ pub(crate) fn content_hash(mut stamps: Vec<Stamp>) -> domain::ids::ContentHash {
         all.extend(digest);
     }
     domain::ids::ContentHash::of(&all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::MemorySource;
+
+    /// A source of endless zeros.
+    struct Endless;
+
+    impl BookSource for Endless {
+        fn names(&self) -> Result<Vec<String>, BookError> {
+            Ok(vec!["prices.csv".to_owned()])
+        }
+
+        fn open(&self, _: &str) -> Result<Box<dyn Read + Send>, BookError> {
+            Ok(Box::new(io::repeat(0)))
+        }
+    }
+
+    #[test]
+    fn a_file_that_takes_too_long_is_a_fault_of_the_machine() {
+        let source = MemorySource::new([("prices.csv".to_owned(), b"date".to_vec())].into());
+        let mut file = FileBytes::open_within(&source, "prices.csv", Duration::ZERO).unwrap();
+        let Err(Fault::System(error)) = file.fill(&mut [0; 8]) else { panic!("the time is over") };
+        assert!(error.is_of_the_machine());
+        assert!(error.to_string().contains("reading it took longer than 600 s"), "{error}");
+    }
+
+    #[test]
+    fn a_file_without_end_is_stopped_at_the_largest_size() {
+        let mut file = FileBytes::open(&Endless, "prices.csv").unwrap();
+        file.produced = MAX_FILE_BYTES - 8;
+        assert_eq!(file.fill(&mut [1; 8]).unwrap(), 8);
+        let Err(Fault::Content(message)) = file.fill(&mut [1; 8]) else { panic!("one byte too many") };
+        assert!(message.contains("more than 2,147,483,648 bytes"), "{message}");
+        assert_eq!(file.finish().unwrap().length, 16, "what is left is not read for the hash");
+    }
 }

@@ -5,8 +5,10 @@
 
 mod bytes;
 pub mod calendar;
+mod equity;
 mod files;
 mod issue;
+mod memory;
 mod model;
 mod occ;
 mod portfolios;
@@ -23,6 +25,7 @@ mod table;
 mod value;
 
 pub use calendar::{Calendar, CalendarKind};
+pub use equity::{EquityRow, UnusableEquity};
 pub use files::{FileFacts, Orphan};
 pub use issue::{Issue, Scope};
 pub use model::{Book, Class, Lot, OptionTerms, Portfolio, Right};
@@ -32,8 +35,8 @@ pub use read::{Reading, SettingsReading, read, read_folder, read_settings};
 pub use schedule::{as_of_of_slot, is_due, next_due_slot, next_slot, slot_of};
 pub use settings::{
     AddedJob, AlertSettings, AnswerForm, ControlRule, ControlSettings, CorrelationSettings, Detail, Factor,
-    FactorSettings, FreshnessSettings, GreekSettings, HttpPriceSettings, Limits, LineageSettings, MarketRiskSettings,
-    OnStale, RateSettings, RetentionSettings, RunSettings, Scenario, ScheduleSettings, Settings, Shock, Side,
-    SiteSettings, SnapshotSettings,
+    FactorSettings, FigureLimit, FreshnessSettings, GreekSettings, HttpPriceSettings, LimitScope, Limits,
+    LineageSettings, MarketRiskSettings, OnStale, RateSettings, RetentionSettings, RunSettings, Scenario,
+    ScheduleSettings, Settings, Shock, Side, SiteSettings, SnapshotSettings, job_of_figure,
 };
 pub use source::{BookError, BookSource, FolderSource, FolderStamp, MemorySource, SettingsStamp};

@@ -4,6 +4,7 @@ use chrono::NaiveDate;
 use domain::ids::{ContentHash, PortfolioId};
 use serde::{Deserialize, Serialize};
 
+use crate::equity::{EquityRow, UnusableEquity};
 use crate::files::FileFacts;
 use crate::issue::Issue;
 use crate::prices::Prices;
@@ -42,7 +43,8 @@ pub struct Portfolio {
     pub name: String,
     /// `currency`: three capital letters, USD if blank.
     pub currency: String,
-    /// `equity`: the net asset value. It may be missing, zero or negative; the jobs that need it fail then.
+    /// `equity`: the net asset value of no stated date. It may be missing, zero or negative; the jobs that need it fail
+    /// then. A row of `equity.csv` counts before it.
     pub equity: Option<f64>,
     /// `owner`
     pub owner: Option<String>,
@@ -57,6 +59,12 @@ pub struct Portfolio {
     /// The unusable rows of `positions.csv`; if there is one, the portfolio cannot be processed. At most 20, then a count.
     #[serde(with = "crate::issue::scoped")]
     pub issues: Vec<Issue>,
+    /// The usable rows of `equity.csv`, by date, each date once.
+    #[serde(default)]
+    pub equity_rows: Vec<EquityRow>,
+    /// The unusable rows of `equity.csv`, by date, at most 20. The portfolio cannot be processed on a date that sees one.
+    #[serde(default)]
+    pub unusable_equity: Vec<UnusableEquity>,
 }
 
 impl Portfolio {

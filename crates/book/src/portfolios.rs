@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use domain::ids::PortfolioId;
 
 use crate::issue::{Findings, Scope};
+use crate::memory::Memory;
 use crate::model::Portfolio;
 use crate::table::{Columns, Row, Table};
 use crate::value;
@@ -25,6 +26,8 @@ pub(crate) struct Portfolios {
     pub(crate) spoilt: HashSet<Vec<u8>>,
     /// Whether the rows could be read at all; if not, nothing is known about which portfolios there are.
     pub(crate) known: bool,
+    /// The open portfolios without a usable equity: where each is in `list`, its line, and the cell.
+    pub(crate) without_equity: Vec<(usize, u64, Vec<u8>)>,
 }
 
 /// Which jobs fail without equity, for the warning.
@@ -32,6 +35,7 @@ const NEEDS_EQUITY: &str = "factor_analysis and portfolio_snapshot will fail, an
 
 pub(crate) fn read(
     table: &mut Table,
+    memory: &mut Memory,
     errors: &mut Findings,
     warnings: &mut Findings,
 ) -> Result<Portfolios, crate::source::BookError> {
@@ -42,6 +46,11 @@ pub(crate) fn read(
     let mut row = Row::default();
     while table.next(&mut row, errors)? {
         let line = row.line;
+        if let Some(message) = memory.portfolio() {
+            errors.push(line, "", &[], message, Scope::Book);
+            found.known = false;
+            break;
+        }
         let id_text = row.field(places.id).to_vec();
         if row.len() != table.width() {
             errors.push(line, "", row.raw(), table.width_complaint(&row), Scope::Book);
@@ -60,7 +69,7 @@ pub(crate) fn read(
             let message = format!("portfolio ids must be unique; line {} has this one already", lines[*first]);
             complaints.error("portfolio_id", &id_text, message);
         }
-        let Some(portfolio) = portfolio_of(&row, &places, id, &mut complaints, warnings) else {
+        let Some(portfolio) = portfolio_of(&row, &places, id, &mut complaints) else {
             found.spoilt.insert(id_text);
             continue;
         };
@@ -72,6 +81,9 @@ pub(crate) fn read(
             warnings.push(line, "portfolio_id", &id_text, message, Scope::Orphan);
         }
         folded.insert(id.as_str().to_ascii_lowercase(), (line, id.to_string()));
+        if portfolio.closed_on.is_none() && portfolio.equity.is_none_or(|equity| equity <= 0.0) {
+            found.without_equity.push((found.list.len(), line, row.field(places.equity).to_vec()));
+        }
         found.places.insert(id_text, found.list.len());
         lines.push(line);
         found.list.push(portfolio);
@@ -128,7 +140,6 @@ fn portfolio_of(
     places: &Places,
     id: Option<PortfolioId>,
     complaints: &mut Complaints<'_>,
-    warnings: &mut Findings,
 ) -> Option<Portfolio> {
     let text = |at: Option<usize>| -> Option<String> {
         let text = String::from_utf8_lossy(row.field(at)).into_owned();
@@ -144,9 +155,6 @@ fn portfolio_of(
     let equity = value::parse_number(equity_text);
     if equity.is_none() && !equity_text.is_empty() {
         complaints.error("equity", equity_text, value::number_complaint(equity_text, "blank or the net asset value"));
-    } else if closed_on.is_none() && equity.is_none_or(|equity| equity <= 0.0) {
-        let what = if equity.is_none() { "no equity" } else { "equity is not above 0" };
-        warnings.push(row.line, "equity", equity_text, format!("{what}: {NEEDS_EQUITY}"), Scope::Orphan);
     }
     let currency = text(places.currency).unwrap_or_else(|| "USD".to_owned());
     if currency.len() != 3 || !currency.bytes().all(|b| b.is_ascii_uppercase()) {
@@ -185,7 +193,21 @@ fn portfolio_of(
         closed_on,
         positions: Vec::new(),
         issues: Vec::new(),
+        equity_rows: Vec::new(),
+        unusable_equity: Vec::new(),
     })
+}
+
+/// Warns of portfolios whose newest equity cannot be used. `equity.csv` was read by then.
+pub(crate) fn warn_about_equity(found: &Portfolios, warnings: &mut Findings) {
+    for (at, line, text) in &found.without_equity {
+        let dated = found.list[*at].dated_equity(chrono::NaiveDate::MAX);
+        if dated.is_some_and(|(_, equity)| equity > 0.0) {
+            continue;
+        }
+        let what = if dated.is_none() && text.is_empty() { "no equity" } else { "equity is not above 0" };
+        warnings.push(*line, "equity", text, format!("{what}: {NEEDS_EQUITY}"), Scope::Orphan);
+    }
 }
 
 /// Results are in each portfolio's own currency and prices have one; a stray currency is most likely a slip.

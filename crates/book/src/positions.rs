@@ -9,6 +9,7 @@ use domain::ids::PortfolioId;
 
 use crate::files::FileFacts;
 use crate::issue::{Findings, Issue, Scope, shown};
+use crate::memory::Memory;
 use crate::model::{Class, Lot, OptionTerms, Right};
 use crate::occ::OccSymbol;
 use crate::portfolios::Portfolios;
@@ -87,6 +88,7 @@ pub(crate) fn read(
     table: &mut Table,
     portfolios: &mut Portfolios,
     files: &mut FileFacts,
+    memory: &mut Memory,
     errors: &mut Findings,
     warnings: &mut Findings,
 ) -> Result<Held, BookError> {
@@ -100,6 +102,10 @@ pub(crate) fn read(
     let mut row = Row::default();
     while table.next(&mut row, errors)? {
         let line = row.line;
+        if let Some(message) = memory.lot() {
+            errors.push(line, "", &[], message, Scope::Book);
+            break;
+        }
         let id_text = row.field(places.portfolio_id);
         let owner = portfolios.places.get(id_text).copied();
         complaints.clear();
@@ -159,7 +165,7 @@ pub(crate) fn read(
 }
 
 /// What to say of a portfolio that there is not; the search for a similar name is made for the first few only.
-fn unknown_message(known: &mut HashMap<Vec<u8>, String>, id_text: &[u8], portfolios: &Portfolios) -> String {
+pub(crate) fn unknown_message(known: &mut HashMap<Vec<u8>, String>, id_text: &[u8], portfolios: &Portfolios) -> String {
     if let Some(message) = known.get(id_text) {
         return message.clone();
     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use chrono::NaiveDate;
 
 use crate::issue::{Findings, Issue, Scope, shown};
+use crate::memory::Memory;
 use crate::prices::{PricePoint, Prices};
 use crate::settings::ScheduleSettings;
 use crate::source::BookError;
@@ -75,6 +76,7 @@ impl Collector {
     pub(crate) fn read(
         &mut self,
         table: &mut Table,
+        memory: &mut Memory,
         errors: &mut Findings,
         warnings: &mut Findings,
     ) -> Result<(), BookError> {
@@ -108,6 +110,10 @@ impl Collector {
             }
             if self.rows == MAX_ROWS {
                 let message = format!("a book may have {} price rows at most", value::grouped(MAX_ROWS as u64));
+                errors.push(row.line, "", &[], message, Scope::Book);
+                break;
+            }
+            if let Some(message) = memory.close() {
                 errors.push(row.line, "", &[], message, Scope::Book);
                 break;
             }

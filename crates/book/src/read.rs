@@ -7,15 +7,17 @@ use serde::Serialize;
 use crate::bytes::{Fault, FileBytes, Stamp, content_hash};
 use crate::files::FileFacts;
 use crate::issue::{Findings, Issue, Scope};
+use crate::memory::Memory;
 use crate::model::{Book, Portfolio};
 use crate::portfolios::Portfolios;
 use crate::positions::Held;
 use crate::price_files::Collector;
 use crate::prices::Prices;
-use crate::settings::Settings;
-use crate::source::{BookError, BookSource, FolderSource};
+use crate::settings::{RunSettings, Settings};
+use crate::settings_file::{Named, ReadSettings};
+use crate::source::{BookError, BookSource, FILES, FolderSource};
 use crate::table::{Columns, Table};
-use crate::{portfolios, positions, price_files, settings_file, value};
+use crate::{equity, portfolios, positions, price_files, settings_file, value};
 
 /// `nightbook.toml` may have this many bytes.
 const MAX_SETTINGS: usize = 1 << 20;
@@ -26,7 +28,7 @@ pub struct Reading {
     /// The book; `None` exactly if an error has [`Scope::Book`].
     #[serde(skip)]
     pub book: Option<Book>,
-    /// What is wrong: settings, portfolios, positions, prices, and in each file by line.
+    /// What is wrong: settings, portfolios, equity, positions, prices, and in each file by line.
     pub errors: Vec<Issue>,
     /// What is allowed but worth knowing, in the same order.
     pub warnings: Vec<Issue>,
@@ -51,7 +53,7 @@ pub struct SettingsReading {
 pub fn read_settings(source: &dyn BookSource) -> Result<SettingsReading, BookError> {
     let names = source.names()?;
     let mut reader = Reader::new(source, names);
-    let settings = reader.settings()?;
+    let ReadSettings { settings, .. } = reader.settings()?;
     let Reader { errors, warnings, .. } = reader;
     let usable = !errors.iter().any(|issue| issue.scope == Scope::Book);
     Ok(SettingsReading { settings: usable.then_some(settings), errors, warnings })
@@ -80,9 +82,11 @@ pub fn read(source: &dyn BookSource) -> Result<Reading, BookError> {
     names.dedup();
     let mut reader = Reader::new(source, names);
 
-    let settings = reader.settings()?;
+    let ReadSettings { settings, named } = reader.settings()?;
+    reader.memory = Memory::new(settings.run.memory_limit_mib);
     let mut portfolios = reader.portfolios()?;
     reader.warn_about_mutes(&settings, &portfolios.list);
+    reader.names_of_settings(&named, &portfolios);
     let (held, position_warnings) = reader.positions(&mut portfolios)?;
     let (prices, complete) = reader.prices(&settings)?;
     reader.check_coverage(&settings, &held, &prices, complete, position_warnings);
@@ -103,6 +107,7 @@ struct Reader<'s> {
     /// Sorted.
     names: Vec<String>,
     stamps: Vec<Stamp>,
+    memory: Memory,
     files: FileFacts,
     errors: Vec<Issue>,
     warnings: Vec<Issue>,
@@ -111,7 +116,8 @@ struct Reader<'s> {
 impl<'s> Reader<'s> {
     fn new(source: &'s dyn BookSource, names: Vec<String>) -> Self {
         let (stamps, files) = (Vec::new(), FileFacts::default());
-        Self { source, names, stamps, files, errors: Vec::new(), warnings: Vec::new() }
+        let memory = Memory::new(RunSettings::default().memory_limit_mib);
+        Self { source, names, stamps, memory, files, errors: Vec::new(), warnings: Vec::new() }
     }
 }
 
@@ -156,10 +162,10 @@ impl Reader<'_> {
         }
     }
 
-    fn settings(&mut self) -> Result<Settings, BookError> {
+    fn settings(&mut self) -> Result<ReadSettings, BookError> {
         let name = settings_file::FILE;
         if !self.has(name) {
-            return Ok(Settings::default());
+            return Ok(ReadSettings::default());
         }
         let (mut errors, mut warnings) = (Findings::new(name), Findings::new(name));
         let mut file = FileBytes::open(self.source, name)?;
@@ -180,37 +186,76 @@ impl Reader<'_> {
             }
         };
         self.stamps.push(file.finish()?);
-        let settings = if too_long {
+        let read = if too_long {
             let message = format!("the file may have {} bytes at most", value::grouped(MAX_SETTINGS as u64));
             errors.push(0, "", &[], message, Scope::Book);
-            Settings::default()
+            ReadSettings::default()
         } else {
             settings_file::read(&content, &mut errors, &mut warnings)
         };
         self.errors.extend(errors.finish());
         self.warnings.extend(warnings.finish());
-        Ok(settings)
+        Ok(read)
+    }
+
+    /// Reports portfolios and tags that the settings name and `portfolios.csv` does not have, among the other errors of the
+    /// settings. A run goes on without them.
+    fn names_of_settings(&mut self, named: &[Named], portfolios: &Portfolios) {
+        if !portfolios.known || named.is_empty() {
+            return;
+        }
+        let mut errors = Findings::new(settings_file::FILE);
+        for name in named {
+            if let Some(complaint) = name.what.complaint(&portfolios.list) {
+                let message = format!("{complaint} (column {})", name.column);
+                errors.push(name.line, &name.key, name.text.as_bytes(), message, Scope::Orphan);
+            }
+        }
+        let of_settings = self.errors.iter().take_while(|issue| issue.file == settings_file::FILE).count();
+        self.errors.splice(of_settings..of_settings, errors.finish());
+        let end = self.errors.iter().take_while(|issue| issue.file == settings_file::FILE).count();
+        self.errors[..end].sort_by_key(|issue| issue.line);
     }
 
     fn portfolios(&mut self) -> Result<Portfolios, BookError> {
         let Some(name) = self.pick("portfolios.csv", &portfolios::COLUMNS) else { return Ok(Portfolios::default()) };
         let (mut errors, mut warnings) = (Findings::new(&name), Findings::new(&name));
         let mut table = Table::open(self.source, &name, &portfolios::COLUMNS, &mut errors, &mut warnings)?;
-        let found = portfolios::read(&mut table, &mut errors, &mut warnings)?;
+        let mut found = portfolios::read(&mut table, &mut self.memory, &mut errors, &mut warnings)?;
         self.finish(table)?;
         self.errors.extend(errors.finish());
+        self.equity(&mut found)?;
+        portfolios::warn_about_equity(&found, &mut warnings);
         self.warnings.extend(warnings.finish());
         Ok(found)
     }
 
+    /// The equity by date, where the book has it.
+    fn equity(&mut self, portfolios: &mut Portfolios) -> Result<(), BookError> {
+        if self.memory.is_exceeded() || !self.has("equity.csv") && !self.has("equity.csv.gz") {
+            return Ok(());
+        }
+        let Some(name) = self.pick("equity.csv", &equity::COLUMNS) else { return Ok(()) };
+        let (mut errors, mut warnings) = (Findings::new(&name), Findings::new(&name));
+        let mut table = Table::open(self.source, &name, &equity::COLUMNS, &mut errors, &mut warnings)?;
+        equity::read(&mut table, portfolios, &mut errors)?;
+        self.finish(table)?;
+        self.errors.extend(errors.finish());
+        self.warnings.extend(warnings.finish());
+        Ok(())
+    }
+
     /// The warnings are handed back: those about prices still come to them.
     fn positions(&mut self, portfolios: &mut Portfolios) -> Result<(Held, Findings), BookError> {
-        let Some(name) = self.pick("positions.csv", &positions::COLUMNS) else {
-            return Ok((Held::new(), Findings::new("positions.csv")));
-        };
+        let nothing = || Ok((Held::new(), Findings::new("positions.csv")));
+        if self.memory.is_exceeded() {
+            return nothing();
+        }
+        let Some(name) = self.pick("positions.csv", &positions::COLUMNS) else { return nothing() };
         let (mut errors, mut warnings) = (Findings::new(&name), Findings::new(&name));
         let mut table = Table::open(self.source, &name, &positions::COLUMNS, &mut errors, &mut warnings)?;
-        let held = positions::read(&mut table, portfolios, &mut self.files, &mut errors, &mut warnings)?;
+        let held =
+            positions::read(&mut table, portfolios, &mut self.files, &mut self.memory, &mut errors, &mut warnings)?;
         self.finish(table)?;
         self.errors.extend(errors.finish());
         Ok((held, warnings))
@@ -218,6 +263,9 @@ impl Reader<'_> {
 
     /// All prices, and whether every file of them could be read.
     fn prices(&mut self, settings: &Settings) -> Result<(Prices, bool), BookError> {
+        if self.memory.is_exceeded() {
+            return Ok((Prices::default(), false));
+        }
         let is_table = |name: &str| name.ends_with(".csv") || name.ends_with(".csv.gz");
         let parts: Vec<String> =
             self.names.iter().filter(|name| name.starts_with("prices/") && is_table(name)).cloned().collect();
@@ -259,7 +307,7 @@ impl Reader<'_> {
             let (mut file_errors, mut file_warnings) = (Findings::new(name), Findings::new(name));
             let mut table =
                 Table::open(self.source, name, &price_files::COLUMNS, &mut file_errors, &mut file_warnings)?;
-            collector.read(&mut table, &mut file_errors, &mut file_warnings)?;
+            collector.read(&mut table, &mut self.memory, &mut file_errors, &mut file_warnings)?;
             self.finish(table)?;
             errors.push(file_errors);
             warnings.push(file_warnings);
@@ -309,12 +357,13 @@ impl Reader<'_> {
             }
             file_warnings = proxies.finish();
         }
-        // In the order of the files: settings, portfolios, positions, prices.
+        // In the order of the files: settings, portfolios, equity, positions, prices.
         let rank = |issue: &Issue| match issue.file.as_str() {
             settings_file::FILE => 0,
             name if name.starts_with("portfolios.csv") => 1,
-            name if name.starts_with("positions.csv") => 2,
-            _ => 3,
+            name if name.starts_with("equity.csv") => 2,
+            name if name.starts_with("positions.csv") => 3,
+            _ => 4,
         };
         self.warnings.extend(file_warnings);
         self.warnings.extend(position_warnings.finish());
@@ -323,7 +372,7 @@ impl Reader<'_> {
 
     /// A file that looks like a part of a book and is none is most likely misspelt.
     fn warn_about_other_files(&mut self) {
-        let ours = ["nightbook.toml", "portfolios.csv", "positions.csv", "prices.csv"];
+        let ours = FILES;
         let mut findings = Vec::new();
         for name in &self.names {
             let read = self.stamps.iter().any(|stamp| stamp.name == *name)

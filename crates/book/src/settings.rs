@@ -4,6 +4,7 @@ mod alerts;
 mod controls;
 mod http_prices;
 mod jobs;
+mod limits;
 mod scenarios;
 
 use std::collections::BTreeSet;
@@ -19,6 +20,7 @@ pub use self::controls::{ControlRule, ControlSettings, FreshnessSettings, Limits
 pub use self::http_prices::{AnswerForm, HttpPriceSettings};
 pub(crate) use self::jobs::known_job;
 pub use self::jobs::{AddedJob, JOBS, TAKEN_NAMES, needs_of};
+pub use self::limits::{FigureLimit, LimitScope, job_of_figure};
 pub use self::scenarios::{Factor, Scenario, Shock, default_factors, default_scenarios};
 use crate::calendar::CalendarKind;
 
@@ -71,6 +73,9 @@ pub struct Settings {
     /// `[freshness]`
     #[serde(default, skip_serializing_if = "FreshnessSettings::is_default")]
     pub freshness: FreshnessSettings,
+    /// `[[limits]]`, in the order of the file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<FigureLimit>,
 }
 
 /// `[lineage]`: runs as OpenLineage events, told when a run has ended.
@@ -114,6 +119,7 @@ impl Default for Settings {
             http_prices: None,
             controls: ControlSettings::default(),
             freshness: FreshnessSettings::default(),
+            limits: Vec::new(),
         }
     }
 }
@@ -297,6 +303,14 @@ pub struct RunSettings {
     pub deadline_minutes: u32,
     /// A close older than this many sessions is no price any more. Default 5.
     pub price_max_age_sessions: u32,
+    /// A book whose run would take more memory than this, in MiB, is refused. Default 2048.
+    // Pinned inputs of older releases do not have it, and it changes no result.
+    #[serde(default = "memory_limit_mib", skip_serializing)]
+    pub memory_limit_mib: u32,
+}
+
+const fn memory_limit_mib() -> u32 {
+    2_048
 }
 
 impl Default for RunSettings {
@@ -309,6 +323,7 @@ impl Default for RunSettings {
             job_timeout_seconds: 300,
             deadline_minutes: 120,
             price_max_age_sessions: 5,
+            memory_limit_mib: memory_limit_mib(),
         }
     }
 }

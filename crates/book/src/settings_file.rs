@@ -8,6 +8,7 @@ mod alerts;
 mod calculations;
 mod controls;
 mod http_prices;
+mod limits;
 mod lineage;
 mod run;
 mod scenarios;
@@ -39,6 +40,36 @@ type Table<'i> = DeTable<'i>;
 struct Draft {
     settings: Settings,
     wrote: Wrote,
+    named: Vec<Named>,
+}
+
+/// The settings of the file, and what they name of the other files.
+#[derive(Default)]
+pub(crate) struct ReadSettings {
+    pub(crate) settings: Settings,
+    /// What must be in `portfolios.csv`.
+    pub(crate) named: Vec<Named>,
+}
+
+/// A name in the settings of something in another file, and where it stands.
+pub(crate) struct Named {
+    pub(crate) what: NamedPortfolios,
+    /// The line, from 1.
+    pub(crate) line: u64,
+    /// The path of the key.
+    pub(crate) key: String,
+    /// The text as it stands there.
+    pub(crate) text: String,
+    /// The column, from 1, in characters.
+    pub(crate) column: usize,
+}
+
+/// Portfolios that the settings name.
+pub(crate) enum NamedPortfolios {
+    /// By their id.
+    Id(domain::ids::PortfolioId),
+    /// By a tag.
+    Tag(String),
 }
 
 /// A section of the file.
@@ -79,6 +110,7 @@ const SECTIONS: &[(&str, Section)] = &[
     ),
     ("controls", Section::Own { keys: controls::names, read: |walk, entry, draft| walk.controls(entry, draft) }),
     ("freshness", Section::Keys(controls::FRESHNESS)),
+    ("limits", Section::Own { keys: || names_of(limits::KEYS), read: |walk, entry, draft| walk.limits(entry, draft) }),
     ("alerts", Section::Keys(alerts::KEYS)),
     ("lineage", Section::Keys(lineage::KEYS)),
     (
@@ -105,7 +137,7 @@ fn section_keys(name: &str) -> Vec<&'static str> {
 }
 
 /// Reads the settings; what cannot be used keeps its default, and the errors say so.
-pub(crate) fn read(content: &[u8], errors: &mut Findings, warnings: &mut Findings) -> Settings {
+pub(crate) fn read(content: &[u8], errors: &mut Findings, warnings: &mut Findings) -> ReadSettings {
     let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
     let text = match std::str::from_utf8(content) {
         Ok(text) => text,
@@ -116,7 +148,7 @@ pub(crate) fn read(content: &[u8], errors: &mut Findings, warnings: &mut Finding
             let end = content[start..].iter().position(|b| *b == b'\n').map_or(content.len(), |length| start + length);
             let message = "not UTF-8; save the file with the encoding UTF-8";
             errors.push(line, "", &content[start..end], message, Scope::Book);
-            return Settings::default();
+            return ReadSettings::default();
         }
     };
     let (root, syntax) = DeTable::parse_recoverable(text);
@@ -126,7 +158,7 @@ pub(crate) fn read(content: &[u8], errors: &mut Findings, warnings: &mut Finding
     }
     let mut draft = Draft::default();
     walk.root(root.get_ref(), &mut draft);
-    draft.settings
+    ReadSettings { settings: draft.settings, named: draft.named }
 }
 
 impl Walk<'_> {

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Cursor, Read};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+
+use crate::value::grouped;
 
 /// Why a book could not be read at all; what is wrong inside its files is an [`crate::Issue`] instead.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +17,14 @@ pub enum BookError {
     /// The path leads to something else.
     #[error("{} is not a folder: give the folder that holds portfolios.csv, not a file in it", .0.display())]
     NotAFolder(PathBuf),
+    /// What has the name of a file of the book is nothing that can be read as one.
+    #[error("cannot read {name}: {reason}")]
+    Refused {
+        /// The file.
+        name: String,
+        /// Why, and what to do.
+        reason: String,
+    },
     /// Reading failed for a reason that has nothing to do with the content.
     #[error("cannot read {name}: {source}; {}", advice(source))]
     Unreadable {
@@ -37,7 +47,7 @@ impl BookError {
     #[must_use]
     pub fn is_of_the_machine(&self) -> bool {
         match self {
-            Self::NoFolder(_) | Self::NotAFolder(_) => false,
+            Self::NoFolder(_) | Self::NotAFolder(_) | Self::Refused { .. } => false,
             Self::Unreadable { source, .. } => !is_of_the_path(source),
         }
     }
@@ -57,6 +67,12 @@ fn advice(error: &io::Error) -> &'static str {
         "the book is not the reason: check the disk and the limits of this process (`ulimit -a`), then try again"
     }
 }
+
+/// A file of a book may have this many bytes, stored or expanded: 2 GiB. 50 million price rows take less.
+pub(crate) const MAX_FILE_BYTES: u64 = 2 << 30;
+
+/// The files at the top of a book.
+pub(crate) const FILES: [&str; 5] = ["nightbook.toml", "portfolios.csv", "equity.csv", "positions.csv", "prices.csv"];
 
 /// A place that holds the files of a book: a folder, a prefix of a bucket, memory.
 pub trait BookSource: Send + Sync {
@@ -132,6 +148,9 @@ impl FolderSource {
                 (false, true) => names.push(name),
                 (false, false) => names.push(format!("{below}/{name}")),
                 (true, true) if name == "prices" => self.list("prices", names)?,
+                // A folder with the name of a file is said to be one when it is opened.
+                (true, true) if is_file_of_a_book(&name) => names.push(name),
+                (true, false) if is_table(&name) => names.push(format!("{below}/{name}")),
                 (true, _) => {}
             }
         }
@@ -156,11 +175,49 @@ impl BookSource for FolderSource {
 
     fn open(&self, name: &str) -> Result<Box<dyn Read + Send>, BookError> {
         let path = self.0.join(name);
-        match std::fs::File::open(&path) {
-            Ok(file) => Ok(Box::new(file)),
-            Err(error) => Err(BookError::unreadable(path.display().to_string(), error)),
+        let unreadable = |source| BookError::unreadable(path.display().to_string(), source);
+        let refused = |reason: String| Err(BookError::Refused { name: path.display().to_string(), reason });
+        // Before it is opened: opening a FIFO waits for somebody who writes into it.
+        let meta = std::fs::metadata(&path).map_err(unreadable)?;
+        if !meta.is_file() {
+            return refused(format!(
+                "it is {}, and a file of a book must be a regular file",
+                kind_of(meta.file_type())
+            ));
         }
+        if meta.len() > MAX_FILE_BYTES {
+            return refused(format!(
+                "it has {} bytes, and a file of a book may have {} at most",
+                grouped(meta.len()),
+                grouped(MAX_FILE_BYTES)
+            ));
+        }
+        Ok(Box::new(std::fs::File::open(&path).map_err(unreadable)?))
     }
+}
+
+/// What something is that is no regular file.
+fn kind_of(kind: std::fs::FileType) -> &'static str {
+    if kind.is_dir() {
+        "a folder"
+    } else if kind.is_fifo() {
+        "a FIFO"
+    } else if kind.is_socket() {
+        "a socket"
+    } else if kind.is_block_device() || kind.is_char_device() {
+        "a device"
+    } else {
+        "something else"
+    }
+}
+
+fn is_table(name: &str) -> bool {
+    name.ends_with(".csv") || name.ends_with(".csv.gz")
+}
+
+/// Whether a name at the top of a book is that of one of its files.
+fn is_file_of_a_book(name: &str) -> bool {
+    FILES.contains(&name.strip_suffix(".gz").unwrap_or(name))
 }
 
 /// A state of a folder, from [`FolderSource::stamp`].

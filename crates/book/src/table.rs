@@ -60,7 +60,8 @@ impl Table {
         match table.splitter.next(&mut row)? {
             Step::Row => table.read_header(&row, columns, errors, warnings),
             Step::Malformed(Malformed { line, text, message, .. }) => {
-                errors.push(line, "", &text, format!("in the header: {message}"), Scope::Book);
+                let message = if line == 0 { message } else { format!("in the header: {message}") };
+                errors.push(line, "", &text, message, Scope::Book);
             }
             Step::End => {
                 let message =

@@ -123,7 +123,8 @@ async fn write_summary(
     let mut first_seen = ports.store.first_seen(&causes).await?;
     // A closer that died after the summary has already recorded this run as the first.
     first_seen.retain(|_, first| *first != run.batch_run_id);
-    let summary = summarise(run, items, &first_seen).with_controls(run_controls(ports.store.as_ref(), run).await?);
+    let controls = run_controls(ports.store.as_ref(), run, items).await?;
+    let summary = summarise(run, items, &first_seen).with_controls(controls);
     if let Some(disagreement) = disagreement(&summary, folds) {
         return Err(StoreError::Damaged {
             what: format!("the count of run {}", run.batch_run_id),

@@ -61,6 +61,9 @@ pub(crate) fn run_hash(as_of: NaiveDate, members: &NightMembers, newest_close: O
     let mut results: Vec<String> = members.controls.iter().filter(|result| !compared(result)).map(judged).collect();
     results.sort_unstable();
     results.iter().for_each(|result| parts.text(result));
+    for limit in &members.limits {
+        parts.text(&json!(limit).to_string());
+    }
     parts.hash()
 }
 
@@ -99,6 +102,10 @@ fn of_portfolio(
     issues.into_iter().for_each(|issue| parts.text(issue));
     let used: BTreeSet<usize> = portfolio.holdings.iter().flat_map(|holding| priced_by(snapshot, holding)).collect();
     used.into_iter().for_each(|at| parts.text(symbols[at].as_str()));
+    if portfolio.flow != 0.0 {
+        parts.text("flow");
+        parts.number(Some(portfolio.flow));
+    }
     parts.hash()
 }
 

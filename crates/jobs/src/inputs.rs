@@ -180,7 +180,7 @@ impl RunInputs for BookInputs {
                 let book = Arc::make_mut(&mut book);
                 closes.iter().for_each(|(symbol, points)| book.prices.add_missing(symbol, points));
             }
-            let snapshot = Snapshot::of(&book, as_of, &filter);
+            let snapshot = Snapshot::of_night(&book, as_of, &filter, &before.kept_equity);
             let bytes = snapshot.encode()?;
             let night = pinned_night(&book, &snapshot, &before, !filter.is_empty());
             Ok((snapshot, bytes, night))

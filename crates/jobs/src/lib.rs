@@ -6,6 +6,7 @@
 
 pub mod comparison;
 mod controls;
+mod equity;
 mod input_hashes;
 pub mod inputs;
 pub mod job_list;
@@ -20,10 +21,11 @@ pub mod shared;
 pub mod snapshot;
 
 pub use comparison::SnapshotComparer;
+pub use equity::{EquityBasis, equity_bases};
 pub use input_hashes::{input_hashes, same_beside};
 pub use inputs::{BookInputs, Fetched, NoGate, PriceGate, SnapshotInputs};
 pub use job_list::job_list;
-pub use night::{planned_night, stored_input_hashes};
+pub use night::{judged_differently, planned_night, stored_input_hashes};
 pub use results::expand;
 pub use runner::Runner;
 pub use snapshot::{Snapshot, SnapshotError};

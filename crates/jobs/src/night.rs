@@ -1,15 +1,17 @@
 //! What a plan seals for the night, from the book and the pinned inputs of a run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use book::{Book, Portfolio};
 use chrono::NaiveDate;
 use domain::ids::{ContentHash, PortfolioId};
-use domain::night::{Member, NightBefore, NightMembers, PinnedNight};
+use domain::night::expected::not_in_book;
+use domain::night::{ControlResult, EarlierValues, Member, NightBefore, NightMembers, PinnedNight};
 use domain::ports::{Documents, StoreError};
 
 use crate::controls::{self, Planned};
+use crate::equity::Equity;
 use crate::input_hashes::{input_hashes, run_hash};
 use crate::snapshot::Snapshot;
 
@@ -24,7 +26,7 @@ pub async fn planned_night(
     before: NightBefore,
 ) -> Result<PinnedNight, StoreError> {
     let work = move || {
-        let snapshot = Snapshot::without_fits(&book, as_of, &filter);
+        let snapshot = Snapshot::without_fits(&book, as_of, &filter, &before.kept_equity);
         pinned_night(&book, &snapshot, &before, !filter.is_empty())
     };
     tokio::task::spawn_blocking(work).await.map_err(in_the_background)
@@ -65,8 +67,15 @@ pub(crate) fn pinned_night(book: &Book, snapshot: &Snapshot, before: &NightBefor
         open,
         closures: closures.collect(),
         expected_before: before.expected.clone(),
+        earlier: BTreeMap::new(),
+        limits: controls::limits::sealed(book, as_of),
+        breaches: BTreeMap::new(),
         controls: Vec::new(),
     };
+    members.earlier = earlier_of_absent(&members, before, as_of);
+    if !members.limits.is_empty() {
+        members.breaches = controls::limits::ages(book, before, as_of);
+    }
     let newest_close = newest_close(book, as_of);
     let planned = Planned { book, snapshot, members: &members, before, newest_close, filtered };
     members.controls = controls::evaluate(&planned);
@@ -80,14 +89,67 @@ fn member(
     hashes: &BTreeMap<PortfolioId, ContentHash>,
     before: &NightBefore,
 ) -> Member {
+    let equity = Equity::of(portfolio, as_of, &before.kept_equity);
     Member {
         inputs: hashes.get(&portfolio.id).cloned(),
-        has_unusable_rows: !portfolio.issues.is_empty(),
+        has_unusable_rows: portfolio.issues_as_of(as_of).next().is_some(),
         rows: portfolio.positions.iter().filter(|lot| lot.is_active(as_of)).count() as u64,
-        equity: portfolio.equity.filter(|equity| *equity > 0.0),
+        equity: equity.usable(),
+        equity_on: (equity.on != as_of).then_some(equity.on),
         rows_before: before.rows.get(&portfolio.id).copied(),
         equity_before: before.equity.get(&portfolio.id).copied(),
     }
+}
+
+/// What later nights compare an absent portfolio with once it is back: what this night would have compared it with.
+fn earlier_of_absent(
+    members: &NightMembers,
+    before: &NightBefore,
+    as_of: NaiveDate,
+) -> BTreeMap<PortfolioId, EarlierValues> {
+    let absent = not_in_book(members, as_of).into_iter();
+    let values = absent.map(|id| {
+        let (rows, equity) = (before.rows.get(&id).copied(), before.equity.get(&id).copied());
+        (id, EarlierValues { rows, equity })
+    });
+    values.filter(|(_, values)| *values != EarlierValues::default()).collect()
+}
+
+/// The portfolios for which the controls that compare with an earlier night would say something else now than they said
+/// in a run of the same date that sealed `recorded`. `planned` is what a run would seal now. Both are compared with the
+/// earlier night that the recorded run had: a later backfill changes no other night.
+#[must_use]
+pub fn judged_differently(
+    book: &Book,
+    as_of: NaiveDate,
+    planned: &NightMembers,
+    recorded: &NightMembers,
+) -> BTreeSet<PortfolioId> {
+    let mut results: BTreeMap<&PortfolioId, Vec<&ControlResult>> = BTreeMap::new();
+    for result in recorded.controls.iter().filter(|result| controls::compares(result.control)) {
+        if let Some(id) = &result.portfolio_id {
+            results.entry(id).or_default().push(result);
+        }
+    }
+    let differs = |(id, now): &(&PortfolioId, &Member)| {
+        let (Some(portfolio), Some(then)) = (book.portfolio(id), recorded.open.get(*id)) else { return false };
+        if now.inputs.is_none() || then.inputs.is_none() {
+            return false;
+        }
+        let recorded = results.get(id).map_or(&[][..], Vec::as_slice);
+        let (rows_before, equity_before) = (then.rows_before, then.equity_before);
+        let member = Member { rows_before, equity_before, ..(*now).clone() };
+        let judged =
+            if now.has_unusable_rows { Vec::new() } else { controls::compared(book, portfolio, &member, as_of) };
+        judged.len() != recorded.len()
+            || !judged.iter().all(|one| recorded.iter().any(|other| same_finding(one, other)))
+    };
+    planned.open.iter().filter(differs).map(|(id, _)| id.clone()).collect()
+}
+
+/// Whether two results say the same. The wording may differ.
+fn same_finding(one: &ControlResult, other: &ControlResult) -> bool {
+    (one.control, one.level, &one.observed, &one.limit) == (other.control, other.level, &other.observed, &other.limit)
 }
 
 /// The newest close of the book that is not after this date.

@@ -342,6 +342,8 @@ mod tests {
             name: "P".into(),
             currency: "USD".into(),
             equity: Some(1.0),
+            equity_on: None,
+            flow: 0.0,
             holdings: Vec::new(),
             issues: Vec::new(),
             notes: Vec::new(),

@@ -11,6 +11,8 @@ use quant::returns::simple_returns;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::equity::{Equity, EquityBasis};
+
 /// The first bytes of every snapshot, the last of them its version.
 const HEADER: &[u8] = b"nightbook-snapshot\x001";
 
@@ -42,9 +44,18 @@ pub enum SnapshotError {
     Compression(#[source] std::io::Error),
     /// They are larger than what is read back.
     #[error(
-        "the pinned inputs take {0} bytes and expand more than {MAX_EXPANSION}-fold: too many symbols have no prices; take them out of the book"
+        "{without} of {symbols} symbols have no close in the last {sessions} sessions ({examples}), too many to pin the inputs; add their closes, or give what has no market price a mark and the class private"
     )]
-    TooLarge(usize),
+    TooLarge {
+        /// The symbols that are used.
+        symbols: usize,
+        /// Those without a close.
+        without: usize,
+        /// The sessions of the window.
+        sessions: usize,
+        /// The first of those without a close.
+        examples: String,
+    },
     /// They cannot be decoded.
     #[error("the pinned inputs cannot be decoded")]
     Decode(#[source] rmp_serde::decode::Error),
@@ -97,14 +108,26 @@ pub struct PinnedPortfolio {
     pub name: String,
     /// Its currency.
     pub currency: String,
-    /// Its net asset value.
+    /// Its net asset value on the date.
     pub equity: Option<f64>,
+    /// The date of its row in `equity.csv`; `None` where the net asset value states no date.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub equity_on: Option<NaiveDate>,
+    /// Money that came in since the session before, negative if it went out.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub flow: f64,
     /// Its positions, by symbol, class, multiplier and terms.
     pub holdings: Vec<Holding>,
     /// Unusable rows, as text; one is enough for the portfolio to fail.
     pub issues: Vec<String>,
     /// What a reader should know about its rows.
     pub notes: Vec<String>,
+}
+
+// serde calls it with a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
 }
 
 /// The pinned inputs of a run. The same book, date and filter give the same bytes.
@@ -134,16 +157,34 @@ impl Snapshot {
     /// Pins what a book says as of a date about these portfolios (empty: all), without those that are closed by then.
     #[must_use]
     pub fn of(book: &Book, as_of: NaiveDate, filter: &[PortfolioId]) -> Self {
-        let mut snapshot = Self::without_fits(book, as_of, filter);
+        Self::of_night(book, as_of, filter, &BTreeMap::new())
+    }
+
+    /// As [`Snapshot::of`], for a night whose newest full run pinned these equities, where a later night is on record.
+    #[must_use]
+    pub fn of_night(
+        book: &Book,
+        as_of: NaiveDate,
+        filter: &[PortfolioId],
+        pinned: &BTreeMap<PortfolioId, f64>,
+    ) -> Self {
+        let mut snapshot = Self::without_fits(book, as_of, filter, pinned);
         snapshot.fits = snapshot.fit();
         snapshot
     }
 
-    /// As [`Snapshot::of`], without the fits: what can be compared, and not be stored.
-    pub(crate) fn without_fits(book: &Book, as_of: NaiveDate, filter: &[PortfolioId]) -> Self {
+    /// As [`Snapshot::of_night`], without the fits: what can be compared, and not be stored.
+    pub(crate) fn without_fits(
+        book: &Book,
+        as_of: NaiveDate,
+        filter: &[PortfolioId],
+        pinned: &BTreeMap<PortfolioId, f64>,
+    ) -> Self {
         // What the calculations do not need is not pinned: the command of the alerts may hold a key.
         let settings = Settings { alerts: book::AlertSettings::default(), ..book.settings.clone() };
         let sessions = settings.schedule.last_sessions(as_of, sessions_needed(&settings));
+        // Flows of days without a session count on the next one.
+        let before = sessions.iter().rev().find(|session| **session < as_of).copied();
         let mut instruments = Instruments::default();
         let wanted = |id: &PortfolioId| filter.is_empty() || filter.contains(id);
         let is_run = |portfolio: &&Portfolio| wanted(&portfolio.id) && !portfolio.is_closed(as_of);
@@ -154,13 +195,16 @@ impl Snapshot {
             .map(|portfolio| {
                 let lots: Vec<&Lot> = portfolio.positions.iter().filter(|lot| lot.is_active(as_of)).collect();
                 let (holdings, notes) = instruments.group(&lots);
+                let equity = Equity::of(portfolio, as_of, pinned);
                 PinnedPortfolio {
                     id: portfolio.id.clone(),
                     name: portfolio.name.clone(),
                     currency: portfolio.currency.clone(),
-                    equity: portfolio.equity,
+                    equity: equity.value,
+                    equity_on: (equity.basis == EquityBasis::Dated).then_some(equity.on),
+                    flow: before.map_or(0.0, |before| portfolio.flows(before, as_of)),
                     holdings,
-                    issues: portfolio.issues.iter().map(masked).collect(),
+                    issues: portfolio.issues_as_of(as_of).map(masked).collect(),
                     notes,
                 }
             })
@@ -238,11 +282,25 @@ impl Snapshot {
         let plain = rmp_serde::to_vec_named(self).map_err(SnapshotError::Encode)?;
         let packed = zstd::bulk::compress(&plain, COMPRESSION).map_err(SnapshotError::Compression)?;
         if plain.len() as u64 > largest(packed.len()) {
-            return Err(SnapshotError::TooLarge(plain.len()));
+            return Err(self.too_large());
         }
         let mut bytes = HEADER.to_vec();
         bytes.extend_from_slice(&packed);
         Ok(bytes)
+    }
+
+    /// What is mostly gaps compresses so well that it would not be read back.
+    fn too_large(&self) -> SnapshotError {
+        let is_gap = |at: &usize| !self.closes_of(*at).iter().any(|close| close.is_finite());
+        let gaps: Vec<usize> = (0..self.symbols.len()).filter(is_gap).collect();
+        let first: Vec<&str> = gaps.iter().take(3).map(|at| self.symbols[*at].as_str()).collect();
+        let more = if gaps.len() > first.len() { " and more" } else { "" };
+        SnapshotError::TooLarge {
+            symbols: self.symbols.len(),
+            without: gaps.len(),
+            sessions: self.sessions.len(),
+            examples: format!("{}{more}", first.join(", ")),
+        }
     }
 
     /// The snapshot of stored bytes.

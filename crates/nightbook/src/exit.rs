@@ -59,12 +59,11 @@ pub(crate) fn refused(error: ControlError, door: &Door) -> anyhow::Error {
 /// Why the inputs of a run could not be prepared. Only a permanent fault lies in the input; every other is the store, the
 /// machine or the program.
 pub(crate) fn unusable_inputs(error: JobError) -> anyhow::Error {
+    let causes: Vec<&str> = std::iter::once(&error.message).chain(&error.chain).map(String::as_str).collect();
+    let causes = causes.join(": ");
     match error.category {
-        ErrorCategory::Permanent => BadInput(error.message).into(),
-        _ => {
-            let causes: Vec<&str> = std::iter::once(&error.message).chain(&error.chain).map(String::as_str).collect();
-            anyhow::anyhow!("{}; run the same command again", causes.join(": "))
-        }
+        ErrorCategory::Permanent => BadInput(causes).into(),
+        _ => anyhow::anyhow!("{causes}; run the same command again"),
     }
 }
 

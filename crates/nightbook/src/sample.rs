@@ -19,6 +19,7 @@ const SAMPLE_SETTINGS: &str = include_str!("sample/nightbook.toml");
 /// Files of `nightbook init`.
 const INIT_SETTINGS: &str = include_str!("sample/init/nightbook.toml");
 const INIT_PORTFOLIOS: &str = include_str!("sample/init/portfolios.csv");
+const INIT_EQUITY: &str = include_str!("sample/init/equity.csv");
 const INIT_POSITIONS: &str = include_str!("sample/init/positions.csv");
 const INIT_PRICES: &str = include_str!("sample/init/prices.csv");
 
@@ -136,6 +137,7 @@ pub(crate) fn init_files() -> BTreeMap<String, String> {
     let file = |(name, text): (&str, &str)| (name.to_owned(), text.to_owned());
     [
         ("portfolios.csv", INIT_PORTFOLIOS),
+        ("equity.csv", INIT_EQUITY),
         ("positions.csv", INIT_POSITIONS),
         ("prices.csv", INIT_PRICES),
         ("nightbook.toml", INIT_SETTINGS),
@@ -461,7 +463,7 @@ mod tests {
             assert_eq!(shown.controls.limits(*control), defaults.controls.limits(*control), "{control}");
         }
         shown.controls = book::ControlSettings::default();
-        assert_eq!(std::mem::take(&mut shown.freshness.lag).len(), 1);
+        assert_eq!((std::mem::take(&mut shown.freshness.lag).len(), std::mem::take(&mut shown.limits).len()), (1, 2));
         assert_eq!(shown, defaults);
     }
 }

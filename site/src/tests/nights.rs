@@ -35,8 +35,10 @@ fn result(control: Control, level: Level, at: Option<usize>, message: &str) -> C
         level,
         portfolio_id: at.map(sample::id_of),
         symbol: at.map(|_| "CANARY-symbol".to_owned()),
+        figure: None,
         observed: Some(ControlValue::Number(0.123_456_789)),
         limit: Some(ControlValue::Text("CANARY-limit".to_owned())),
+        sessions: None,
         message: message.to_owned(),
     }
 }

@@ -92,7 +92,7 @@ fn line(control: &NightControl, with_page: &BTreeSet<PortfolioId>) -> ControlLin
         class,
         glyph,
         portfolio: result.portfolio_id.as_ref().map(|id| Named { id: id.to_string(), link: with_page.contains(id) }),
-        symbol: result.symbol.clone(),
+        symbol: result.symbol.clone().or_else(|| result.figure.clone()),
         observed: result.observed.as_ref().map_or_else(String::new, |seen| value(result.control, seen)),
         limit: result.limit.as_ref().map_or_else(String::new, |limit| value(result.control, limit)),
         message: result.message.clone(),

@@ -64,7 +64,7 @@ fn pinned_inputs_that_expand_without_end_are_refused_both_ways() {
     let (_, whole) = corpus(find("snapshot").unwrap()).unwrap().pop().unwrap();
     let mut snapshot = jobs::Snapshot::decode(&whole).unwrap();
     snapshot.settings.site.title = " ".repeat(65 << 20);
-    assert!(matches!(snapshot.encode(), Err(jobs::SnapshotError::TooLarge(_))));
+    assert!(matches!(snapshot.encode(), Err(jobs::SnapshotError::TooLarge { .. })));
     let plain = rmp_serde::to_vec_named(&snapshot).unwrap();
     let head = &whole[..20];
     let bomb = [head, &zstd::bulk::compress(&plain, 1).unwrap()].concat();

@@ -93,8 +93,10 @@ async fn a_result_of_a_run_that_has_not_ended_is_not_accepted() {
             level: Level::Failure,
             portfolio_id: None,
             symbol: None,
+            figure: None,
             observed: None,
             limit: None,
+            sessions: None,
             message: "a row without a portfolio".to_owned(),
         }],
         ..NightMembers::default()

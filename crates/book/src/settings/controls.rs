@@ -111,9 +111,7 @@ pub(crate) const fn kind_of(control: Control) -> ControlKind {
         Control::RollForward => {
             ControlKind { limits: Limits { side: Above, warn: Some(0.01), fail: Some(0.25) }, most: 100.0, ..LATER }
         }
-        Control::Limits => {
-            ControlKind { limits: Limits { side: Above, warn: Some(0.9), fail: Some(1.0) }, most: 100.0, ..LATER }
-        }
+        Control::Limits => kind(Above, Some(0.9), Some(1.0), 1.0, "a share of the limit"),
     }
 }
 

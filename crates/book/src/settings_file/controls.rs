@@ -57,6 +57,12 @@ impl Walk<'_> {
             let kind = kind_of(control);
             if let Some(rule) = self.control_rule(&entry, &kind) {
                 draft.settings.controls.set(control, rule);
+                if control == Control::Limits && rule.fail.is_some() {
+                    self.warn(
+                        &entry.key_span,
+                        "`fail` has no effect: a limit of [[limits]] fails where it is breached",
+                    );
+                }
                 if !kind.evaluated {
                     self.warn(&entry.key_span, format!("this release does not evaluate the control `{control}` yet"));
                 }

@@ -32,6 +32,9 @@ pub(super) const RUN: &[Key<Draft>] = &[
     key("price_max_age_sessions", |walk, entry, draft| {
         walk.whole(entry.key, entry.value, 0..=250, &mut draft.settings.run.price_max_age_sessions);
     }),
+    key("memory_limit_mib", |walk, entry, draft| {
+        walk.whole(entry.key, entry.value, 256..=16_777_216, &mut draft.settings.run.memory_limit_mib);
+    }),
 ];
 
 pub(super) const RETENTION: &[Key<Draft>] = &[

@@ -8,7 +8,7 @@ use crate::settings::{JOBS, Shock};
 /// The settings, and errors and warnings as "line:column: text: message".
 pub(super) fn parse(content: &str) -> (Settings, Vec<String>, Vec<String>) {
     let (mut errors, mut warnings) = (Findings::new(FILE), Findings::new(FILE));
-    let settings = read(content.as_bytes(), &mut errors, &mut warnings);
+    let settings = read(content.as_bytes(), &mut errors, &mut warnings).settings;
     let one = |i: &crate::Issue| {
         let (message, column) =
             i.message.strip_suffix(')').and_then(|m| m.rsplit_once(" (column ")).unwrap_or((&i.message, ""));
@@ -323,7 +323,7 @@ fn no_known_key_takes_a_value_of_the_wrong_kind() {
     for section in sections() {
         for key in section_keys(section) {
             let table = match section {
-                "scenarios" | "jobs" => format!("[[{section}]]"),
+                "scenarios" | "jobs" | "limits" => format!("[[{section}]]"),
                 _ => format!("[{section}]"),
             };
             let (_, errors, _) = parse(&format!("{table}\n{key} = 13:00:00\n"));

@@ -23,14 +23,16 @@ pub(super) struct Wrote {
     pub(super) scenarios: bool,
     pub(super) shocks: Vec<(String, Range<usize>)>,
     pub(super) wait: Option<Range<usize>>,
+    pub(super) limits: Vec<(String, Range<usize>)>,
 }
 
 impl Walk<'_> {
     /// Checks the settings against each other.
     pub(super) fn together(&mut self, draft: &Draft) {
-        let Draft { settings, wrote } = draft;
+        let Draft { settings, wrote, .. } = draft;
         self.windows(settings, wrote);
         self.factors_named(settings, wrote);
+        self.figures_recorded(settings, &wrote.limits);
         self.sessions_together(wrote, &settings.schedule);
         if let Some(span) = &wrote.cron {
             self.night_hours(span, &settings.schedule);

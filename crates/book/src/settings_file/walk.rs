@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
-use super::{Table, Value, section_keys, sections};
+use super::{Named, NamedPortfolios, Table, Value, section_keys, sections};
 use crate::issue::{Findings, Scope, shown};
 use crate::value;
 
@@ -154,6 +154,13 @@ impl Walk<'_> {
         let text = self.source(span).lines().next().unwrap_or("").to_owned();
         let message = format!("{} (column {column})", message.into());
         self.warnings.push(line, &self.path(span.start), text.as_bytes(), message, Scope::Orphan);
+    }
+
+    /// Something of another file that stands at this place.
+    pub(super) fn named(&self, span: &Range<usize>, what: NamedPortfolios) -> Named {
+        let (line, column) = self.place(span.start);
+        let text = self.source(span).lines().next().unwrap_or("").to_owned();
+        Named { what, line, key: self.path(span.start), text, column }
     }
 
     /// A warning about the file as a whole.

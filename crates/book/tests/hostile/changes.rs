@@ -6,7 +6,7 @@ use book::{Scope, read};
 use flate2::read::MultiGzDecoder;
 use proptest::prelude::*;
 
-use super::{good, gzip};
+use super::{PORTFOLIOS, POSITIONS, PRICES, good, gzip};
 
 /// Texts that readers have tripped over before.
 const TOKENS: [&[u8]; 32] = [
@@ -149,6 +149,44 @@ proptest! {
             for symbol in book.prices.symbols() {
                 let series = book.prices.series(symbol).unwrap();
                 prop_assert!(series.is_sorted_by(|a, b| a.date < b.date) && series.iter().all(|p| p.close > 0.0));
+            }
+        }
+    }
+}
+
+/// Every cell of every file may hold anything: what is said about it stays short and shows no control character.
+#[test]
+fn a_cell_of_any_length_and_content_gives_a_bounded_message() {
+    let equity = "date,portfolio_id,equity,flow\n2025-01-03,alpha,1000000,5\n";
+    let long = "9".repeat(60_000);
+    let cells = [
+        long.clone(),
+        format!("-{long}.{long}"),
+        "x".repeat(70_000),
+        "\u{202e}\u{1b}[31m1\u{7}\u{9b}".to_owned(),
+        "\u{1}\u{2}".repeat(20_000),
+        "1e-300".to_owned(),
+        "1e".repeat(9_000),
+        format!("2025-01-0{long}"),
+    ];
+    for (file, content) in
+        [("portfolios.csv", PORTFOLIOS), ("positions.csv", POSITIONS), ("prices.csv", PRICES), ("equity.csv", equity)]
+    {
+        let (header, rows) = content.split_once('\n').unwrap();
+        let first: Vec<&str> = rows.lines().next().unwrap().split(',').collect();
+        for (at, name) in header.split(',').enumerate() {
+            for cell in &cells {
+                let mut row = first.clone();
+                row[at] = cell;
+                let mut source = good();
+                source.insert(file, format!("{header}\n{}\n", row.join(",")));
+                let reading = read(&source).unwrap();
+                for issue in reading.errors.iter().chain(&reading.warnings) {
+                    let said = issue.to_string();
+                    assert!(said.chars().count() < 1_500, "{file} {name}: {} characters", said.chars().count());
+                    assert!(!said.contains(char::is_control), "{file} {name}: {said:?}");
+                    assert!(!said.contains('\u{202e}'), "{file} {name}: {said:?}");
+                }
             }
         }
     }

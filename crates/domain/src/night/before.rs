@@ -1,15 +1,18 @@
 //! What a planner has to know about the night before.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::NaiveDate;
 
 use super::folding::read_members;
 use super::head::{NightHead, NightKey};
 use super::lookup::kept_equity;
-use super::members::{Earlier, NightBefore};
+use super::members::{Earlier, NightBefore, NightMembers};
 use super::reading::{night_of_head, recent_nights};
 use super::{Control, Level, Night};
-use crate::ids::PortfolioId;
+use crate::ids::{JobName, PortfolioId};
 use crate::ports::{NightQuery, Ports, StoreError};
+use crate::words::JobStatus;
 
 /// Nights that are read at a time to find the newest one with a plan.
 const PAGE: usize = 100;
@@ -54,15 +57,53 @@ async fn earlier_night(ports: &Ports, key: &NightKey) -> Result<NightBefore, Sto
         Some(sealed) => read_members(store, &sealed.members).await?,
         None => None,
     };
+    before.breaches = breaches(&view.night, as_of, members.as_ref());
     let (lost_rows, wrong_equity) = (failed(&view.night, Control::Positions), failed(&view.night, Control::Equity));
-    for (id, member) in members.map(|members| members.open).unwrap_or_default() {
+    let NightMembers { open, earlier, .. } = members.unwrap_or_default();
+    for (id, values) in earlier {
+        before.rows.extend(values.rows.map(|rows| (id.clone(), rows)));
+        before.equity.extend(values.equity.map(|equity| (id, equity)));
+    }
+    for (id, member) in open {
         let lost = lost_rows.contains(&id) || member.has_unusable_rows;
         let rows = now_or_before(lost, as_of, Some(member.rows), member.rows_before);
-        let equity = now_or_before(wrong_equity.contains(&id), as_of, member.equity, member.equity_before);
+        let on = member.equity_on.unwrap_or(as_of);
+        let equity = now_or_before(wrong_equity.contains(&id), on, member.equity, member.equity_before);
         before.rows.extend(rows.map(|rows| (id.clone(), rows)));
         before.equity.extend(equity.map(|equity| (id, equity)));
     }
     Ok(before)
+}
+
+/// The breaches of limits of a night, accepted ones too, and those of an earlier night where this one could not judge.
+fn breaches(
+    night: &Night,
+    as_of: NaiveDate,
+    members: Option<&NightMembers>,
+) -> BTreeMap<PortfolioId, BTreeMap<String, Earlier<u64>>> {
+    let mut breaches: BTreeMap<PortfolioId, BTreeMap<String, Earlier<u64>>> = BTreeMap::new();
+    let succeeded = |id: &PortfolioId, job: &JobName| {
+        let at = night.jobs.iter().position(|known| known.name == *job);
+        let outcome = at.and_then(|at| night.outcomes.get(id)?.jobs.get(at));
+        outcome.is_some_and(|outcome| outcome.status == JobStatus::Success)
+    };
+    for (id, figures) in members.map(|members| &members.breaches).into_iter().flatten() {
+        for (figure, sessions) in figures {
+            let mut limits = members.into_iter().flat_map(|members| &members.limits);
+            if limits.any(|limit| limit.figure == *figure && !succeeded(id, &limit.job)) {
+                let earlier = Earlier { as_of, value: *sessions };
+                breaches.entry(id.clone()).or_default().insert(figure.clone(), earlier);
+            }
+        }
+    }
+    let failed = night.controls.iter().map(|control| &control.result);
+    for result in failed.filter(|result| result.control == Control::Limits && result.level == Level::Failure) {
+        if let (Some(id), Some(figure)) = (&result.portfolio_id, &result.figure) {
+            let earlier = Earlier { as_of, value: result.sessions.unwrap_or(1) };
+            breaches.entry(id.clone()).or_default().insert(figure.clone(), earlier);
+        }
+    }
+    breaches
 }
 
 /// The portfolios for which this control failed and was not accepted.
@@ -76,7 +117,7 @@ fn failed(night: &Night, control: Control) -> BTreeSet<PortfolioId> {
 /// The value of a night, or the one it was compared with where its control failed or it has none.
 fn now_or_before<T>(
     failed: bool,
-    as_of: chrono::NaiveDate,
+    as_of: NaiveDate,
     value: Option<T>,
     before: Option<Earlier<T>>,
 ) -> Option<Earlier<T>> {

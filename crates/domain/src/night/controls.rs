@@ -174,10 +174,16 @@ pub struct ControlResult {
     pub portfolio_id: Option<PortfolioId>,
     /// The symbol that it is about, where it is one.
     pub symbol: Option<String>,
+    /// The recorded figure that it is about, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub figure: Option<String>,
     /// What the control saw; `None` if it could not be judged.
     pub observed: Option<ControlValue>,
     /// The limit that decided the level.
     pub limit: Option<ControlValue>,
+    /// For how many sessions in a row a limit is breached, this one included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<u64>,
     /// What it saw, the limit, and what to do.
     pub message: String,
 }
@@ -210,11 +216,11 @@ pub struct NightControl {
 }
 
 /// What one result is about. Two results with the same key are two levels of the same finding.
-type Key = (Control, Option<PortfolioId>, Option<String>);
+type Key = (Control, Option<PortfolioId>, Option<String>, Option<String>);
 
 impl ControlResult {
     fn key(&self) -> Key {
-        (self.control, self.portfolio_id.clone(), self.symbol.clone())
+        (self.control, self.portfolio_id.clone(), self.symbol.clone(), self.figure.clone())
     }
 
     /// Whether both say the same about the same thing. The wording may differ.
@@ -258,7 +264,7 @@ pub fn controls(
         }
     }
     let mut controls: Vec<NightControl> = folded.into_values().collect();
-    // Stable: results of one level stay in the order of control, portfolio and symbol.
+    // Stable: results of one level stay in the order of control, portfolio, symbol and figure.
     controls.sort_by_key(|control| std::cmp::Reverse(control.result.level));
     controls
 }
@@ -334,6 +340,8 @@ mod tests {
             level: Level::Failure,
             portfolio_id: None,
             symbol: None,
+            figure: None,
+            sessions: None,
             observed: Some(ControlValue::Date("2026-11-19".parse().unwrap())),
             limit: Some(ControlValue::Number(0.9)),
             message: "old".into(),

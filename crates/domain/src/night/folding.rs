@@ -188,16 +188,20 @@ pub(super) fn json_of<T: serde::Serialize>(document: &T) -> Result<Vec<u8>, Stor
     })
 }
 
-/// The control results of a run, from what its plan sealed.
+/// The control results of a run, from what its plan sealed and what these portfolios of it, all of them, recorded.
 ///
 /// # Errors
 /// The store.
-pub(crate) async fn run_controls(store: &dyn RunStore, run: &Run) -> Result<Vec<ControlResult>, StoreError> {
+pub(crate) async fn run_controls(
+    store: &dyn RunStore,
+    run: &Run,
+    items: &[WorkItem],
+) -> Result<Vec<ControlResult>, StoreError> {
     let members = match run.plan.as_ref().and_then(|plan| plan.night.as_ref()) {
         Some(sealed) => read_members(store, &sealed.members).await?,
         None => None,
     };
-    Ok(stored::controls(run, members.as_ref()))
+    Ok(stored::controls_of_run(run, members.as_ref(), items))
 }
 
 /// What a plan seals about the portfolios of the book. `None` if it was retired.

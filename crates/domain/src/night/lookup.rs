@@ -24,6 +24,21 @@ pub async fn sealed_members(store: &dyn RunStore, run: &Run) -> Result<Option<Ni
         .map_err(|error| StoreError::Damaged { what: what(), detail: error.to_string() })
 }
 
+/// Whether a later night of the series is on record.
+///
+/// # Errors
+/// The store.
+pub async fn later_night_on_record(
+    store: &dyn RunStore,
+    key: &NightKey,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    // A record of a later date than any that can have ended decides nothing; one day more for zones ahead of UTC.
+    let to = now.date_naive().checked_add_days(Days::new(1));
+    let later = NightQuery { series: key.series.clone(), from: key.as_of.succ_opt(), to, limit: 1 };
+    Ok(!store.nights(&later).await?.is_empty())
+}
+
 /// The usable equity that the newest full run of a night pinned, where a later night is on record. An equity without a
 /// date is that of the newest night, so an older night keeps what it had.
 ///
@@ -34,10 +49,7 @@ pub async fn kept_equity(
     key: &NightKey,
     now: DateTime<Utc>,
 ) -> Result<BTreeMap<PortfolioId, f64>, StoreError> {
-    // A record of a later date than any that can have ended decides nothing; one day more for zones ahead of UTC.
-    let to = now.date_naive().checked_add_days(Days::new(1));
-    let later = NightQuery { series: key.series.clone(), from: key.as_of.succ_opt(), to, limit: 1 };
-    if store.nights(&later).await?.is_empty() {
+    if !later_night_on_record(store, key, now).await? {
         return Ok(BTreeMap::new());
     }
     let Some(full_run) = store.night(key).await?.and_then(|head| head.full_run) else { return Ok(BTreeMap::new()) };

@@ -6,6 +6,7 @@ use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
 use super::controls::ControlResult;
+use super::limits::SealedLimit;
 use crate::ids::{ContentHash, PortfolioId};
 
 /// The portfolios of the whole book as a plan seals them, with the control results of its inputs.
@@ -21,9 +22,30 @@ pub struct NightMembers {
     /// The expected portfolios of the newest earlier night, as it was when the run was planned.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub expected_before: BTreeSet<PortfolioId>,
+    /// What later nights compare absent portfolios with, once they are back.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub earlier: BTreeMap<PortfolioId, EarlierValues>,
+    /// The limits of recorded figures, judged once the jobs have ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<SealedLimit>,
+    /// For a limit that was breached the night before, by portfolio and figure: for how many sessions in a row it is
+    /// breached if it is breached now.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub breaches: BTreeMap<PortfolioId, BTreeMap<String, u64>>,
     /// Results other than `ok` of the controls that planning evaluated.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub controls: Vec<ControlResult>,
+}
+
+/// What an earlier night knew of a portfolio that is absent now.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct EarlierValues {
+    /// Rows of positions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<Earlier<u64>>,
+    /// The usable equity, in the currency of the portfolio.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub equity: Option<Earlier<f64>>,
 }
 
 /// What the book says about one open portfolio on the trading date.
@@ -40,6 +62,9 @@ pub struct Member {
     /// The usable equity of the trading date, in the currency of the portfolio.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub equity: Option<f64>,
+    /// The date that the equity is of, where its row in `equity.csv` is of an earlier date than the trading date.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub equity_on: Option<NaiveDate>,
     /// The rows that the control `positions` compared with; `None` on the first night of a portfolio.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows_before: Option<Earlier<u64>>,
@@ -51,7 +76,7 @@ pub struct Member {
 /// A value of an earlier night.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Earlier<T> {
-    /// The trading date of that night.
+    /// The date of the value: the trading date of that night, or of an equity the date of its row in `equity.csv`.
     pub as_of: NaiveDate,
     /// The value.
     pub value: T,
@@ -102,6 +127,8 @@ pub struct NightBefore {
     pub rows: BTreeMap<PortfolioId, Earlier<u64>>,
     /// For each portfolio the equity of the newest night on which `equity` did not fail, or was accepted.
     pub equity: BTreeMap<PortfolioId, Earlier<f64>>,
+    /// For each portfolio the figures whose limit was breached, and for how many sessions in a row by then.
+    pub breaches: BTreeMap<PortfolioId, BTreeMap<String, Earlier<u64>>>,
     /// The usable equity that the newest full run of the planned night itself pinned, where a later night is on record.
     pub kept_equity: BTreeMap<PortfolioId, f64>,
 }

@@ -8,7 +8,7 @@
 //! 2. [`expected`] picks the deciding run, the expected portfolios and the absent ones.
 //! 3. [`outcomes`] picks the outcome of each job of each expected portfolio.
 //! 4. [`causes`] groups what did not succeed; [`history`] follows a cause over several nights.
-//! 5. [`controls`] folds the control results.
+//! 5. [`controls`] folds the control results; [`limits`] judges recorded figures.
 //! 6. [`editions`] finds the runs that changed recorded figures.
 //! 7. [`verdict`] is the one rule for the word.
 //! 8. [`next_step`] and [`headline`] put it into sentences; [`report`] has the keys that every surface serializes.
@@ -30,6 +30,7 @@ pub mod headline;
 pub mod history;
 pub mod input;
 pub mod keeping;
+pub mod limits;
 pub mod lookup;
 pub mod members;
 pub mod next_step;
@@ -53,8 +54,8 @@ pub use folding::{KnownItems, refold, runs_of};
 pub use head::{HeadFacts, NightBasis, NightHead, NightKey};
 pub use input::{Acceptance, Failure, JobResult, NightJob, NightPlan, NightRun, NightRunState, OpenRun, PortfolioRun};
 pub use keeping::keep_night;
-pub use lookup::{kept_equity, sealed_members};
-pub use members::{Earlier, Member, NightBefore, NightMembers, PinnedNight, SealedNight};
+pub use lookup::{kept_equity, later_night_on_record, sealed_members};
+pub use members::{Earlier, EarlierValues, Member, NightBefore, NightMembers, PinnedNight, SealedNight};
 pub use outcomes::{JobOutcome, PortfolioOutcome, Totals};
 pub use reading::{NightView, newest_night, read_night, recent_nights};
 pub use retention::retention_date;

@@ -6,8 +6,9 @@ use super::Night;
 use super::controls::{Control, ControlResult};
 use super::editions::DEFAULT_TOLERANCE;
 use super::input::{Failure, JobResult, NightJob, NightPlan, NightRun, NightRunState, PortfolioRun};
+use super::limits;
 use super::members::NightMembers;
-use crate::ids::{ContentHash, JobName};
+use crate::ids::{ContentHash, JobName, PortfolioId};
 use crate::ports::{Cell, StoredRun};
 use crate::record::{JobRecord, RecordedError};
 use crate::run::{AbandonReason, Abandoned, Run, RunPhase, SealedPlan};
@@ -31,6 +32,8 @@ impl Failure {
 #[must_use]
 pub fn night_run(stored: &StoredRun, items: &[WorkItem], members: Option<&NightMembers>) -> NightRun {
     let run = &stored.run;
+    let portfolios: BTreeMap<PortfolioId, PortfolioRun> =
+        items.iter().map(|item| (item.key.portfolio.clone(), portfolio_run(item))).collect();
     NightRun {
         id: run.batch_run_id,
         started_at: run.started_at,
@@ -39,8 +42,8 @@ pub fn night_run(stored: &StoredRun, items: &[WorkItem], members: Option<&NightM
         filter: run.filter.clone(),
         state: state(stored),
         plan: run.plan.as_ref().map(|plan| night_plan(plan, items, members)),
-        portfolios: items.iter().map(|item| (item.key.portfolio.clone(), portfolio_run(item))).collect(),
-        controls: controls(run, members),
+        controls: of_plan_and_figures(run, members, &portfolios),
+        portfolios,
     }
 }
 
@@ -110,12 +113,27 @@ fn night_plan(plan: &SealedPlan, items: &[WorkItem], members: Option<&NightMembe
     }
 }
 
-/// The control results of a run, from what its plan sealed.
+/// The control results of a run, from what its plan sealed and its portfolios recorded.
+#[must_use]
+pub fn controls_of_run(run: &Run, members: Option<&NightMembers>, items: &[WorkItem]) -> Vec<ControlResult> {
+    let portfolios = items.iter().map(|item| (item.key.portfolio.clone(), portfolio_run(item))).collect();
+    of_plan_and_figures(run, members, &portfolios)
+}
+
+fn of_plan_and_figures(
+    run: &Run,
+    members: Option<&NightMembers>,
+    portfolios: &BTreeMap<PortfolioId, PortfolioRun>,
+) -> Vec<ControlResult> {
+    let judged = members.map(|members| limits::judge(members, portfolios)).unwrap_or_default();
+    controls(run, members).into_iter().chain(judged).collect()
+}
+
+/// The control results that planning found, from what the plan sealed.
 ///
 /// A rerun has the sealed inputs of its original. Where it is for some portfolios only, it has the results of these, and
 /// no result of a control that judges the whole book.
-#[must_use]
-pub fn controls(run: &Run, members: Option<&NightMembers>) -> Vec<ControlResult> {
+fn controls(run: &Run, members: Option<&NightMembers>) -> Vec<ControlResult> {
     let Some(members) = members.filter(|_| run.plan.is_some()) else { return Vec::new() };
     let concerns = |result: &&ControlResult| match &result.portfolio_id {
         _ if matches!(result.control, Control::Portfolios | Control::Orphans) => run.filter.is_empty(),

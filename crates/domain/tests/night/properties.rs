@@ -379,8 +379,10 @@ proptest! {
             let step = next_step(&night, &[], &target);
             prop_assert_eq!(step.text.ends_with(':'), step.command.is_some());
             prop_assert_eq!(headline.action.is_none(), step.text == "No action is needed.");
-            let wrong = ["1 portfolios", "1 jobs", "1 results", "1 of 1 portfolios", "all 1 "];
-            prop_assert!(wrong.iter().all(|text| !headline.to_string().contains(text)), "{}", headline);
+            // A space before each: "11 jobs" is right.
+            let wrong = [" 1 portfolios", " 1 jobs", " 1 results", " 1 of 1 portfolios", " all 1 "];
+            let spaced = format!(" {headline}");
+            prop_assert!(wrong.iter().all(|text| !spaced.contains(text)), "{}", headline);
         }
     }
 }

@@ -168,8 +168,10 @@ pub(crate) fn control(control: Control, level: Level, portfolio: Option<&Portfol
         level,
         portfolio_id: portfolio.cloned(),
         symbol: None,
+        figure: None,
         observed: None,
         limit: None,
+        sessions: None,
         message: format!("{control} is not right"),
     }
 }

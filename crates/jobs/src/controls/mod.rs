@@ -1,11 +1,12 @@
 //! The controls that planning evaluates: what went into a run, judged before any job runs.
 //!
-//! A control is one file with one function, and one line in [`AT_PLANNING`]. It gets what is [`Planned`] and its limits
+//! A control is one file with one function, and one line in [`AT_PLANNING`]; [`limits`] only seals what is judged later. It gets what is [`Planned`] and its limits
 //! from `[controls]`, and returns only what is not `ok`. Each result names what the control saw, the limit, and what to do.
 
 mod equity;
 mod freshness;
 mod input_end;
+pub(crate) mod limits;
 mod listings;
 mod newest_close;
 mod orphans;
@@ -17,9 +18,9 @@ mod price_jump;
 mod tests;
 mod unchanged;
 
-use book::{Book, Limits, PricePoint};
+use book::{Book, Limits, Portfolio, PricePoint};
 use chrono::NaiveDate;
-use domain::night::{Control, ControlResult, ControlValue, Level, NightBefore, NightMembers};
+use domain::night::{Control, ControlResult, ControlValue, Level, Member, NightBefore, NightMembers};
 use domain::redact::redact_line;
 
 use crate::snapshot::{PinnedPortfolio, Snapshot};
@@ -84,6 +85,19 @@ pub(crate) fn evaluate(planned: &Planned<'_>) -> Vec<ControlResult> {
         .collect()
 }
 
+/// The results other than `ok` of the controls that compare a portfolio with an earlier night, for one portfolio.
+pub(crate) fn compared(book: &Book, portfolio: &Portfolio, member: &Member, as_of: NaiveDate) -> Vec<ControlResult> {
+    let limits = |control: Control| book.settings.controls.limits(control);
+    let positions = limits(Control::Positions).and_then(|limits| positions::judge(portfolio, member, as_of, &limits));
+    let equity = limits(Control::Equity).and_then(|limits| equity::judge(portfolio, member, as_of, &limits));
+    positions.into_iter().chain(equity).collect()
+}
+
+/// Whether a control compares a portfolio with an earlier night.
+pub(crate) const fn compares(control: Control) -> bool {
+    matches!(control, Control::Positions | Control::Equity)
+}
+
 /// A result as records and pages come to quote it: a message names cells, and a secret may have been pasted into one.
 fn masked(result: ControlResult) -> ControlResult {
     ControlResult { message: redact_line(&result.message), ..result }
@@ -101,6 +115,18 @@ impl Planned<'_> {
         &series[..series.partition_point(|point| point.date <= self.session())]
     }
 
+    /// The trading date.
+    const fn as_of(&self) -> NaiveDate {
+        self.snapshot.as_of
+    }
+
+    /// The portfolios of the run whose rows are all usable, with what is sealed of each.
+    fn members_of_run(&self) -> impl Iterator<Item = (&Portfolio, &Member)> {
+        let sealed =
+            |pinned: &PinnedPortfolio| Some((self.book.portfolio(&pinned.id)?, self.members.open.get(&pinned.id)?));
+        self.portfolios().filter_map(sealed)
+    }
+
     /// The portfolios of the run whose rows are all usable: the others fail, and nothing is to be judged.
     fn portfolios(&self) -> impl Iterator<Item = &PinnedPortfolio> {
         self.snapshot.portfolios.iter().filter(|portfolio| portfolio.issues.is_empty())
@@ -109,7 +135,17 @@ impl Planned<'_> {
 
 /// A result about the run as a whole.
 fn about_run(control: Control, level: Level, message: String) -> ControlResult {
-    ControlResult { control, level, portfolio_id: None, symbol: None, observed: None, limit: None, message }
+    ControlResult {
+        control,
+        level,
+        portfolio_id: None,
+        symbol: None,
+        figure: None,
+        observed: None,
+        limit: None,
+        sessions: None,
+        message,
+    }
 }
 
 /// A number as a control value; `None` if it is not finite, because JSON has no such number.
@@ -119,6 +155,9 @@ fn number(value: f64) -> Option<ControlValue> {
 
 /// "97.99 %", "98 %".
 fn percent(share: f64) -> String {
+    if share.abs() >= 1e6 {
+        return format!("{:.2e} %", share * 100.0);
+    }
     let text = format!("{:.2}", share * 100.0);
     format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
 }

@@ -1,8 +1,8 @@
 //! `positions`: the rows of a portfolio against an earlier night, where exits do not explain the difference.
 
-use book::{Limits, Lot};
+use book::{Limits, Lot, Portfolio};
 use chrono::NaiveDate;
-use domain::night::{Control, ControlResult, Earlier, Level};
+use domain::night::{Control, ControlResult, Earlier, Level, Member};
 
 use super::{Planned, about_run, count, number, percent};
 
@@ -10,32 +10,43 @@ use super::{Planned, about_run, count, number, percent};
 const FEWEST: u64 = 5;
 
 pub(super) fn evaluate(planned: &Planned<'_>, limits: &Limits) -> Vec<ControlResult> {
-    let as_of = planned.snapshot.as_of;
-    let judged = planned.portfolios().filter_map(|portfolio| {
-        let member = planned.members.open.get(&portfolio.id)?;
-        let lots = &planned.book.portfolio(&portfolio.id)?.positions;
-        let before = member.rows_before?;
-        let exited = lots.iter().filter(|lot| has_exited(lot, before.as_of, as_of)).count() as u64;
-        let (level, limit) = judge(member.rows, exited, before, limits);
-        let message = format!(
-            "Portfolio {} has {} and had {} on {}; {} since then. {} are accounted for; the limit is {}. Compare \
-             positions.csv with its source, give positions that were sold an exit_date, then run the date again.",
-            portfolio.id,
-            count(member.rows, "row"),
-            before.value,
-            before.as_of,
-            match exited {
-                1 => "1 has exited".to_owned(),
-                n => format!("{n} have exited"),
-            },
-            percent(share(member.rows, exited, before.value)),
-            percent(limit.unwrap_or_default()),
-        );
-        let (observed, limit) = (number(share(member.rows, exited, before.value)), limit.and_then(number));
-        let about = about_run(Control::Positions, level, message);
-        Some(ControlResult { portfolio_id: Some(portfolio.id.clone()), observed, limit, ..about })
-    });
-    judged.filter(|result| result.level > Level::Ok).collect()
+    planned
+        .members_of_run()
+        .filter_map(|(portfolio, member)| judge(portfolio, member, planned.as_of(), limits))
+        .collect()
+}
+
+/// The result for one portfolio; `None` if it passes or there is nothing to compare.
+pub(super) fn judge(
+    portfolio: &Portfolio,
+    member: &Member,
+    as_of: NaiveDate,
+    limits: &Limits,
+) -> Option<ControlResult> {
+    let before = member.rows_before?;
+    let exited = portfolio.positions.iter().filter(|lot| has_exited(lot, before.as_of, as_of)).count() as u64;
+    let (level, limit) = level(member.rows, exited, before, limits);
+    if level == Level::Ok {
+        return None;
+    }
+    let share = share(member.rows, exited, before.value);
+    let message = format!(
+        "Portfolio {} has {} and had {} on {}; {} since then. {} are accounted for; the limit is {}. Compare \
+         positions.csv with its source, give positions that were sold an exit_date, then run the date again.",
+        portfolio.id,
+        count(member.rows, "row"),
+        before.value,
+        before.as_of,
+        match exited {
+            1 => "1 has exited".to_owned(),
+            n => format!("{n} have exited"),
+        },
+        percent(share),
+        percent(limit.unwrap_or_default()),
+    );
+    let (observed, limit) = (number(share), limit.and_then(number));
+    let about = about_run(Control::Positions, level, message);
+    Some(ControlResult { portfolio_id: Some(portfolio.id.clone()), observed, limit, ..about })
 }
 
 /// Whether a lot that was held on the earlier date has been exited since.
@@ -48,7 +59,7 @@ fn share(rows: u64, exited: u64, before: u64) -> f64 {
     if before == 0 { 1.0 } else { rows.saturating_add(exited) as f64 / before as f64 }
 }
 
-fn judge(rows: u64, exited: u64, before: Earlier<u64>, limits: &Limits) -> (Level, Option<f64>) {
+fn level(rows: u64, exited: u64, before: Earlier<u64>, limits: &Limits) -> (Level, Option<f64>) {
     if rows == 0 && exited < before.value && limits.fail.is_some() {
         return (Level::Failure, limits.fail);
     }

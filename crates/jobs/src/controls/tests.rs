@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use book::{Calendar, MemorySource};
 use chrono::NaiveDate;
 use domain::ids::PortfolioId;
-use domain::night::{Control, ControlResult, ControlValue, Earlier, Level, NightBefore};
+use domain::night::{Control, ControlResult, ControlValue, Earlier, EarlierValues, Level, NightBefore, NightMembers};
 use proptest::prelude::*;
 
 use super::price_history::{deviation, robust_deviation};
@@ -32,6 +32,7 @@ struct World {
     portfolios: String,
     positions: String,
     prices: String,
+    equity: String,
     before: NightBefore,
     filter: Vec<PortfolioId>,
 }
@@ -43,6 +44,7 @@ impl World {
             portfolios: "portfolio_id,name,equity\np,P,1000\n".to_owned(),
             positions: "portfolio_id,symbol,quantity,entry_price,entry_date,exit_date,class,mark\n".to_owned(),
             prices: "date,symbol,close\n".to_owned(),
+            equity: "date,portfolio_id,equity,flow\n".to_owned(),
             before: NightBefore { as_of: Some(date(NIGHT_BEFORE)), ..NightBefore::default() },
             filter: Vec::new(),
         }
@@ -78,18 +80,23 @@ impl World {
     }
 
     fn results(&self) -> Vec<ControlResult> {
+        self.members().controls
+    }
+
+    fn members(&self) -> NightMembers {
         let files = [
             ("nightbook.toml", &self.settings),
             ("portfolios.csv", &self.portfolios),
             ("positions.csv", &self.positions),
             ("prices.csv", &self.prices),
+            ("equity.csv", &self.equity),
         ];
         let files = files.map(|(name, text)| (name.to_owned(), text.clone().into_bytes()));
         let reading = book::read(&MemorySource::new(BTreeMap::from(files))).unwrap();
         let book = reading.book.unwrap_or_else(|| panic!("{:?}", reading.errors));
-        let snapshot = Snapshot::of(&book, date(AS_OF), &self.filter);
+        let snapshot = Snapshot::of_night(&book, date(AS_OF), &self.filter, &self.before.kept_equity);
         let filtered = !self.filter.is_empty();
-        pinned_night(&book, &snapshot, &self.before, filtered).members.controls
+        pinned_night(&book, &snapshot, &self.before, filtered).members
     }
 
     /// The results of one control as level, portfolio and symbol.
@@ -353,6 +360,51 @@ fn equity_judges_the_change_since_the_night_before() {
 }
 
 #[test]
+fn equity_does_not_count_what_a_flow_explains() {
+    // 1,000 on the night before, and these rows since then.
+    let found = |rows: &str| {
+        let mut world = World::new().flat("AAA", false);
+        world.equity.push_str(rows);
+        world.before.equity.insert(id("p"), Earlier { as_of: date(NIGHT_BEFORE), value: 1000.0 });
+        world.results().into_iter().filter(|result| result.control == Control::Equity).collect::<Vec<_>>()
+    };
+    let levels = |rows: &str| found(rows).iter().map(|result| result.level).collect::<Vec<_>>();
+    assert_eq!(levels("2026-11-27,p,1600,\n"), [Level::Failure]);
+    assert_eq!(levels("2026-11-27,p,1600,600\n"), []);
+    assert_eq!(levels("2026-11-27,p,1600,550\n"), []);
+    assert_eq!(levels("2026-11-27,p,1600,500\n"), [Level::Warning]);
+    assert_eq!(levels("2026-11-27,p,400,-600\n"), []);
+    assert_eq!(levels("2026-11-27,p,1000,600\n"), [Level::Failure], "the money did not arrive");
+    // The flow of the night before is in its equity already; a row with a flow alone counts beside an undated equity.
+    assert_eq!(levels("2026-11-26,p,,600\n2026-11-27,p,1600,\n"), [Level::Failure]);
+    assert_eq!(levels("2026-11-27,p,,600\n"), [Level::Failure], "portfolios.csv still says 1,000");
+    // An equity that comes a day late is compared as of its own date: tonight's flow is not in it yet.
+    assert_eq!(levels("2026-11-26,p,1000,\n2026-11-27,p,,600\n"), []);
+    let message = &found("2026-11-27,p,1600,500\n")[0].message;
+    let wanted = "is 1600 on 2026-11-27 and was 1000 on 2026-11-26, with flows of 500 since then: a change of 10 %";
+    assert!(message.contains(wanted), "{message}");
+    let message = &found("2026-11-27,p,1e-300,-1e-300\n")[0].message;
+    assert!(message.len() < 300, "{message}");
+}
+
+#[test]
+fn the_equity_of_a_date_decides_which_one_is_pinned() {
+    let pinned = |rows: &str, kept: Option<f64>| {
+        let mut world = World::new().flat("AAA", false);
+        world.equity.push_str(rows);
+        world.before.kept_equity.extend(kept.map(|equity| (id("p"), equity)));
+        let members = world.members();
+        (members.open[&id("p")].equity, members.open[&id("p")].equity_on)
+    };
+    assert_eq!(pinned("", None), (Some(1000.0), None), "portfolios.csv");
+    assert_eq!(pinned("", Some(900.0)), (Some(900.0), None), "an older night keeps what it had");
+    assert_eq!(pinned("2026-11-27,p,800,\n", Some(900.0)), (Some(800.0), None));
+    assert_eq!(pinned("2026-11-26,p,700,\n2026-11-30,p,800,\n", None), (Some(700.0), Some(date(NIGHT_BEFORE))));
+    assert_eq!(pinned("2026-11-30,p,800,\n", None), (Some(1000.0), None), "a later row is not seen");
+    assert_eq!(pinned("2026-11-27,p,-1,\n", None), (None, None), "not usable");
+}
+
+#[test]
 fn portfolios_fails_for_each_that_the_book_lost() {
     let mut world = World::new().flat("AAA", false);
     world.before.expected = BTreeSet::from([id("p"), id("gone")]);
@@ -361,6 +413,21 @@ fn portfolios_fails_for_each_that_the_book_lost() {
     assert!(result.message.contains("since the night of 2026-11-26"), "{}", result.message);
     let filtered = World { filter: vec![id("p")], ..world };
     assert_eq!(filtered.results(), []);
+}
+
+#[test]
+fn what_an_absent_portfolio_had_is_kept_for_its_return() {
+    let mut world = World::new().flat("AAA", false);
+    world.before.expected = BTreeSet::from([id("p"), id("gone"), id("closed")]);
+    let (rows, equity) =
+        (Earlier { as_of: date("2026-11-20"), value: 7 }, Earlier { as_of: date("2026-11-20"), value: 5.0 });
+    for portfolio in ["p", "gone", "closed"] {
+        world.before.rows.insert(id(portfolio), rows);
+        world.before.equity.insert(id(portfolio), equity);
+    }
+    world.portfolios = "portfolio_id,name,equity,closed_on\np,P,1000,\nclosed,C,1,2026-11-23\n".to_owned();
+    let kept = EarlierValues { rows: Some(rows), equity: Some(equity) };
+    assert_eq!(world.members().earlier, BTreeMap::from([(id("gone"), kept)]));
 }
 
 #[test]

@@ -11,6 +11,7 @@ pub mod position_values_update;
 pub mod stress_testing;
 
 use book::Class;
+use domain::night::limits::number;
 use domain::record::JobError;
 use domain::words::ErrorCategory;
 
@@ -21,11 +22,12 @@ use crate::shared::Model;
 /// The portfolio has no net asset value to put figures in relation to.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "portfolio {portfolio} has no usable equity: {found}; give its net asset value, above zero, in the column equity of portfolios.csv"
+    "portfolio {portfolio} has no usable equity: {found}; give its net asset value, above zero, in the column equity of {file}"
 )]
 pub struct NoEquity {
     portfolio: String,
     found: String,
+    file: &'static str,
 }
 
 impl NoEquity {
@@ -41,8 +43,10 @@ pub(crate) fn equity(input: &Input<'_>) -> Result<f64, JobError> {
     match input.portfolio.equity {
         Some(equity) if equity > 0.0 && equity.is_finite() => Ok(equity),
         other => {
-            let found = other.map_or_else(|| "it is blank".to_owned(), |value| format!("it is {value}"));
-            let error = NoEquity { portfolio: input.portfolio.id.to_string(), found };
+            let on = input.portfolio.equity_on.map_or_else(String::new, |date| format!(" on {date}"));
+            let found = other.map_or_else(|| "it is blank".to_owned(), |value| format!("it is {}{on}", number(value)));
+            let file = if on.is_empty() { "portfolios.csv" } else { "equity.csv" };
+            let error = NoEquity { portfolio: input.portfolio.id.to_string(), found, file };
             Err(JobError::from_error(error.category(), &error))
         }
     }

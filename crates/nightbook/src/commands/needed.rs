@@ -55,7 +55,7 @@ pub(crate) async fn plan(
 ) -> anyhow::Result<ExitCode> {
     let is_new = crate::place::table(&asked.data).is_none() && !asked.data.join("records.sqlite").exists();
     let nights = if is_new {
-        dates.iter().map(|date| NeededNight::first(*date, &asked.portfolios)).collect()
+        NeededNight::all_first(dates, &asked.portfolios, book)
     } else {
         let records = reading::open(&asked.data).await?;
         nights(records.store.as_ref(), records.documents.as_ref(), book, dates, asked).await?
@@ -78,7 +78,10 @@ fn line(night: &NeededNight) -> String {
         n => count(n, "portfolio"),
     };
     match night.action {
-        NightAction::Run => format!("{}  run {}: {}", night.as_of, whom(&night.portfolios), night.reason),
+        NightAction::Run => {
+            let reasons: Vec<&str> = std::iter::once(&night.reason).chain(&night.notes).map(String::as_str).collect();
+            format!("{}  run {}: {}", night.as_of, whom(&night.portfolios), reasons.join("; "))
+        }
         NightAction::Continue => format!("{}  continue {}: {}", night.as_of, whom(&night.portfolios), night.reason),
         NightAction::LeaveOut => format!("{}  leave out: {}", night.as_of, night.reason),
     }

@@ -178,7 +178,8 @@ fn print(report: &NightReport, standings: &[(CauseId, CauseStanding)], output: &
 
 fn control_lines(control: &NightControl, output: &Output) {
     let result = &control.result;
-    let of = [result.portfolio_id.as_ref().map(PortfolioId::to_string), result.symbol.clone()];
+    let what = result.symbol.clone().or_else(|| result.figure.clone());
+    let of = [result.portfolio_id.as_ref().map(PortfolioId::to_string), what];
     let of: Vec<String> = of.into_iter().flatten().map(|text| safe(&text)).collect();
     let level = serde_json::to_value(result.level).ok().and_then(|word| word.as_str().map(str::to_owned));
     let subject = if of.is_empty() { String::new() } else { format!(" ({})", of.join(", ")) };

@@ -1,0 +1,31 @@
+//! What a plan says about the equity of a night that is not the newest.
+
+use std::collections::BTreeMap;
+
+use book::Book;
+use chrono::NaiveDate;
+use domain::ids::PortfolioId;
+use jobs::{EquityBasis, equity_bases};
+
+/// Where the equity of an older night comes from, as far as `equity.csv` does not have it: one sentence part each.
+///
+/// `portfolios` are those of the run; empty: all. `pinned` is the usable equity that the newest full run of the night
+/// pinned, where a later night is on record.
+pub(super) fn equity_notes(
+    book: &Book,
+    as_of: NaiveDate,
+    portfolios: &[PortfolioId],
+    pinned: &BTreeMap<PortfolioId, f64>,
+) -> Vec<String> {
+    let bases = equity_bases(&book.portfolios, as_of, portfolios, pinned);
+    let of = |basis: EquityBasis| bases.get(&basis).copied();
+    let kept = of(EquityBasis::Pinned).map(|count| match count {
+        1 => "1 portfolio keeps the equity of the newest full run".to_owned(),
+        n => format!("{n} portfolios keep the equity of the newest full run"),
+    });
+    let undated = of(EquityBasis::Undated).map(|count| match count {
+        1 => "1 portfolio has no equity of the date: that of portfolios.csv counts".to_owned(),
+        n => format!("{n} portfolios have no equity of the date: that of portfolios.csv counts"),
+    });
+    kept.into_iter().chain(undated).collect()
+}
