@@ -15,6 +15,7 @@ mod records;
 mod requests;
 mod run_control;
 mod run_lookup;
+mod slot_records;
 mod start_requests;
 mod stored_settings;
 mod texts;
@@ -22,7 +23,7 @@ mod texts;
 pub use book_reader::{BookReader, read_usable, usable_book};
 pub use dates::{Dates, allowed_dates};
 pub use door::Door;
-pub use due_slots::{DueSlot, due_slot, grace};
+pub use due_slots::{DueSlot, SlotRecord, SlotRules, catch_up_order, due_slot, grace};
 pub use error::{ControlError, Refusal};
 pub use needed::{Lookup, NeededNight, NightAction, Wanted};
 pub use night_reader::{NightReader, NightSettings};
@@ -36,5 +37,6 @@ pub use run_control::{
     Starts, Work, publish_site, startable,
 };
 pub use run_lookup::{RunLookup, RunText, find_run};
-pub use start_requests::{by_hand, scheduled, started_as};
+pub use slot_records::{Beginning, OpenSlots, open_slots, slot_record};
+pub use start_requests::{by_hand, started_as};
 pub use stored_settings::{SettingsFile, StoredSettings, store_settings, stored_settings};

@@ -4,8 +4,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use app::{AcceptRequest, BookOf};
+use domain::close_run::publish;
 use domain::night::report::NightReport;
-use domain::ports::Publisher as _;
+use domain::run::Publication;
 
 use crate::commands::night::print_short;
 use crate::control::client::{Outcome, connect, unexpected};
@@ -42,10 +43,12 @@ pub(crate) async fn run(data: &Path, request: AcceptRequest, output: &Output, st
             let (store, now) = (engine.ports.store.as_ref(), engine.ports.clock.now());
             let night = nights.report(store, &accepted.view, now).await?;
             if let Some(run) = accepted.run
-                && store.run(run).await?.is_some_and(|stored| stored.run.is_closed())
+                && let Some(stored) = store.run(run).await?
+                && stored.run.is_closed()
+                && let Publication::Failed { error, .. } =
+                    publish(&engine.ports, &engine.publisher(), &stored.run).await?
             {
-                let published = engine.publisher().publish(run).await;
-                published.map_err(|error| NotPublished(format!("{:#}", anyhow::Error::new(error))))?;
+                return Err(NotPublished(error).into());
             }
             night
         }
