@@ -187,7 +187,7 @@ impl Scheduler {
                 if self.book_error.take().is_some() {
                     tracing::info!(event = "book.usable", "the book can be read again");
                 }
-                self.book = Arc::new(book);
+                self.book = book;
                 self.stamp = stamp;
                 outcome
             }
@@ -268,7 +268,7 @@ enum BookRead {
     /// It is as it was.
     Same,
     /// It was read.
-    Usable { book: Book, stamp: Option<FolderStamp>, outcome: Outcome },
+    Usable { book: Arc<Book>, stamp: Option<FolderStamp>, outcome: Outcome },
     /// It cannot be run.
     Unusable(anyhow::Error),
 }
@@ -284,7 +284,7 @@ impl BookRead {
             Ok(book) => {
                 // The settings of the file first, so that a run begins with those in force.
                 let outcome = reload.look(Read::Changed).max(reload.take_portfolios(&book));
-                Self::Usable { book, stamp, outcome }
+                Self::Usable { book: Arc::new(book), stamp, outcome }
             }
             Err(error) => Self::Unusable(error),
         }
