@@ -11,11 +11,11 @@ use app::{
     StartRequest, Starts,
 };
 use async_trait::async_trait;
+use domain::close_run::request_pages;
 use domain::ids::RunId;
 use domain::note::RunNotes;
 use domain::ports::{AlertBooks, Clock, Randomness, RunQuery, RunStore, StoreError};
 use domain::redact::redact;
-use domain::run::{Publication, RunEvent};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -185,37 +185,23 @@ impl RunWorker for Functions {
         self.call(run, &json!({ "cancel": run })).await;
     }
 
-    /// The one writer of the site is `close-run`, and `watch` asks it for pages that are not published.
-    async fn publish(&self, run: RunId) {
-        let marked = async {
-            let Some(stored) = self.store.run(run).await?.map(|stored| stored.run) else { return Ok(()) };
-            if stored.has_ended() && matches!(stored.publication, Publication::Published { .. }) {
-                let plan_epoch = stored.plan_epoch;
-                let event = RunEvent::Publish { publication: Publication::Pending, plan_epoch };
-                self.store.apply_run(run, &event).await?;
-            }
-            Ok::<_, StoreError>(())
-        };
-        if let Err(error) = marked.await {
-            let text = redact(&format!("{:#}", anyhow::Error::new(error)));
-            tracing::warn!(
-                batch_run_id = %run, error = %text, event = "publication.failed",
-                "the pages of a run could not be requested; `nightbook publish --rebuild` writes them"
-            );
-        }
-    }
+    /// The one writer of the site is `close-run`, and `watch` asks it for pages that are recorded as pending.
+    async fn publish(&self, _run: RunId) {}
 
     /// The pages of the newest run are written again, and the index last.
     async fn refresh_index(&self) {
-        let page = self.store.runs(&RunQuery { limit: NEWEST, ..RunQuery::default() }).await;
-        let newest = page.map(|page| page.runs.into_iter().find(|stored| stored.run.is_closed()));
-        match newest {
-            Ok(Some(stored)) => self.publish(stored.run.batch_run_id).await,
-            Ok(None) => {}
-            Err(error) => tracing::warn!(
+        let requested = async {
+            let page = self.store.runs(&RunQuery { limit: NEWEST, ..RunQuery::default() }).await?;
+            match page.runs.iter().find(|stored| stored.run.is_closed()) {
+                Some(stored) => request_pages(self.store.as_ref(), stored.run.batch_run_id).await,
+                None => Ok(()),
+            }
+        };
+        if let Err(error) = requested.await {
+            tracing::warn!(
                 error = %error, event = "publication.failed",
                 "the index could not be requested; the next publication shows the mute"
-            ),
+            );
         }
     }
 }

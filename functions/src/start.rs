@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use app::{
     ActiveRuns, BookOf, CancelRequest, ControlError, ControlParts, Dates, Decided, Door, NoWorker, Refusal,
-    RerunRequest, RunControl, SettingsFile, StartRequest, Starts, allowed_dates, store_settings,
+    RerunRequest, RunControl, SettingsFile, SlotRules, StartRequest, Starts, allowed_dates, store_settings,
 };
 use book::{Book, is_due, next_slot};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
@@ -287,7 +287,7 @@ impl Starter {
             let local = slot.with_timezone(&schedule.timezone).date_naive();
             return Ok(no_session(&book, local));
         }
-        let start = app::scheduled(schedule, slot).with_deadline(book.settings.run.deadline_minutes);
+        let start = SlotRules::of(&book.settings).scheduled(slot);
         allowed_dates(schedule, Dates::One(Some(start.as_of)), self.ports.clock.now() + CLOCK_DIFFERENCE)
             .map_err(|refusal| failed(refusal.into()))?;
         self.on_book(book, &start).await

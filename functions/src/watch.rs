@@ -5,15 +5,16 @@
 
 use std::sync::Arc;
 
-use app::{DueSlot, SettingsFile, due_slot, grace, stored_settings};
+use app::{
+    Beginning, DueSlot, SettingsFile, SlotRules, StoredSettings, catch_up_order, due_slot, open_slots, slot_record,
+    stored_settings,
+};
 use async_trait::async_trait;
-use book::{ScheduleSettings, next_due_slot};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use domain::alerting::Alerting;
-use domain::identity;
 use domain::ids::RunId;
 use domain::metrics::CloudMetric;
-use domain::ports::{AlertBooks, AlertChannel, Notifier as _, Ports, RunQuery, RunStore, StoreError};
+use domain::ports::{AlertBooks, AlertChannel, Notifier as _, Ports, StoreError};
 use domain::redact::redact;
 use domain::run::RunPhase;
 use domain::start_run::StartRun;
@@ -27,14 +28,15 @@ use crate::metrics::Metrics;
 /// How much longer than the grace a slot that is to be run late is waited for, before it is recorded as missed.
 const LATE_START: TimeDelta = TimeDelta::minutes(15);
 
-/// Slots that one sweep looks at: after a long silence the oldest come first, and the others in the next sweeps.
+/// Slots that one sweep starts late or records as missed: after a long silence the newest and the oldest come first, and
+/// the others in the next sweeps.
 const MOST_SLOTS: usize = 20;
+
+/// Slots that one sweep looks at.
+const MOST_LOOKED_AT: usize = 400;
 
 /// Ended runs whose delivery one sweep asks for.
 const MOST_DELIVERIES: usize = 20;
-
-/// Runs of a page that is looked through for the newest slot.
-const PAGE: usize = 100;
 
 /// Calls `start-run`, without waiting for it.
 #[async_trait]
@@ -123,11 +125,10 @@ impl Watcher {
         let (ports, store) = (&self.ports, self.ports.store.as_ref());
         let (mut swept, mut errors) = (Swept::default(), Errors::default());
         let settings = errors.keep(stored_settings(self.keeper.as_ref()).await.map_err(Into::into)).flatten();
-        let (mut late, mut passed) = (Vec::new(), Vec::new());
-        if let Some(settings) = &settings {
-            let unserved = self.unserved(&settings.settings.schedule, settings.since).await;
-            (late, passed) = errors.keep(unserved.map_err(Into::into)).unwrap_or_default();
-        }
+        let Unserved { late, passed } = match &settings {
+            Some(settings) => errors.keep(self.unserved(settings).await.map_err(Into::into)).unwrap_or_default(),
+            None => Unserved::default(),
+        };
         let (Sweep { mended, unplanned, missed, .. }, error) = mend_all(ports, &passed).await;
         if let Some(error) = error {
             errors.keep::<()>(Err(error.into()));
@@ -137,7 +138,7 @@ impl Watcher {
             let called = self.start.call_start(&json!({ "resume": id })).await;
             swept.resumed += usize::from(errors.keep(called.map_err(Into::into)).is_some());
         }
-        for start in late {
+        for start in &late {
             let payload = json!({ "schedule": start.schedule, "scheduled_time": start.scheduled_for });
             let called = self.start.call_start(&payload).await;
             swept.late += usize::from(errors.keep(called.map_err(Into::into)).is_some());
@@ -149,7 +150,10 @@ impl Watcher {
             swept.open += usize::from(errors.keep(asked.map_err(Into::into)).is_some());
         }
         let waiting = errors.keep(store.undelivered().await.map_err(Into::into)).unwrap_or_default();
-        for stored in waiting.iter().take(MOST_DELIVERIES) {
+        // A slot that is being run late is reported by its run; if that does not come, the next sweep reports the slot.
+        let is_late = |id: RunId| late.iter().any(|start| start.id == id) && swept.missed.contains(&id);
+        let waiting = waiting.iter().filter(|stored| !is_late(stored.run.batch_run_id));
+        for stored in waiting.take(MOST_DELIVERIES) {
             let asked = ports.queue.send_close(stored.run.batch_run_id).await;
             swept.deliveries += usize::from(errors.keep(asked.map_err(Into::into)).is_some());
         }
@@ -190,43 +194,51 @@ impl Watcher {
         Ok(swept)
     }
 
-    /// The slots past their grace that nobody has started, none from before there were records: those to be started
-    /// late, and those to be recorded as missed, each oldest first.
-    async fn unserved(
-        &self,
-        schedule: &ScheduleSettings,
-        since: Option<DateTime<Utc>>,
-    ) -> Result<(Vec<StartRun>, Vec<StartRun>), StoreError> {
-        let (mut late, mut passed) = (Vec::new(), Vec::new());
-        let newest = newest(self.ports.store.as_ref(), schedule).await?;
-        let Some(mut seen) = newest.max(since) else { return Ok((late, passed)) };
-        let now = self.ports.clock.now();
-        for _ in 0..MOST_SLOTS {
-            let Some(slot) = next_due_slot(schedule, seen).filter(|slot| *slot + grace(schedule) < now) else { break };
+    /// The slots past their grace that nobody has started.
+    async fn unserved(&self, stored: &StoredSettings) -> Result<Unserved, StoreError> {
+        let mut unserved = Unserved::default();
+        let Some(records) = stored.since else { return Ok(unserved) };
+        let (store, now) = (self.ports.store.as_ref(), self.ports.clock.now());
+        let rules = SlotRules::of(&stored.settings);
+        let beginning = Beginning { records, series: stored.series_since };
+        let open = open_slots(store, &rules, beginning, now).await?;
+        let mut seen = open.after;
+        let mut slots = Vec::new();
+        while let Some(slot) = rules.next_until(seen, now).filter(|slot| rules.grace_ends(*slot) < now) {
             seen = slot;
-            let start = app::scheduled(schedule, slot);
-            if due_slot(schedule, slot, now, None, true) == DueSlot::Start {
-                late.push(start.clone());
+            slots.push(rules.scheduled(slot));
+        }
+        catch_up_order(&mut slots, open.newest_run);
+        for start in slots.into_iter().take(MOST_LOOKED_AT) {
+            if unserved.late.len().max(unserved.passed.len()) >= MOST_SLOTS {
+                break;
             }
-            let in_time = now <= slot + grace(schedule) + LATE_START;
-            if due_slot(schedule, slot, now, None, in_time) == DueSlot::Missed {
-                passed.push(start);
+            let (slot, record) = (start.scheduled_for, slot_record(store, &start).await?);
+            if record.run.is_some() {
+                continue;
+            }
+            match due_slot(&rules, slot, now, &record, true) {
+                DueSlot::Start => {
+                    // The site names those that wait behind the newest one until they are run.
+                    let is_behind = !unserved.late.is_empty();
+                    if is_behind || now > rules.grace_ends(slot) + LATE_START {
+                        unserved.passed.push(start.clone());
+                    }
+                    unserved.late.push(start);
+                }
+                DueSlot::Missed => unserved.passed.push(start),
+                DueSlot::Settled | DueSlot::Waits => {}
             }
         }
-        Ok((late, passed))
+        Ok(unserved)
     }
 }
 
-/// The newest slot of this schedule that has a record.
-async fn newest(store: &dyn RunStore, schedule: &ScheduleSettings) -> Result<Option<DateTime<Utc>>, StoreError> {
-    let mut query = RunQuery { limit: PAGE, ..RunQuery::default() };
-    loop {
-        let page = store.runs(&query).await?;
-        let mut runs = page.runs.iter().map(|stored| &stored.run);
-        let of_slot = runs.find(|run| identity::scheduled(&schedule.name, run.scheduled_for) == run.batch_run_id);
-        if of_slot.is_some() || page.next.is_none() {
-            return Ok(of_slot.map(|run| run.scheduled_for));
-        }
-        query.after = page.next;
-    }
+/// The slots past their grace that nobody has started, none from before there were records.
+#[derive(Debug, Default)]
+struct Unserved {
+    /// To be started late: the newest first, then the others from the oldest on.
+    late: Vec<StartRun>,
+    /// To be recorded as missed.
+    passed: Vec<StartRun>,
 }

@@ -38,6 +38,9 @@ use jobs::Runner;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
+#[path = "handlers/slots.rs"]
+mod slots;
+
 const SLOT: &str = "2026-06-30T22:30:00Z";
 
 /// A clock that a test sets.
@@ -784,41 +787,6 @@ async fn the_watch_sends_again_what_nobody_works_on_and_closes_what_is_past_its_
     let told = place.shared.told.lock().unwrap().clone();
     assert!(told.iter().any(|message| message.batch_run_id == id), "{told:?}");
     assert_eq!(told.iter().filter(|message| message.status == RunStatus::Failed).count(), 1);
-}
-
-#[tokio::test]
-async fn the_watch_starts_a_slot_that_nobody_started_and_records_it_as_missed_when_that_does_not_help() {
-    let place = Cloud::new();
-    assert_eq!(place.watcher().sweep().await.unwrap(), functions::watch::Swept::default(), "nothing is known yet");
-    place.closed_run().await;
-    place.after(TimeDelta::days(1) + TimeDelta::minutes(59));
-    assert_eq!(place.watcher().sweep().await.unwrap().late, 0, "within its grace");
-    place.after(TimeDelta::minutes(2));
-    let swept = place.watcher().sweep().await.unwrap();
-    assert_eq!((swept.late, swept.missed.len()), (1, 0));
-    let calls = std::mem::take(&mut *place.shared.calls.lock().unwrap());
-    assert_eq!(calls, [json!({ "schedule": "nightly", "scheduled_time": "2026-07-01T22:30:00Z" })]);
-    place.after(TimeDelta::minutes(15));
-    let swept = place.watcher().sweep().await.unwrap();
-    assert_eq!((swept.late, swept.missed.len()), (1, 1));
-    assert_eq!(place.run(swept.missed[0]).await.phase, RunPhase::Missed);
-    assert_eq!(place.watcher().sweep().await.unwrap().late, 0, "once it is recorded, people are asked");
-    assert!(matches!(place.closer().close(swept.missed[0]).await.unwrap(), Outcome::Delivered(_)));
-    assert!(place.shared.told.lock().unwrap().iter().any(|message| message.status == RunStatus::Missed));
-    // The call that came late all the same makes up for it.
-    let said = place.start(calls[0].clone()).await.unwrap();
-    assert_eq!(said["outcome"], "sealed");
-}
-
-#[tokio::test]
-async fn no_slot_from_before_the_records_is_ever_missed() {
-    let place = Cloud::new();
-    // The slot of a month ago, made up for by hand: those in between were never promised.
-    place.start(json!({ "schedule": "nightly", "scheduled_time": "2026-05-29T22:30:00Z" })).await.unwrap();
-    let swept = place.watcher().sweep().await.unwrap();
-    assert_eq!((swept.late, swept.missed.len()), (0, 0));
-    place.after(TimeDelta::days(1) + TimeDelta::minutes(61));
-    assert_eq!(place.watcher().sweep().await.unwrap().late, 1);
 }
 
 #[tokio::test]

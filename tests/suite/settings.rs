@@ -111,6 +111,52 @@ fn changed_settings_are_in_force_as_a_whole() {
     assert_eq!(applied[0]["changed"], "alerts, schedule, site", "{applied:?}");
 }
 
+/// A job that ends once there is a file named `go` in the book.
+const WAITS: &str = r#"
+[[jobs]]
+name = "waits"
+command = ["sh", "-c", '''
+cat > /dev/null
+while [ ! -e go ]; do sleep 0.05; done
+echo '{"status": "success"}'
+''']
+"#;
+
+#[test]
+fn settings_that_change_during_a_long_run_are_in_force_as_a_whole_and_the_run_stays_what_it_is() {
+    let place = Place::new();
+    let settings = |title: &str, name: &str, minute: u32| {
+        format!(
+            "[site]\ntitle = \"{title}\"\n[schedule]\nname = \"{name}\"\ncron = \"{minute} 3 1 1 *\"\n\
+             calendar = \"every-day\"\ntimezone = \"UTC\"\n"
+        )
+    };
+    let serving = place.serve(&settings("First title", "first", 10));
+    let address = serving.address;
+    until("the first title is shown", || index(address).contains("First title"));
+    let first = metric(address, DUE);
+    place.write(&(settings("First title", "first", 10) + WAITS));
+    let started = post(address, "/api/v1/batch/runs", &json!({"as_of": "2026-11-24"}));
+    assert_eq!(started.status, 202, "{started:?}");
+    let current = || get(address, "/api/v1/batch/runs/current").json();
+    until("a job waits", || current().to_string().contains("\"waits\""));
+
+    place.write(&(settings("Second title", "second", 25) + WAITS));
+    until("the second title is shown", || index(address).contains("Second title"));
+    assert_eq!(metric(address, DUE), first + 15.0 * 60.0, "the metric follows");
+    assert_eq!(due(address), first + 15.0 * 60.0, "status.json follows");
+    assert!(current().to_string().contains("\"waits\""), "the run goes on");
+    fs::write(place.path().join("book/go"), "").unwrap();
+    let closed = until_closed(address, &started.headers["location"]);
+    assert_eq!((&closed["schedule"], &closed["status"]), (&"first".into(), &"success".into()), "{closed}");
+    let mut applied = place.logged("settings.applied");
+    applied.retain(|line| line["changed"].as_str().is_some_and(|changed| changed.contains("schedule")));
+    assert!(applied.len() == 1 && applied[0]["changed"].as_str().unwrap().contains("site"), "{applied:?}");
+    // The schedule begins with its name: no slot of it has come, and nothing else is run.
+    let runs = get(address, "/api/v1/batch/runs").json();
+    assert_eq!(runs["runs"].as_array().map(Vec::len), Some(2), "{runs}");
+}
+
 #[test]
 fn a_hang_up_reads_the_settings_and_ends_nothing() {
     let place = Place::new();

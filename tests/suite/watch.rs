@@ -149,14 +149,25 @@ fn slots_that_passed_are_recorded_as_missed_once() {
 }
 
 #[test]
-fn slots_that_passed_are_run_late_in_their_order() {
+fn slots_that_passed_are_run_late_the_newest_first() {
     let dir = tempfile::tempdir().unwrap();
     let slots = passed(slept(dir.path(), "[schedule]\ncatch_up = true\n"));
     let _serving = serve(dir.path(), "serve.log");
-    let runs = runs_of(dir.path(), &slots);
-    assert!(runs.iter().all(|run| run["status"] != "missed"), "{runs:?}");
-    assert_eq!(told(dir.path(), "serve.log", "slot.missed"), 0);
-    // Newest slot first in the list; each began after the one of the slot before.
+    let until = Instant::now() + Duration::from_secs(60);
+    let runs = loop {
+        let runs = runs_of(dir.path(), &slots);
+        if runs.iter().all(|run| run["status"] != "missed") {
+            break runs;
+        }
+        assert!(Instant::now() < until, "not all are run: {runs:?}");
+    };
+    // Newest slot first in the list: that one began first, and the others one after the other from the oldest on.
     let started: Vec<&str> = runs.iter().map(|run| run["started_at"].as_str().unwrap()).collect();
-    assert!(started.is_sorted_by(|newer, older| newer >= older), "{started:?}");
+    let (newest, others) = started.split_first().unwrap();
+    assert!(others.iter().all(|other| newest <= other), "{started:?}");
+    assert!(others.is_sorted_by(|newer, older| newer >= older), "{started:?}");
+    assert_eq!(told(dir.path(), "serve.log", "slot.late"), slots.len());
+    // Those that wait for the newest are missed until they are run; tonight's slot may come before all of them.
+    let missed = told(dir.path(), "serve.log", "slot.missed");
+    assert!(missed + 1 == slots.len() || missed == slots.len(), "{missed} of {}", slots.len());
 }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use book::Book;
 use chrono::{DateTime, NaiveDate, Utc};
-use domain::identity;
 use domain::ids::{ContentHash, PortfolioId, RunId};
 use domain::night::{
     NightBefore, NightKey, NightMembers, PinnedNight, kept_equity, later_night_on_record, sealed_members,
@@ -355,7 +354,7 @@ fn plan_read(run: &Run) -> Option<&SealedPlan> {
 
 /// Whether somebody asked for the run: it is neither of a slot nor a rerun.
 fn is_by_hand(run: &Run) -> bool {
-    run.rerun_of.is_none() && run.batch_run_id != identity::scheduled(&run.schedule, run.scheduled_for)
+    run.rerun_of.is_none() && !run.is_scheduled()
 }
 
 /// A filter as runs are compared by it.

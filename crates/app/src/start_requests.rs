@@ -1,30 +1,13 @@
-//! The start of a run: of a slot, by hand, or of a run that is recorded already.
+//! The start of a run: by hand, or of a run that is recorded already.
 
-use book::{ScheduleSettings, as_of_of_slot, slot_of};
-use chrono::{DateTime, NaiveDate, Utc};
+use book::slot_of;
+use chrono::NaiveDate;
 use domain::identity;
 use domain::ports::StoreError;
-use domain::run::{DEFAULT_DEADLINE_MINUTES, Run};
+use domain::run::Run;
 use domain::start_run::StartRun;
 
 use crate::needed::{Lookup, Needed, Wanted, sorted};
-
-/// The start of the run of a slot.
-#[must_use]
-pub fn scheduled(schedule: &ScheduleSettings, slot: DateTime<Utc>) -> StartRun {
-    StartRun {
-        id: identity::scheduled(&schedule.name, slot),
-        night_series: schedule.night_series().clone(),
-        schedule: schedule.name.clone(),
-        trigger: "schedule".to_owned(),
-        as_of: as_of_of_slot(schedule, slot),
-        scheduled_for: slot,
-        rerun_of: None,
-        repeat: 0,
-        filter: Vec::new(),
-        deadline_minutes: DEFAULT_DEADLINE_MINUTES,
-    }
-}
 
 /// The start that made this run, to plan it after its planner died or before anybody has planned it.
 #[must_use]

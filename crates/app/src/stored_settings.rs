@@ -84,6 +84,9 @@ pub struct StoredSettings {
     /// The beginning of the records; `None` where the store knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<DateTime<Utc>>,
+    /// When the night series of the schedule replaced another one; `None`: it is as old as the records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub series_since: Option<DateTime<Utc>>,
 }
 
 impl StoredSettings {
@@ -103,16 +106,30 @@ impl StoredSettings {
             cards: cards.filter(|(_, card)| *card != dollars).collect(),
             redaction_key: String::new(),
             since: None,
+            series_since: None,
         }
+    }
+
+    /// These settings in place of `before`: a night series that replaces another one is in force from `now` on.
+    #[must_use]
+    pub fn in_place_of(self, before: Option<&Self>, now: DateTime<Utc>) -> Self {
+        let series = |of: &Self| of.settings.schedule.night_series().clone();
+        let series_since = match before {
+            Some(before) if series(before) != series(&self) => Some(now),
+            Some(before) => before.series_since,
+            None => None,
+        };
+        Self { series_since, ..self }
     }
 
     /// These settings in place of `before`: the key of a redacted site and the beginning of the records stay, and are
     /// made at the first write.
     #[must_use]
     pub fn after(self, before: Option<Self>, randomness: &dyn Randomness, now: DateTime<Utc>) -> Self {
+        let settings = self.in_place_of(before.as_ref(), now);
         let (key, since) = before.map_or_else(Default::default, |before| (before.redaction_key, before.since));
         let redaction_key = if key.is_empty() { randomness.owner().0.simple().to_string() } else { key };
-        Self { redaction_key, since: since.or(Some(now)), ..self }
+        Self { redaction_key, since: since.or(Some(now)), ..settings }
     }
 
     /// These settings, redacted where the deployment allows no more.

@@ -20,10 +20,11 @@ use crate::alert_message::AlertMessage;
 use crate::alert_rules::{AlertRules, DeliveryMode, Severity};
 use crate::baseline::LOOK_BACK;
 use crate::ids::{ChannelName, JobName, Owner, ScheduleName};
+use crate::night::dates::{latest_possible, missed_around};
 use crate::night::history::is_judged;
 use crate::night::next_step::CommandTarget;
 use crate::night::reading::night_of_head;
-use crate::night::{Night, NightHead, Verdict};
+use crate::night::{Night, Verdict};
 use crate::ports::{
     AlertBooks, AlertChannel, ChannelError, Clock, NightQuery, Notifier, Ports, Randomness, RunStore, Sleeper,
     StoreError,
@@ -155,12 +156,10 @@ impl Alerting {
     /// What has to be known of the other nights of a series: the newest later ones, and the dates with a missed slot that
     /// no run separates from this one.
     async fn around(&self, night: &Night) -> Result<(Vec<Night>, Vec<NaiveDate>), StoreError> {
-        // Records of dates that are yet to come decide nothing.
-        let today = self.clock.now().date_naive();
         let query = NightQuery {
             series: night.night_series.clone(),
             from: night.as_of.checked_sub_signed(MISSED_DAYS),
-            to: Some(today.max(night.as_of)),
+            to: Some(latest_possible(self.clock.now()).max(night.as_of)),
             limit: MOST_HEADS,
         };
         let heads = self.store.nights(&query).await?;
@@ -173,7 +172,7 @@ impl Alerting {
             let view = night_of_head(self.store.as_ref(), head.clone(), self.clock.now()).await?;
             later.extend(view.map(|view| view.night).filter(is_judged));
         }
-        Ok((later, missed_beside(night, &heads)))
+        Ok((later, missed_around(night, &heads)))
     }
 
     fn wanted(&self) -> Vec<(ChannelName, Severity)> {
@@ -311,23 +310,6 @@ impl Alerting {
         }
         Ok(())
     }
-}
-
-/// The dates with a missed slot and no run around a night, oldest first, up to the next night with a run on each side.
-/// Empty where the night itself was not missed.
-fn missed_beside(night: &Night, heads: &[NightHead]) -> Vec<NaiveDate> {
-    if night.verdict != Verdict::Missed {
-        return Vec::new();
-    }
-    let dates = |heads: &mut dyn Iterator<Item = &NightHead>| -> Vec<NaiveDate> {
-        heads.take_while(|head| head.verdict == Verdict::Missed).map(|head| head.as_of).collect()
-    };
-    // Heads come newest first.
-    let mut missed = dates(&mut heads.iter().filter(|head| head.as_of < night.as_of));
-    missed.reverse();
-    missed.push(night.as_of);
-    missed.extend(dates(&mut heads.iter().rev().filter(|head| head.as_of > night.as_of)));
-    missed
 }
 
 /// One line for each message, so that the log alone tells the story.

@@ -12,7 +12,7 @@ use crate::guards::{self, Guard};
 use crate::ids::{Fingerprint, RunId};
 use crate::night::folding::run_controls;
 use crate::night::{KnownItems, NightView, keep_night, read_night};
-use crate::ports::{Change, Creation, Notifier, Ports, PublishError, Publisher, StoreError};
+use crate::ports::{Change, Creation, Notifier, Ports, PublishError, Publisher, RunStore, StoreError};
 use crate::record::JobError;
 use crate::redact::redact;
 use crate::run::{PagesThere, Publication, Run, RunEvent, RunRefusal, SealedPlan};
@@ -210,6 +210,22 @@ pub async fn publish(ports: &Ports, publisher: &dyn Publisher, run: &Run) -> Res
     }
     tracing::info!(batch_run_id = %id, buckets = run.pages_left.len(), event = "publication.spread", "the pages of the portfolios of a run were asked for, bucket by bucket");
     Ok(run.publication)
+}
+
+/// Has the pages of an ended run written again.
+///
+/// Its publication is pending from now on, so that the watch publishes it unless somebody does before. One that is not
+/// through yet is left to whoever is at it.
+///
+/// # Errors
+/// The store.
+pub async fn request_pages(store: &dyn RunStore, id: RunId) -> Result<(), StoreError> {
+    let Some(run) = store.run(id).await?.map(|stored| stored.run) else { return Ok(()) };
+    if run.has_ended() && matches!(run.publication, Publication::Published { .. }) {
+        let event = RunEvent::Publish { publication: Publication::Pending, plan_epoch: run.plan_epoch };
+        store.apply_run(id, &event).await?;
+    }
+    Ok(())
 }
 
 /// Publishes the portfolios of a bucket of a run whose publication is spread over messages; whoever writes the last of

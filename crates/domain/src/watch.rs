@@ -306,9 +306,12 @@ fn keep_first(first: &mut Option<StoreError>, error: StoreError) {
     }
 }
 
-/// Records that the slot of this start passed without a run: once, and never where there is one. Says whether it was
+/// Records that the slot of this start passed without a run: once, and never where there is one. Returns whether it was
 /// recorded now.
-async fn record_missed(ports: &Ports, start: &StartRun) -> Result<bool, StoreError> {
+///
+/// # Errors
+/// The store.
+pub async fn record_missed(ports: &Ports, start: &StartRun) -> Result<bool, StoreError> {
     let missed = start.missed(ports.clock.now());
     let recorded = ports.store.create_run(&missed).await? == Creation::Created;
     if recorded {

@@ -24,7 +24,6 @@ use domain::ports::{
     AlertBooks, Clock as _, Documents, Ports, RunInputs, RunStore, Runs as _, StoreError, Tallies as _, WorkMessage,
     WorkQueue,
 };
-use domain::run::{Publication, RunEvent};
 use domain::start_run::{StartError, StartRun, Started, start_run};
 use domain::summary::RunSummary;
 use domain::watch::mend;
@@ -256,14 +255,6 @@ impl Cloud {
         let (ports, nights) = (self.ports()?, self.nights(self.table()?).await?);
         let control = self.control(&ports, BookOf::Nowhere);
         let accepted = control.accept(request, &nights).await.map_err(|error| refused(error, &door(data, None)))?;
-        if let Some(run) = accepted.run
-            && let Some(stored) = self.store.run(run).await?
-            && stored.run.has_ended()
-        {
-            let plan_epoch = stored.run.plan_epoch;
-            let event = RunEvent::Publish { publication: Publication::Pending, plan_epoch };
-            self.store.apply_run(run, &event).await?;
-        }
         Ok(nights.report(self.store.as_ref(), &accepted.view, SystemClock.now()).await?)
     }
 

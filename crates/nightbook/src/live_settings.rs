@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use book::ScheduleSettings;
+use app::SlotRules;
 use chrono::{DateTime, Utc};
 use domain::redact::redact;
 use site::SiteOptions;
@@ -29,14 +29,14 @@ impl InForce {
 #[derive(Debug)]
 pub(crate) struct LiveSettings {
     current: RwLock<Arc<InForce>>,
-    /// Schedules that came into force and that nobody has taken yet, and since when, oldest first.
-    schedules: Mutex<Vec<(DateTime<Utc>, ScheduleSettings)>>,
+    /// Rules for slots that came into force and that nobody has taken yet, and since when, oldest first.
+    slot_rules: Mutex<Vec<(DateTime<Utc>, SlotRules)>>,
 }
 
 impl LiveSettings {
     /// With these settings in force.
     pub(crate) fn new(settings: SiteSettings) -> Self {
-        Self { current: RwLock::new(Arc::new(InForce { settings, refused: None })), schedules: Mutex::default() }
+        Self { current: RwLock::new(Arc::new(InForce { settings, refused: None })), slot_rules: Mutex::default() }
     }
 
     /// The settings in force now.
@@ -46,16 +46,16 @@ impl LiveSettings {
 
     /// Puts these settings in force at this instant.
     pub(crate) fn apply(&self, settings: SiteSettings, now: DateTime<Utc>) {
-        let schedule = settings.settings().schedule.clone();
+        let rules = SlotRules::of(settings.settings());
         let before = self.replace(InForce { settings, refused: None });
-        if before.settings.settings().schedule != schedule {
-            self.schedules.lock().unwrap_or_else(PoisonError::into_inner).push((now, schedule));
+        if SlotRules::of(before.settings.settings()) != rules {
+            self.slot_rules.lock().unwrap_or_else(PoisonError::into_inner).push((now, rules));
         }
     }
 
-    /// The schedules that came into force since the last call, and since when, oldest first.
-    pub(crate) fn take_schedules(&self) -> Vec<(DateTime<Utc>, ScheduleSettings)> {
-        std::mem::take(&mut *self.schedules.lock().unwrap_or_else(PoisonError::into_inner))
+    /// The rules for slots that came into force since the last call, and since when, oldest first.
+    pub(crate) fn take_slot_rules(&self) -> Vec<(DateTime<Utc>, SlotRules)> {
+        std::mem::take(&mut *self.slot_rules.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Keeps the settings in force and records why newer ones are refused. Returns whether the reason is new.

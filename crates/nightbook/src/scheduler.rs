@@ -3,20 +3,22 @@
 //! A slot is *due* from its instant on, in its *grace* until `[schedule] grace_minutes` later, and *past* after that.
 //! In its grace it is run. A slot that is past is run late where `catch_up` says so, and recorded as missed where it
 //! does not, or where the book cannot be read; a book that is mended is run late for the slots that waited for it.
+//!
+//! Of several slots the newest is run first, then the others from the oldest on. Those that wait behind it are recorded
+//! as missed until they are run, so that the site names them.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use app::{DueSlot, due_slot, scheduled, started_as};
-use book::{Book, FolderSource, FolderStamp, ScheduleSettings, next_due_slot};
+use app::{Beginning, DueSlot, OpenSlots, SlotRules, catch_up_order, due_slot, open_slots, slot_record, started_as};
+use book::{Book, FolderSource, FolderStamp};
 use chrono::{DateTime, Utc};
-use domain::identity;
 use domain::ids::RunId;
-use domain::ports::{RunQuery, Runs as _};
+use domain::ports::Runs as _;
 use domain::run::{Run, RunPhase};
 use domain::start_run::StartRun;
-use domain::watch::{mend, watch};
+use domain::watch::{mend, record_missed, watch};
 use jobs::SnapshotInputs;
 
 use crate::book_folder::read_usable;
@@ -24,6 +26,10 @@ use crate::commands::run::one;
 use crate::engine::Engine;
 use crate::exit::Interrupted;
 use crate::settings_reload::{Outcome, Read, SettingsReload};
+use crate::site_settings::SiteSettings;
+
+#[cfg(test)]
+mod tests;
 
 /// What the scheduler remembers between two rounds.
 pub(crate) struct Scheduler {
@@ -32,22 +38,23 @@ pub(crate) struct Scheduler {
     book: Arc<Book>,
     /// Puts changed settings in force.
     reload: Arc<SettingsReload>,
-    /// The schedule in force at the last round: its slots up to `seen` have been looked at.
-    schedule: ScheduleSettings,
+    /// The rules in force at the last look: the slots of their schedule up to `seen` have been looked at.
+    rules: SlotRules,
     /// The folder as it was when `book` was read; none where it is to be read in any case.
     stamp: Option<FolderStamp>,
     /// Slots up to here have been looked at.
     seen: DateTime<Utc>,
-    /// Due, and not yet run or given up; oldest first. A slot stays what the schedule that it came from made it.
+    /// Due, and not yet run or given up. A slot stays what the schedule that it came from made it.
     waiting: Vec<StartRun>,
+    /// The newest slot with a run.
+    newest_run: Option<DateTime<Utc>>,
     /// Why the book cannot be read, as it was last told.
     book_error: Option<String>,
 }
 
 impl Scheduler {
-    /// Begins where the records of the schedule end, or where the store does: no slot before that is ever missed.
-    /// Slots that were recorded as missed since the last one that was run are waited for again: what kept them from
-    /// being run may be mended by now.
+    /// Begins where the records of the schedule say so. Slots that are recorded as missed since the last one that was
+    /// run in its time are waited for again: what kept them from being run may be mended by now.
     ///
     /// # Errors
     /// The store.
@@ -58,13 +65,16 @@ impl Scheduler {
         reload: Arc<SettingsReload>,
     ) -> anyhow::Result<Self> {
         // What came into force before is in what is read next.
-        engine.settings.take_schedules();
-        let schedule = in_force(engine);
-        let (newest, missed) = newest_slots(engine, &schedule).await?;
-        let seen = engine.store.created_at().await?.max(newest.unwrap_or_default());
-        let waiting = if schedule.catch_up { missed } else { Vec::new() };
-        let book_dir = book_dir.to_owned();
-        Ok(Self { book_dir, book: Arc::new(book), reload, schedule, stamp: None, seen, waiting, book_error: None })
+        engine.settings.take_slot_rules();
+        let rules = SlotRules::of(engine.settings.current().settings.settings());
+        let records = engine.store.created_at().await?;
+        let series = SiteSettings::kept(engine.store.folder()).series_since();
+        let now = engine.ports.clock.now();
+        let OpenSlots { after, missed, newest_run } =
+            open_slots(&engine.store, &rules, Beginning { records, series }, now).await?;
+        let waiting = if rules.schedule.catch_up { missed } else { Vec::new() };
+        let (book_dir, book) = (book_dir.to_owned(), Arc::new(book));
+        Ok(Self { book_dir, book, reload, rules, stamp: None, seen: after, waiting, newest_run, book_error: None })
     }
 
     /// One round: go on with what is open, run what is due, mend or report what was left lying, retire what is old.
@@ -77,19 +87,17 @@ impl Scheduler {
         let mut first_error = None;
         // Before the book is read: a run that is asked for later may ask for a book that has changed since.
         let open_runs = engine.ports.store.open_runs().await?;
-        let outcome = self.read_book();
-        engine.show_settings(outcome).await;
-        self.take_schedules(engine);
+        self.look(engine).await;
         for open in open_runs {
             keep(&mut first_error, self.go_on(engine, &open).await)?;
         }
-        let passed = keep(&mut first_error, self.run_due(engine).await)?.unwrap_or_default();
+        let mut passed = Vec::new();
+        keep(&mut first_error, self.run_due(engine, &mut passed).await)?;
         let swept = watch(&engine.ports, &engine.publisher(), &engine.notifier(), &passed).await;
         engine.show_changes().await;
         let unplanned = keep(&mut first_error, swept.map_err(Into::into))?.unwrap_or_default().unplanned;
         if !unplanned.is_empty() {
-            let outcome = self.read_book();
-            engine.show_settings(outcome).await;
+            self.look(engine).await;
         }
         for run in unplanned {
             if let Some(stored) = engine.store.run(run).await? {
@@ -100,79 +108,90 @@ impl Scheduler {
         first_error.map_or(Ok(()), Err)
     }
 
-    /// Runs the slots that are due, oldest first; gives those that passed without a run.
-    async fn run_due(&mut self, engine: &Engine) -> anyhow::Result<Vec<StartRun>> {
-        self.note_due(engine.ports.clock.now());
-        let (mut passed, mut later) = (Vec::new(), Vec::new());
-        let mut waiting = std::mem::take(&mut self.waiting).into_iter();
-        let mut outcome = Ok(());
-        for slot in waiting.by_ref() {
-            outcome = match self.due(engine, &slot).await {
-                Ok(DueSlot::Settled) => Ok(()),
-                Ok(DueSlot::Waits) => {
-                    later.push(slot.clone());
-                    Ok(())
-                }
-                Ok(DueSlot::Missed) => {
-                    later.push(slot.clone());
-                    passed.push(slot.clone());
-                    Ok(())
-                }
-                Ok(DueSlot::Start) => {
-                    let start = slot.clone().with_deadline(self.book.settings.run.deadline_minutes);
-                    one(engine, &self.book, &start, engine.prices(&self.book)).await.map(|_| ())
-                }
-                Err(error) => Err(error),
-            };
-            if outcome.is_err() {
-                // Interrupted, or a store that cannot be read or written: the slot is still due, and those behind it.
-                later.push(slot);
-                break;
-            }
+    /// Reads the book and the settings as they are now.
+    async fn look(&mut self, engine: &Engine) {
+        let outcome = self.read_book().await;
+        engine.show_settings(outcome).await;
+        self.take_rules(engine);
+    }
+
+    /// Runs the slots that are due: the newest first, then the others from the oldest on. A slot that comes meanwhile is
+    /// the newest. `passed` are those that passed without a run.
+    async fn run_due(&mut self, engine: &Engine, passed: &mut Vec<StartRun>) -> anyhow::Result<()> {
+        loop {
+            self.note_due(engine.ports.clock.now());
+            let mut due = self.decide(engine, passed).await?;
+            catch_up_order(&mut due, self.newest_run);
+            let Some((next, behind)) = due.split_first() else { return Ok(()) };
+            self.record_behind(engine, behind).await?;
+            let start = next.clone().with_deadline(self.rules.deadline_minutes);
+            one(engine, &self.book, &start, engine.prices(&self.book)).await?;
+            self.newest_run = self.newest_run.max(Some(start.scheduled_for));
+            self.look(engine).await;
         }
-        later.extend(waiting);
+    }
+
+    /// Decides on the slots that wait; keeps those that are not settled, and returns those that are to be started.
+    async fn decide(&mut self, engine: &Engine, passed: &mut Vec<StartRun>) -> anyhow::Result<Vec<StartRun>> {
+        passed.clear();
+        let (mut due, mut later) = (Vec::new(), Vec::new());
+        for slot in &self.waiting {
+            let record = slot_record(&engine.store, slot).await?;
+            let now = engine.ports.clock.now();
+            match due_slot(&self.rules, slot.scheduled_for, now, &record, self.book_error.is_none()) {
+                DueSlot::Settled => continue,
+                DueSlot::Start => due.push(record.start_of(slot)),
+                DueSlot::Missed => passed.push(slot.clone()),
+                DueSlot::Waits => {}
+            }
+            later.push(slot.clone());
+        }
         self.waiting = later;
-        outcome.map(|()| passed)
+        Ok(due)
     }
 
-    async fn due(&self, engine: &Engine, slot: &StartRun) -> anyhow::Result<DueSlot> {
-        let there = engine.store.run(slot.id).await?;
-        let recorded = there.as_ref().map(|stored| &stored.run.phase);
+    /// Records the slots that are past and run after another one as missed until then, and shows that.
+    async fn record_behind(&self, engine: &Engine, behind: &[StartRun]) -> anyhow::Result<()> {
         let now = engine.ports.clock.now();
-        Ok(due_slot(&self.schedule, slot.scheduled_for, now, recorded, self.book_error.is_none()))
+        let mut recorded = false;
+        for slot in behind.iter().filter(|slot| now > self.rules.grace_ends(slot.scheduled_for)) {
+            recorded |= record_missed(&engine.ports, slot).await?;
+        }
+        if recorded {
+            engine.refresh_index().await;
+        }
+        Ok(())
     }
 
-    /// Takes over the schedules that came into force since the last round, which may have run for hours. The slots of a
-    /// schedule are noted up to the moment that the next one was in force, and those of the next count from then on: no
-    /// slot before a schedule was in force is ever missed, and none after it is lost.
-    fn take_schedules(&mut self, engine: &Engine) {
-        for (since, schedule) in engine.settings.take_schedules() {
+    /// Takes over the rules that came into force since the last look, which may be hours ago. The slots of a schedule
+    /// are noted up to the moment that the next one was in force, and those of the next count from then on: no slot
+    /// before a schedule was in force is ever missed, and none after it is lost.
+    fn take_rules(&mut self, engine: &Engine) {
+        for (since, rules) in engine.settings.take_slot_rules() {
             self.note_due(since);
             self.seen = self.seen.max(since);
-            self.schedule = schedule;
+            self.rules = rules;
         }
     }
 
     /// Reads the book as it is now, if it changed since it was last read, and logs each cause once if it cannot be.
     /// Returns what became of the settings with it.
-    fn read_book(&mut self) -> Outcome {
-        // Before the reading: what is written meanwhile makes another stamp.
-        let stamp = FolderSource::new(&self.book_dir).stamp().ok();
-        if stamp.is_some() && stamp == self.stamp {
-            return Outcome::Same;
-        }
-        match read_usable(&self.book_dir) {
-            Ok(book) => {
+    async fn read_book(&mut self) -> Outcome {
+        let (book_dir, before, reload) = (self.book_dir.clone(), self.stamp.clone(), Arc::clone(&self.reload));
+        let read = tokio::task::spawn_blocking(move || BookRead::of(&book_dir, before, &reload)).await;
+        match read
+            .unwrap_or_else(|error| BookRead::Unusable(anyhow::Error::new(error).context("the book was not read")))
+        {
+            BookRead::Same => Outcome::Same,
+            BookRead::Usable { book, stamp, outcome } => {
                 if self.book_error.take().is_some() {
                     tracing::info!(event = "book.usable", "the book can be read again");
                 }
-                // The settings of the file first, so that a run begins with those in force.
-                let outcome = self.reload.look(Read::Changed).max(self.reload.take_portfolios(&book));
-                self.book = Arc::new(book);
+                self.book = book;
                 self.stamp = stamp;
                 outcome
             }
-            Err(error) => {
+            BookRead::Unusable(error) => {
                 self.stamp = None;
                 let error = format!("{error:#}");
                 if self.book_error.as_ref() != Some(&error) {
@@ -188,11 +207,11 @@ impl Scheduler {
         }
     }
 
-    /// Notes the slots that have come since the last round: more than one where the machine slept. A clock that was
+    /// Notes the slots that have come since the last look: more than one where the machine slept. A clock that was
     /// set back finds nothing new, and the id of a run makes a slot that comes again harmless.
     fn note_due(&mut self, now: DateTime<Utc>) {
-        while let Some(slot) = next_due_slot(&self.schedule, self.seen).filter(|slot| *slot <= now) {
-            self.waiting.push(scheduled(&self.schedule, slot));
+        while let Some(slot) = self.rules.next_until(self.seen, now) {
+            self.waiting.push(self.rules.scheduled(slot));
             self.seen = slot;
         }
     }
@@ -240,182 +259,34 @@ pub(crate) fn is_interruption(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.is::<Interrupted>())
 }
 
-/// The schedule of the settings in force.
-fn in_force(engine: &Engine) -> ScheduleSettings {
-    engine.settings.current().settings.settings().schedule.clone()
-}
-
 async fn original(engine: &Engine, of: RunId) -> anyhow::Result<Run> {
     Ok(engine.store.run(of).await?.with_context(|| format!("run {of}, which is to be repeated, is not on record"))?.run)
 }
 
-/// The newest slot of this schedule that has a record, and the slots since the last one that was run that are recorded
-/// as missed, oldest first.
-async fn newest_slots(
-    engine: &Engine,
-    schedule: &ScheduleSettings,
-) -> anyhow::Result<(Option<DateTime<Utc>>, Vec<StartRun>)> {
-    let mut query = RunQuery { limit: 100, ..RunQuery::default() };
-    let (mut newest, mut missed) = (None, Vec::new());
-    loop {
-        let page = engine.store.runs(&query).await?;
-        let of_schedule = page.runs.iter().map(|stored| &stored.run).filter(|run| {
-            run.schedule == schedule.name && run.batch_run_id == identity::scheduled(&run.schedule, run.scheduled_for)
-        });
-        for run in of_schedule {
-            newest = newest.max(Some(run.scheduled_for));
-            if run.phase != RunPhase::Missed {
-                missed.reverse();
-                return Ok((newest, missed));
-            }
-            missed.push(scheduled(schedule, run.scheduled_for));
-        }
-        query.after = page.next;
-        if query.after.is_none() {
-            missed.reverse();
-            return Ok((newest, missed));
-        }
-    }
+/// A look at the book, made where it may block.
+enum BookRead {
+    /// It is as it was.
+    Same,
+    /// It was read.
+    Usable { book: Arc<Book>, stamp: Option<FolderStamp>, outcome: Outcome },
+    /// It cannot be run.
+    Unusable(anyhow::Error),
 }
 
-#[cfg(test)]
-mod tests {
-
-    use chrono::TimeDelta;
-    use domain::ids::Owner;
-    use domain::ports::Creation;
-
-    use super::*;
-    use crate::sample::init_files;
-    use crate::site_settings::SiteSettings;
-    use crate::stop::Stop;
-
-    struct Place {
-        dir: tempfile::TempDir,
-        engine: Engine,
-    }
-
-    impl Place {
-        async fn new() -> Self {
-            let dir = tempfile::tempdir().unwrap();
-            std::fs::create_dir(dir.path().join("book")).unwrap();
-            for (name, text) in init_files() {
-                std::fs::write(dir.path().join("book").join(name), text).unwrap();
+impl BookRead {
+    fn of(book_dir: &Path, before: Option<FolderStamp>, reload: &SettingsReload) -> Self {
+        // Before the reading: what is written meanwhile makes another stamp.
+        let stamp = FolderSource::new(book_dir).stamp().ok();
+        if stamp.is_some() && stamp == before {
+            return Self::Same;
+        }
+        match read_usable(book_dir) {
+            Ok(book) => {
+                // The settings of the file first, so that a run begins with those in force.
+                let outcome = reload.look(Read::Changed).max(reload.take_portfolios(&book));
+                Self::Usable { book: Arc::new(book), stamp, outcome }
             }
-            let settings = SiteSettings::of(&read_usable(&dir.path().join("book")).unwrap(), &dir.path().join("book"));
-            let stop = Stop::on_signals().unwrap();
-            let engine = Engine::open(&dir.path().join("data"), settings, Some(1), stop).await.unwrap();
-            Self { dir, engine }
+            Err(error) => Self::Unusable(error),
         }
-
-        fn book(&self) -> PathBuf {
-            self.dir.path().join("book")
-        }
-
-        async fn scheduler(&self) -> Scheduler {
-            let reload =
-                SettingsReload::new(&self.book(), self.engine.store.folder(), Arc::clone(&self.engine.settings));
-            let book = read_usable(&self.book()).unwrap();
-            Scheduler::new(&self.engine, &self.book(), book, Arc::new(reload)).await.unwrap()
-        }
-
-        /// The phases of all runs, oldest first.
-        async fn runs(&self) -> Vec<(Run, bool)> {
-            let page = self.engine.store.runs(&RunQuery { limit: 100, ..RunQuery::default() }).await.unwrap();
-            let mut runs: Vec<Run> = page.runs.into_iter().map(|stored| stored.run).collect();
-            runs.reverse();
-            runs.into_iter().map(|run| (run.clone(), run.phase == RunPhase::Missed)).collect()
-        }
-    }
-
-    /// As if the machine had slept through the slots of nine days: two or more, whatever holidays they have.
-    fn asleep(scheduler: &mut Scheduler, engine: &Engine) -> usize {
-        scheduler.seen = engine.ports.clock.now() - TimeDelta::days(9);
-        let mut probe = scheduler.seen;
-        let mut slots = 0;
-        let schedule = &scheduler.schedule;
-        let grace = TimeDelta::minutes(i64::from(schedule.grace_minutes));
-        while let Some(slot) = next_due_slot(schedule, probe).filter(|slot| *slot + grace < engine.ports.clock.now()) {
-            probe = slot;
-            slots += 1;
-        }
-        slots
-    }
-
-    #[tokio::test]
-    async fn slots_that_waited_for_a_book_are_missed_once_and_run_late_even_by_another_process() {
-        let place = Place::new().await;
-        let mut scheduler = place.scheduler().await;
-        let slots = asleep(&mut scheduler, &place.engine);
-        assert!(slots >= 2, "a week has more than {slots} sessions");
-        let settings = place.book().join("nightbook.toml");
-        let usable = std::fs::read_to_string(&settings).unwrap();
-        std::fs::write(&settings, "no settings").unwrap();
-        for _ in 0..2 {
-            scheduler.round(&place.engine).await.unwrap();
-            let missed = place.runs().await.iter().filter(|(_, missed)| *missed).count();
-            assert_eq!((missed, place.runs().await.len()), (slots, slots), "each once");
-        }
-        std::fs::write(&settings, usable).unwrap();
-        let mut next = place.scheduler().await;
-        next.round(&place.engine).await.unwrap();
-        let runs = place.runs().await;
-        assert_eq!(runs.iter().filter(|(_, missed)| *missed).count(), 0, "{runs:?}");
-        assert!(runs.iter().take(slots).all(|(run, _)| run.is_closed() && run.plan.is_some()), "{runs:?}");
-    }
-
-    #[tokio::test]
-    async fn a_run_that_cannot_go_on_keeps_no_slot_from_being_run() {
-        let place = Place::new().await;
-        let mut scheduler = place.scheduler().await;
-        let slots = asleep(&mut scheduler, &place.engine);
-        let now = place.engine.ports.clock.now();
-        let mut bad = scheduled(&scheduler.schedule, now);
-        bad.rerun_of = Some(identity::scheduled(&bad.schedule, now + TimeDelta::days(1)));
-        bad.repeat = 1;
-        let open = bad.planning(Owner(uuid::Uuid::nil()), now, now - TimeDelta::hours(1));
-        assert_eq!(place.engine.store.create_run(&open).await.unwrap(), Creation::Created);
-        let error = scheduler.round(&place.engine).await.unwrap_err();
-        assert!(format!("{error:#}").contains("not on record"), "{error:#}");
-        let closed = place.runs().await.iter().filter(|(run, _)| run.is_closed() && run.plan.is_some()).count();
-        assert!(closed >= slots, "{closed} of {slots}");
-    }
-
-    #[tokio::test]
-    async fn the_book_is_read_again_only_where_it_changed() {
-        let place = Place::new().await;
-        let mut scheduler = place.scheduler().await;
-        let _ = scheduler.read_book();
-        let first = Arc::clone(&scheduler.book);
-        let _ = scheduler.read_book();
-        assert!(Arc::ptr_eq(&first, &scheduler.book));
-        let positions = place.book().join("positions.csv");
-        let text = std::fs::read_to_string(&positions).unwrap();
-        std::fs::write(&positions, text + "\n").unwrap();
-        let _ = scheduler.read_book();
-        assert!(!Arc::ptr_eq(&first, &scheduler.book));
-    }
-
-    #[tokio::test]
-    async fn a_changed_schedule_holds_from_now_on_and_slots_that_were_due_before_keep_theirs() {
-        let place = Place::new().await;
-        let mut scheduler = place.scheduler().await;
-        scheduler.round(&place.engine).await.unwrap();
-        let slots = asleep(&mut scheduler, &place.engine);
-        let old = scheduler.schedule.clone();
-        let settings = place.book().join("nightbook.toml");
-        let text = "[schedule]\nname = \"early\"\ncron = \"5 0 * * *\"\ncalendar = \"every-day\"\n";
-        std::fs::write(&settings, text).unwrap();
-        // The first of the two looks that must see the same file; the round has the second.
-        assert_eq!(scheduler.reload.look(Read::Changed), Outcome::Same);
-        scheduler.round(&place.engine).await.unwrap();
-        assert_eq!(scheduler.schedule.name.as_str(), "early");
-        let now = place.engine.ports.clock.now();
-        assert!(
-            next_due_slot(&scheduler.schedule, scheduler.seen).is_some_and(|slot| slot > now - TimeDelta::minutes(1))
-        );
-        let runs = place.runs().await;
-        assert!(runs.len() >= slots, "{runs:?}");
-        assert!(runs.iter().all(|(run, _)| run.schedule == old.name), "no slot of the new one has come: {runs:?}");
     }
 }

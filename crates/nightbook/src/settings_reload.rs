@@ -110,7 +110,7 @@ impl SettingsReload {
         if next == current.settings || current.refused.is_some() {
             return Outcome::Same;
         }
-        if let Err(why) = next.without_key().keep(&self.data) {
+        if let Err(why) = next.without_key().keep(&self.data, SystemClock.now()) {
             return self.refuse(&self.not_stored(&why));
         }
         self.live.apply(next, SystemClock.now());
@@ -142,8 +142,9 @@ impl SettingsReload {
         }
         let next = before.settings.with_settings(settings);
         // Stored without the key of a redacted site, which has a file of its own. Settings without their key are not stored.
-        let stored =
-            next.with_redaction_key(&self.data).and_then(|next| next.without_key().keep(&self.data).map(|()| next));
+        let stored = next
+            .with_redaction_key(&self.data)
+            .and_then(|next| next.without_key().keep(&self.data, SystemClock.now()).map(|()| next));
         let next = match stored {
             Ok(next) => next,
             Err(why) => return self.refuse(&self.not_stored(&why)),

@@ -106,15 +106,26 @@ impl SiteSettings {
 
     /// Those that were kept in this data folder; defaults where there are none.
     pub(crate) fn kept(data: &Path) -> Self {
-        std::fs::read(data.join(FILE)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+        Self::stored(data).unwrap_or_default()
     }
 
-    /// Keeps them in this data folder.
+    fn stored(data: &Path) -> Option<Self> {
+        std::fs::read(data.join(FILE)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok())
+    }
+
+    /// When the night series of the schedule replaced another one in this data folder; `None`: it is as old as the records.
+    pub(crate) const fn series_since(&self) -> Option<DateTime<Utc>> {
+        self.kept.series_since
+    }
+
+    /// Keeps them in this data folder, in place of those that are there; `now` is when they are in force.
     ///
     /// # Errors
     /// The folder cannot be written.
-    pub(crate) fn keep(&self, data: &Path) -> std::io::Result<()> {
-        let json = serde_json::to_vec_pretty(self)?;
+    pub(crate) fn keep(&self, data: &Path, now: DateTime<Utc>) -> std::io::Result<()> {
+        let before = Self::stored(data).map(|stored| stored.kept);
+        let kept = self.kept.clone().in_place_of(before.as_ref(), now);
+        let json = serde_json::to_vec_pretty(&Self { kept, ..self.clone() })?;
         let mut file = tempfile::NamedTempFile::new_in(data)?;
         std::io::Write::write_all(&mut file, &json)?;
         file.persist(data.join(FILE)).map(drop).map_err(|error| error.error)

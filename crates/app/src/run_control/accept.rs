@@ -76,7 +76,7 @@ impl RunControl {
         };
         let run = view.head.full_run.or_else(|| view.night.runs.last().copied());
         if let Some(run) = run {
-            self.worker.publish(run).await;
+            self.publish_again(run).await;
         }
         self.worker.refresh_index().await;
         Ok(AcceptedNight { view, run })

@@ -36,7 +36,7 @@ impl RunControl {
         let note = Note { id, batch_run_id: run, kind: request.kind, author, at, text };
         self.notes.add_note(&note).await?;
         tracing::info!(batch_run_id = %run, author = note.author, event = "note.added", "a note was added to a run");
-        self.worker.publish(run).await;
+        self.publish_again(run).await;
         Ok(note)
     }
 }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use book::Book;
+use domain::close_run::request_pages;
 use domain::ids::RunId;
 use domain::note::RunNotes;
 use domain::ports::{AlertBooks, Clock, Creation, Documents, Ports, Randomness, RunInputs, RunStore, StoredRun};
@@ -240,6 +241,17 @@ impl RunControl {
             Accepted::Finished(_) | Accepted::NothingToRepeat(_) | Accepted::Canceling(_) => {}
         }
         accepted
+    }
+
+    /// Has the pages of a run written again. Where the worker fails to, the watch does: they are recorded as pending.
+    async fn publish_again(&self, run: RunId) {
+        if let Err(error) = request_pages(self.store.as_ref(), run).await {
+            tracing::warn!(
+                batch_run_id = %run, error = %error, event = "publication.failed",
+                "the pages of a run could not be requested; `nightbook publish --rebuild` writes them"
+            );
+        }
+        self.worker.publish(run).await;
     }
 
     /// Records the run of a decision, and has its worker begin.

@@ -9,7 +9,7 @@ use app::{
 use async_trait::async_trait;
 use backends::memory::MemoryStore;
 use backends::system::{SystemRandomness, TokioSleeper};
-use book::{Book, MemorySource, ScheduleSettings};
+use book::{Book, MemorySource};
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::ids::{ContentHash, JobName, Owner, PortfolioId, RunId};
 use domain::job::JobSpec;
@@ -218,7 +218,7 @@ impl State {
     pub(crate) async fn store(self) -> (MemoryStore, RunId) {
         let store = MemoryStore::default();
         let slot = "2026-11-23T23:30:00Z".parse().unwrap();
-        let start = app::scheduled(&ScheduleSettings::default(), slot);
+        let start = app::SlotRules::default().scheduled(slot);
         let run = start.planning(Owner(Uuid::from_u128(1)), slot, slot + TimeDelta::minutes(5));
         let id = run.batch_run_id;
         match self {

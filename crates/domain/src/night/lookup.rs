@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Days, Utc};
+use chrono::{DateTime, Utc};
 
+use super::dates::latest_possible;
 use super::head::NightKey;
 use super::members::NightMembers;
 use crate::ids::PortfolioId;
@@ -33,8 +34,7 @@ pub async fn later_night_on_record(
     key: &NightKey,
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
-    // A record of a later date than any that can have ended decides nothing; one day more for zones ahead of UTC.
-    let to = now.date_naive().checked_add_days(Days::new(1));
+    let to = Some(latest_possible(now));
     let later = NightQuery { series: key.series.clone(), from: key.as_of.succ_opt(), to, limit: 1 };
     Ok(!store.nights(&later).await?.is_empty())
 }

@@ -23,6 +23,7 @@ pub use self::event::{RunEvent, RunRefusal};
 pub use self::plan::{BUCKET_SIZE, PlannedPortfolio, RunLevelWork, SealedPlan, seconds_between};
 pub use self::publication::{PagesThere, Publication};
 use crate::guards::{self, Guard};
+use crate::identity;
 use crate::ids::{Owner, PortfolioId, RunId, ScheduleName};
 use crate::night::NightKey;
 use crate::record::RecordedError;
@@ -186,6 +187,12 @@ impl Run {
     #[must_use]
     pub fn night(&self) -> NightKey {
         NightKey { series: self.night_series().clone(), as_of: self.as_of }
+    }
+
+    /// Whether it is the run of a slot, and not one that somebody asked for.
+    #[must_use]
+    pub fn is_scheduled(&self) -> bool {
+        self.batch_run_id == identity::scheduled(&self.schedule, self.scheduled_for)
     }
 
     /// When this run is abandoned unless it is planned before.

@@ -4,8 +4,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use app::{AcceptRequest, BookOf};
+use domain::close_run::publish;
 use domain::night::report::NightReport;
-use domain::ports::Publisher as _;
+use domain::run::Publication;
 
 use crate::commands::night::print_short;
 use crate::control::client::{Outcome, connect, unexpected};
@@ -41,14 +42,17 @@ pub(crate) async fn run(data: &Path, request: AcceptRequest, output: &Output, st
             let accepted = control.accept(&request, &nights).await.map_err(|error| refused(error, &door))?;
             let (store, now) = (engine.ports.store.as_ref(), engine.ports.clock.now());
             let night = nights.report(store, &accepted.view, now).await?;
-            let published = match accepted.run {
-                Some(run) if store.run(run).await?.is_some_and(|stored| stored.run.is_closed()) => {
-                    engine.publisher().publish(run).await.map(drop)
-                }
-                _ => Ok(()),
+            let publication = match accepted.run {
+                Some(run) => match store.run(run).await?.filter(|stored| stored.run.is_closed()) {
+                    Some(stored) => Some(publish(&engine.ports, &engine.publisher(), &stored.run).await?),
+                    None => None,
+                },
+                None => None,
             };
             engine.tell_due().await;
-            published.map_err(|error| NotPublished(format!("{:#}", anyhow::Error::new(error))))?;
+            if let Some(Publication::Failed { error, .. }) = publication {
+                return Err(NotPublished(error).into());
+            }
             night
         }
         Err(error) => {

@@ -136,7 +136,7 @@ pub(crate) async fn run(
     write_files(&book_dir, &first.files)?;
     let settings = SiteSettings::of(&read_usable(&book_dir)?, &book_dir);
     let engine = Engine::open(&data, settings.clone(), None, stop.clone()).await?;
-    settings.keep(&data)?;
+    settings.keep(&data, SystemClock.now())?;
     if !output.is_json() {
         output.line(&format!("Ten nights of three portfolios with 75 positions, from {} to {last}:", first.as_of));
     }

@@ -41,7 +41,7 @@ pub(crate) async fn run(
     let request = PublishRequest { rebuild };
     let (published, site) = match Engine::open(data, settings.clone(), None, stop.clone()).await {
         Ok(engine) => {
-            settings.keep(data)?;
+            settings.keep(data, engine.ports.clock.now())?;
             (publish_site(&engine.ports, &engine.publisher(), &request).await?, engine.site_folder())
         }
         Err(error) => {

@@ -94,7 +94,7 @@ pub(crate) async fn run(asked: Asked, output: &Output, bars: &Bars, stop: Stop) 
         Ok(engine) => engine,
         Err(error) => return under_serve(&asked, &book, &dates, error, output, bars, stop).await,
     };
-    settings.keep(&asked.data)?;
+    settings.keep(&asked.data, SystemClock.now())?;
     engine.retire().await?;
     let control = of_command(&engine, BookOf::Loaded(Arc::clone(&book)));
     let nights = needed::nights(&engine.store, &engine.store, &book, &dates, &asked).await?;

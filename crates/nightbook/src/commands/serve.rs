@@ -47,7 +47,7 @@ pub(crate) async fn run(
     let settings = SiteSettings::of(&book, book_dir).served_at(address.clone());
     let cores = book.settings.run.concurrency.map(|n| n as usize);
     let engine = Arc::new(Engine::open(data, settings.clone(), cores, stop.clone()).await?);
-    settings.keep(data)?;
+    settings.keep(data, SystemClock.now())?;
     // Connections of its own: questions do not wait for the run, nor the run for them.
     let records: Arc<dyn RunStore> = Arc::new(LocalStore::open_read_only(data)?);
     let live = Arc::clone(&engine.settings);

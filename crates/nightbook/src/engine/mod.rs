@@ -15,6 +15,7 @@ use backends::system::{SystemClock, SystemRandomness, TokioSleeper};
 use book::Book;
 use chrono::NaiveTime;
 use domain::alerting::{Alerting, take_over};
+use domain::close_run::publish;
 use domain::ids::RunId;
 use domain::night::next_step::CommandTarget;
 use domain::night::retention_date;
@@ -178,17 +179,31 @@ impl Engine {
         }
     }
 
-    /// Writes the pages that somebody asked to be written again.
+    /// Writes the pages that somebody asked to be written again. Those of a run that has ended are recorded as pending, and
+    /// the watch tries again what fails here; those of an open run are written when it closes, too.
     pub(crate) async fn publish_asked(&self) {
         let runs = std::mem::take(&mut *self.attention.pages.lock().unwrap_or_else(PoisonError::into_inner));
-        for run in runs {
-            if let Err(error) = self.publisher().publish(run).await {
+        for id in runs {
+            if let Err(error) = self.publish_again(id).await {
                 tracing::warn!(
-                    batch_run_id = %run, error = %error, event = "publication.failed",
-                    "the pages of a run could not be written again after a note; `nightbook publish --rebuild` does"
+                    batch_run_id = %id, error = format!("{error:#}"), event = "publication.failed",
+                    "the pages of a run could not be written again; the watch tries again"
                 );
             }
         }
+    }
+
+    async fn publish_again(&self, id: RunId) -> anyhow::Result<()> {
+        match self.ports.store.run(id).await?.map(|stored| stored.run) {
+            Some(run) if run.has_ended() => {
+                publish(&self.ports, &self.publisher(), &run).await?;
+            }
+            Some(_) => {
+                self.publisher().publish(id).await?;
+            }
+            None => {}
+        }
+        Ok(())
     }
 
     /// Where the prices of a run come from: the files of the book, and what they lack from outside if the book says so.

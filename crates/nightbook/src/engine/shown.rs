@@ -50,6 +50,17 @@ impl Engine {
         }
     }
 
+    /// Writes the index again; a failure is logged, and the next publication shows what this one would have.
+    pub(crate) async fn refresh_index(&self) {
+        let settings = self.settings.current();
+        match self.publisher_by(&settings).refresh_index().await {
+            Ok(_) => self.wrote_index_by(settings),
+            Err(error) => tracing::warn!(
+                error = %error, event = "publication.failed", "the index could not be refreshed"
+            ),
+        }
+    }
+
     /// Records that the index was written by these settings: by others if they were replaced meanwhile.
     pub(super) fn wrote_index_by(&self, settings: Arc<InForce>) {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner).settings = Some(settings);
