@@ -20,6 +20,7 @@ mod night_inputs;
 mod outside;
 mod own_jobs;
 mod prices;
+mod redaction;
 mod secrets;
 mod settings;
 mod shortage;

@@ -19,6 +19,7 @@ mod doctor;
 mod documents;
 mod folder;
 mod history;
+mod inventory;
 mod leases;
 mod nights;
 mod notes;
@@ -35,7 +36,7 @@ mod work_items;
 mod writer;
 
 pub use closes::{AskedSpans, Closes, LocalCloses};
-pub use folder::FolderSite;
+pub use folder::{FolderSite, write_durably};
 pub use open::{LocalStore, OpenError};
 pub use programs::LocalPrograms;
 pub use queue::{LocalQueue, Message};

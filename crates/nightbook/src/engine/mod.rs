@@ -104,7 +104,7 @@ impl Engine {
     ) -> anyhow::Result<Self> {
         place::folder(data)?;
         let store = LocalStore::open(data)?;
-        let settings = settings.with_redaction_key(data).context("cannot keep the key of the redacted site")?;
+        let settings = settings.in_force(data, &store).await?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let taken_over = "cannot take over what a process that ended left in hand";
         store.void_leases(clock.now()).await.context(taken_over)?;
