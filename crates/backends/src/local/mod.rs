@@ -30,6 +30,7 @@ mod reader;
 mod rows;
 mod runs;
 mod schema;
+mod space;
 mod tallies;
 mod upkeep;
 mod work_items;

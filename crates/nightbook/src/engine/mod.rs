@@ -212,7 +212,8 @@ impl Engine {
         self.store
             .retire(self.ports.clock.now(), retention.records_days, retention.results_days)
             .await
-            .context("cannot retire what is old")
+            .context("cannot retire what is old")?;
+        self.store.give_back_space().await.context("cannot give back the space of what was retired")
     }
 
     /// Sends OpenLineage events as the settings in force say.
