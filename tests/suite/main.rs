@@ -19,6 +19,7 @@ mod night;
 mod night_inputs;
 mod outside;
 mod own_jobs;
+mod power_cut;
 mod prices;
 mod redaction;
 mod secrets;

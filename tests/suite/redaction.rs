@@ -117,7 +117,7 @@ fn a_restored_redacted_folder_publishes_no_name() {
         [("plain", &["publish"][..]), ("rebuilt", &["publish", "--rebuild"]), ("rerun", &["rerun", &newest])]
     {
         let restored = place.dir.path().join(name);
-        let (code, said) = command(&["backup", "--data", text(&place.data()), "--to", text(&restored)]);
+        let (code, said) = command(&["backup", "--data", text(&place.data()), text(&restored)]);
         assert_eq!(code, 0, "{said}");
         let (code, said) = command(&[arguments, &["--data", text(&restored)]].concat());
         assert!(code <= 1, "{name}: {code}: {said}");

@@ -120,7 +120,7 @@ mod tests {
         for (json, why) in [
             ("[1e999]", "number out of range"),
             ("{\"a\":-1e400}", "number out of range"),
-            (r#"["\ud800"]"#, "surrogate"),
+            (r#"["\ud800"]"#, "hex escape"),
             (r#"{"\udc00":1}"#, "surrogate"),
             ("[NaN]", "expected"),
             ("1 2", "trailing"),

@@ -331,7 +331,7 @@ mod tests {
         assert!(failed(&long).contains("`metadata` takes"));
         let deep = format!("{}{}", "[".repeat(101), "]".repeat(101));
         for (result, why) in
-            [("{\"a\":1e999}", "out of range"), ("[\"\\ud800\"]", "surrogate"), (&deep[..], "more than 100 levels")]
+            [("{\"a\":1e999}", "out of range"), ("[\"\\ud800\"]", "hex escape"), (&deep[..], "more than 100 levels")]
         {
             let said = failed(&format!(r#"{{"status": "success", "result": {result}}}"#));
             assert!(said.contains("a result that cannot be read back") && said.contains(why), "{said}");

@@ -196,7 +196,8 @@ fn after_a_power_cut_the_site_is_whole_and_the_same_command_heals_it() {
     let mut seed = Seeded(20_261_201);
     for cut in 0..CUTS {
         // Half of the cuts in the last calls, where pages and index get their places.
-        let at = if cut % 2 == 0 { seed.next() as usize % calls } else { calls - 1 - seed.next() as usize % (calls / 4) };
+        let at =
+            if cut % 2 == 0 { seed.next() as usize % calls } else { calls - 1 - seed.next() as usize % (calls / 4) };
         let data = place.folder(&format!("cut-{cut}"));
         let log = place.cut(&data, Some(at + 1));
         Unsynced::of(&log).lose(&mut seed);

@@ -101,22 +101,14 @@ impl FolderSite {
     /// Syncs the new pages, renames them to their places in turn, and syncs the folders.
     fn publish(&self, pending: Pending) -> std::io::Result<()> {
         let Pending { pages, removed_from: mut folders, .. } = pending;
-        let inventory = Inventory::of(&self.root);
-        if !folders.is_empty() {
-            inventory.write_anew()?;
-        }
         let mut pages: Vec<(String, u64, TempPath)> =
             pages.into_iter().map(|(path, (turn, page))| (path, turn, page)).collect();
         pages.sort_by_key(|(_, turn, _)| *turn);
-        if !pages.is_empty() {
-            let size = |page: &TempPath| std::fs::metadata(page).map(|page| page.len());
-            let sizes = pages.iter().map(|(path, _, page)| Ok((path.as_str(), size(page)?)));
-            inventory.add(&sizes.collect::<std::io::Result<Vec<_>>>()?)?;
-            folders.insert(self.root.clone());
-        }
-        let mut written: Vec<PathBuf> = pages.iter().map(|(_, _, page)| page.to_path_buf()).collect();
-        written.push(inventory.path());
-        self.sync(written.into_iter())?;
+        let size = |page: &TempPath| std::fs::metadata(page).map(|page| page.len());
+        let sizes = pages.iter().map(|(path, _, page)| Ok((path.as_str(), size(page)?)));
+        let sizes = sizes.collect::<std::io::Result<Vec<_>>>()?;
+        Inventory::of(&self.root).update(&sizes, !folders.is_empty())?;
+        self.sync(pages.iter().map(|(_, _, page)| page.to_path_buf()))?;
         for (path, _, page) in pages {
             let target = self.root.join(&path);
             let named =

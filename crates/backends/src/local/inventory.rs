@@ -1,10 +1,11 @@
 //! The inventory of a site: which files it has, and their sizes, so that what a power cut or a person took away is noticed.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-/// The file in the root of the site: lines of a size in bytes, a space and a path. The last line of a path counts.
+use super::folder::write_durably;
+
+/// The file in the root of the site: lines of a size in bytes, a space and a path, by path.
 pub(super) const INVENTORY: &str = ".files";
 
 /// The inventory of the site in a folder.
@@ -22,7 +23,7 @@ impl Inventory {
         self.root.join(INVENTORY)
     }
 
-    /// The files and their sizes. A line that is not whole, and so was never synced, is left out.
+    /// The files and their sizes. A line that is not whole is left out.
     fn read(&self) -> std::io::Result<BTreeMap<String, u64>> {
         let text = match std::fs::read(self.path()) {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
@@ -36,18 +37,16 @@ impl Inventory {
         Ok(text.split_inclusive('\n').filter_map(line).collect())
     }
 
-    /// Adds files. Not durable until it is synced.
-    pub(super) fn add(&self, files: &[(&str, u64)]) -> std::io::Result<()> {
-        let lines: String = files.iter().map(|(path, size)| format!("{size} {path}\n")).collect();
-        let mut file = std::fs::File::options().create(true).append(true).open(self.path())?;
-        file.write_all(lines.as_bytes())
-    }
-
-    /// Writes it anew with the files that are there: no name of a file that was removed stays in it.
-    pub(super) fn write_anew(&self) -> std::io::Result<()> {
-        let there = self.read()?.into_iter().filter(|(path, _)| self.root.join(path).exists());
-        let lines: String = there.map(|(path, size)| format!("{size} {path}\n")).collect();
-        super::folder::write_durably(&self.path(), lines.as_bytes())
+    /// Adds files, and leaves out those that are gone where some were `removed`: no name of theirs stays in it. Durable, and
+    /// the same bytes for the same files.
+    pub(super) fn update(&self, files: &[(&str, u64)], removed: bool) -> std::io::Result<()> {
+        let mut there = self.read()?;
+        if removed {
+            there.retain(|path, _| self.root.join(path).symlink_metadata().is_ok());
+        }
+        there.extend(files.iter().map(|(path, size)| ((*path).to_owned(), *size)));
+        let lines: String = there.iter().map(|(path, size)| format!("{size} {path}\n")).collect();
+        write_durably(&self.path(), lines.as_bytes())
     }
 
     /// The files that are missing or have another size.
