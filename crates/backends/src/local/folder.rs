@@ -37,6 +37,8 @@ struct Pending {
     pages: BTreeMap<String, (u64, TempPath)>,
     /// The turn of the next page.
     next: u64,
+    /// Pages that were to be written and are there already, with their sizes.
+    unchanged: BTreeMap<String, u64>,
     /// Folders from which a file was removed.
     removed_from: BTreeSet<PathBuf>,
 }
@@ -100,14 +102,14 @@ impl FolderSite {
 
     /// Syncs the new pages, renames them to their places in turn, and syncs the folders.
     fn publish(&self, pending: Pending) -> std::io::Result<()> {
-        let Pending { pages, removed_from: mut folders, .. } = pending;
+        let Pending { pages, unchanged, removed_from: mut folders, .. } = pending;
         let mut pages: Vec<(String, u64, TempPath)> =
             pages.into_iter().map(|(path, (turn, page))| (path, turn, page)).collect();
         pages.sort_by_key(|(_, turn, _)| *turn);
         let size = |page: &TempPath| std::fs::metadata(page).map(|page| page.len());
         let sizes = pages.iter().map(|(path, _, page)| Ok((path.as_str(), size(page)?)));
-        let sizes = sizes.collect::<std::io::Result<Vec<_>>>()?;
-        Inventory::of(&self.root).update(&sizes, !folders.is_empty())?;
+        let sizes = unchanged.iter().map(|(path, size)| Ok((path.as_str(), *size))).chain(sizes);
+        Inventory::of(&self.root).update(&sizes.collect::<std::io::Result<Vec<_>>>()?, !folders.is_empty())?;
         self.sync(pages.iter().map(|(_, _, page)| page.to_path_buf()))?;
         for (path, _, page) in pages {
             let target = self.root.join(&path);
@@ -234,6 +236,7 @@ impl SiteStore for FolderSite {
             return Ok(Written::Refused);
         }
         if there.as_deref() == Some(file.body.as_slice()) {
+            pending.unchanged.insert(file.path.clone(), file.body.len() as u64);
             return Ok(Written::Unchanged);
         }
         let new = self.write_new(&file.body);
@@ -260,6 +263,7 @@ impl SiteStore for FolderSite {
         let place = self.path_of(path)?;
         let mut pending = self.pending();
         pending.pages.remove(path);
+        pending.unchanged.remove(path);
         // Also where it is gone already: the inventory names it until the next flush.
         pending.removed_from.insert(self.root.clone());
         match std::fs::remove_file(&place) {
@@ -280,7 +284,7 @@ impl SiteStore for FolderSite {
         // Held to the end: a page that is written meanwhile would be compared with neither the old one nor the new one.
         let mut held = self.pending();
         let pending = std::mem::take(&mut *held);
-        if pending.pages.is_empty() && pending.removed_from.is_empty() {
+        if pending.pages.is_empty() && pending.unchanged.is_empty() && pending.removed_from.is_empty() {
             return Ok(());
         }
         self.publish(pending).map_err(|error| unavailable(format!("write the pages of {}", self.root.display()), error))

@@ -46,6 +46,9 @@ impl Inventory {
         }
         there.extend(files.iter().map(|(path, size)| ((*path).to_owned(), *size)));
         let lines: String = there.iter().map(|(path, size)| format!("{size} {path}\n")).collect();
+        if std::fs::read(self.path()).is_ok_and(|there| there == lines.as_bytes()) {
+            return Ok(());
+        }
         write_durably(&self.path(), lines.as_bytes())
     }
 
