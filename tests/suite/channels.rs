@@ -134,7 +134,7 @@ async fn a_channel_that_cannot_be_used_says_why() {
 }
 
 fn command(script: &str, timeout_seconds: u32) -> ChannelKind {
-    ChannelKind::Command { command: ["sh", "-c", script].map(str::to_owned).to_vec(), timeout_seconds }
+    ChannelKind::Command { command: ["sh", "-c", script].map(str::to_owned).to_vec(), timeout_seconds, env: Vec::new() }
 }
 
 #[tokio::test]
@@ -149,7 +149,8 @@ async fn a_command_gets_the_message_on_its_input() {
     let error = deliver(command("echo the pager is out >&2; exit 7", 60)).await.unwrap_err();
     assert!(error.message.contains("exit status: 7: the pager is out"), "{}", error.message);
     let words = vec!["/nowhere/pager".to_owned()];
-    let error = deliver(ChannelKind::Command { command: words, timeout_seconds: 60 }).await.unwrap_err();
+    let error =
+        deliver(ChannelKind::Command { command: words, timeout_seconds: 60, env: Vec::new() }).await.unwrap_err();
     assert!(error.message.contains("\"/nowhere/pager\" could not be started"), "{}", error.message);
 }
 
@@ -232,4 +233,19 @@ async fn a_mail_that_is_not_taken_says_why() {
 
     let error = deliver(mail(1, MailTls::None, None)).await.unwrap_err();
     assert!(error.message.contains("localhost:1 did not take it"), "{}", error.message);
+}
+
+/// Secrets of this process are for no command that does not name them.
+#[tokio::test]
+async fn a_command_sees_the_variables_of_the_list_and_those_that_it_names() {
+    let script = "test -n \"$PATH\" && test -z \"$CARGO_MANIFEST_DIR\"";
+    deliver(command(script, 60)).await.unwrap();
+    let words = ["sh", "-c", "test -n \"$CARGO_MANIFEST_DIR\""].map(str::to_owned).to_vec();
+    let kind = |env: &[&str]| ChannelKind::Command {
+        command: words.clone(),
+        timeout_seconds: 60,
+        env: env.iter().map(|name| (*name).to_owned()).collect(),
+    };
+    deliver(kind(&["CARGO_MANIFEST_DIR"])).await.unwrap();
+    deliver(kind(&[])).await.unwrap_err();
 }

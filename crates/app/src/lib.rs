@@ -20,6 +20,7 @@ mod slot_records;
 mod start_requests;
 mod stored_settings;
 mod texts;
+mod visibility;
 
 pub use book_reader::{BookReader, read_usable, usable_book};
 pub use dates::{Dates, allowed_dates};
@@ -41,4 +42,7 @@ pub use run_lookup::{RunLookup, RunText, find_run, run_of_night};
 pub use run_summary::{Detail, summary_now};
 pub use slot_records::{Beginning, OpenSlots, open_slots, slot_record};
 pub use start_requests::{by_hand, started_as};
-pub use stored_settings::{SettingsFile, StoredSettings, store_settings, stored_settings};
+pub use stored_settings::{
+    SettingsFile, StoredSettings, has_runs, settings_to_publish_by, store_settings, stored_settings,
+};
+pub use visibility::{Before, is_redaction_key};

@@ -462,6 +462,8 @@ mod tests {
         for control in domain::night::Control::ALL {
             assert_eq!(shown.controls.limits(*control), defaults.controls.limits(*control), "{control}");
         }
+        // The file states it, as `detail = "full"`.
+        assert!(std::mem::take(&mut shown.site.detail_is_stated));
         shown.controls = book::ControlSettings::default();
         assert_eq!((std::mem::take(&mut shown.freshness.lag).len(), std::mem::take(&mut shown.limits).len()), (1, 2));
         assert_eq!(shown, defaults);

@@ -12,7 +12,7 @@ use domain::fold::FoldEntry;
 use domain::ids::{ContentHash, Fingerprint, JobName, Owner, PortfolioId, RunId, ScheduleName};
 use domain::job::JobSpec;
 use domain::night::{NightKey, read_night};
-use domain::ports::{Clock, Nights as _, Runs as _, Tallies as _};
+use domain::ports::{Clock, Keep, Nights as _, Runs as _, Tallies as _};
 use domain::record::{JobRecord, Quality, RecordedError};
 use domain::run::{PlannedPortfolio, Run, RunLevelWork, RunPhase, SealedPlan};
 use domain::summary::summarise;
@@ -187,7 +187,8 @@ pub(crate) async fn keep_nights(store: &MemoryStore, days: std::ops::Range<i64>)
         let series = ScheduleName::new("nightly").unwrap();
         let key = NightKey { series, as_of: NaiveDate::from_ymd_opt(2026, 11, 2).unwrap() + Duration::days(day) };
         let view = read_night(store, &key, at(3, 0)).await.unwrap().unwrap();
-        let document = store.put_night_document(serde_json::to_vec(&view.night).unwrap()).await.unwrap();
+        let json = serde_json::to_vec(&view.night).unwrap();
+        let document = store.put_night_document(json, Keep::UntilReplaced).await.unwrap();
         assert_eq!(document, view.head.document);
         assert!(store.put_night(&view.head).await.unwrap());
     }
