@@ -26,6 +26,8 @@ fn head(series: &str, as_of: &str, newest_close: Option<&str>, stale: bool) -> N
         level: Level::Failure,
         portfolio_id: None,
         symbol: None,
+        figure: None,
+        sessions: None,
         observed: None,
         limit: None,
         message: "old".into(),
@@ -45,6 +47,7 @@ fn head(series: &str, as_of: &str, newest_close: Option<&str>, stale: bool) -> N
         editions: Vec::new(),
         runs: Vec::new(),
         in_progress: Vec::new(),
+        open_runs: Vec::new(),
         full_run_ended: true,
         newest_close: newest_close.map(date),
     };

@@ -16,6 +16,8 @@ pub(crate) fn failed_control(control: Control, portfolio: Option<&str>) -> Contr
         level: Level::Failure,
         portfolio_id: portfolio.map(|id| PortfolioId::new(id).unwrap()),
         symbol: None,
+        figure: None,
+        sessions: None,
         observed: None,
         limit: None,
         message: format!("{control} failed"),
