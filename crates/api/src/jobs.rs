@@ -307,12 +307,12 @@ pub(crate) struct JobsSummary {
     by_job: BTreeMap<JobName, Counts>,
     /// What stands of the nights of these days: each job of each expected portfolio once. Null where the question is for
     /// some of the jobs.
-    nights: Option<NightTotals>,
+    nights: Option<NightsSummary>,
 }
 
 /// What the nights of a period add up to. The counts of runs count a job again for each rerun.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct NightTotals {
+pub(crate) struct NightsSummary {
     /// Nights that have ended, missed ones included.
     nights: usize,
     /// Of these, good ones: their verdict is `ok` or `warning`.
@@ -332,13 +332,13 @@ pub(crate) struct NightTotals {
 }
 
 /// What the nights add up to whose trading dates lie in the days of a window.
-async fn night_totals(api: &Api, window: &RecentRuns) -> Result<NightTotals, Problem> {
+async fn night_totals(api: &Api, window: &RecentRuns) -> Result<NightsSummary, Problem> {
     let (reader, now) = (api.nights.reader().await?, api.clock.now());
     let from = window.runs.iter().map(|stored| stored.run.as_of).min();
     let to = Some(reader.schedule.last_allowed(now));
     let query = NightQuery { series: reader.series().clone(), from, to, limit: 0 };
     let heads = if from.is_some() { recent_nights(api.store.as_ref(), &query, now).await? } else { Vec::new() };
-    let mut totals = NightTotals {
+    let mut totals = NightsSummary {
         nights: 0,
         good: 0,
         total_jobs: 0,
