@@ -28,9 +28,6 @@ use crate::exit::Interrupted;
 use crate::settings_reload::{Outcome, Read, SettingsReload};
 use crate::site_settings::SiteSettings;
 
-#[cfg(test)]
-mod tests;
-
 /// What the scheduler remembers between two rounds.
 pub(crate) struct Scheduler {
     book_dir: PathBuf,
@@ -290,3 +287,6 @@ impl BookRead {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,8 +30,10 @@ pub fn missed_around(night: &Night, heads: &[NightHead]) -> Vec<NaiveDate> {
     missed
 }
 
-/// The latest trading date that can have ended in any time zone at this instant; a record of a later date decides
-/// nothing. Readers that know the schedule use its last allowed date, which is this one or earlier.
+/// The latest trading date that can have ended in any time zone at this instant.
+///
+/// A record of a later date decides nothing. Readers that know the schedule use its last allowed date, which is this one
+/// or earlier.
 #[must_use]
 pub fn latest_possible(now: DateTime<Utc>) -> NaiveDate {
     let today = now.date_naive();

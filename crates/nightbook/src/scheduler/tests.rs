@@ -193,6 +193,7 @@ async fn pages_that_could_not_be_written_after_a_note_are_written_by_the_next_ro
         id: None,
     };
     control.annotate(&note).await.unwrap();
+    assert_eq!(place.runs().await[0].0.publication, Publication::Pending, "a process that dies now loses nothing");
     place.engine.publish_asked().await;
     let publication = place.runs().await[0].0.publication.clone();
     assert!(matches!(publication, Publication::Failed { .. }), "{publication:?}");
