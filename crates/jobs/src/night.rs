@@ -115,9 +115,10 @@ fn earlier_of_absent(
     values.filter(|(_, values)| *values != EarlierValues::default()).collect()
 }
 
-/// The portfolios for which the controls that compare with an earlier night would say something else now than they said
-/// in a run of the same date that sealed `recorded`. `planned` is what a run would seal now. Both are compared with the
-/// earlier night that the recorded run had: a later backfill changes no other night.
+/// The portfolios that the controls would judge differently now than a run of the same date did.
+///
+/// Only controls that compare with an earlier night count. `recorded` is what that run sealed, `planned` what a run would
+/// seal now. Both are compared with the earlier night that the recorded run had: a later backfill changes no other night.
 #[must_use]
 pub fn judged_differently(
     book: &Book,

@@ -100,3 +100,17 @@ fn what_a_portfolio_sees_changes_its_hash_alone() {
     assert_eq!(changed(|book| drop(book.settings.run.jobs.pop())), ["p", "q"]);
     assert_eq!(changed(|book| book.settings.schedule.closed.extend([date("2024-06-27")])), ["p", "q"]);
 }
+
+#[test]
+fn a_portfolio_sees_the_equity_and_the_flows_of_its_date() {
+    let with = |day: &str, equity: Option<f64>, flow: f64| {
+        changed(|book| book.portfolios[1].equity_rows = vec![book::EquityRow { date: date(day), equity, flow }])
+    };
+    let none: [&str; 0] = [];
+    assert_eq!(with(LAST, Some(2_000.0), 0.0), ["q"]);
+    assert_eq!(with("2024-06-03", Some(2_000.0), 0.0), ["q"], "the newest row that the date sees");
+    assert_eq!(with(LAST, None, 5.0), ["q"]);
+    assert_eq!(with("2024-06-27", None, 5.0), none, "a flow of an earlier night");
+    assert_eq!(with("2024-06-30", Some(2_000.0), 5.0), none, "a later row");
+    assert_eq!(with(LAST, Some(1_000.0), 0.0), none, "the same equity, whichever file states it");
+}
