@@ -53,7 +53,7 @@ impl Place {
     /// Records and publishes a run whose plan sealed this.
     fn run(&self, mut entry: Entry, members: &NightMembers, newest_close: Option<NaiveDate>) -> &Self {
         let document = serde_json::to_vec(members).unwrap();
-        let document = block_on(self.store.put_night_document(document)).unwrap();
+        let document = block_on(self.store.put_night_document(document, domain::ports::Keep::UntilReplaced)).unwrap();
         entry.run.plan.as_mut().unwrap().night = Some(SealedNight {
             members: document,
             inputs: ContentHash::of(b"inputs"),
@@ -77,7 +77,10 @@ impl Place {
         let run = night_run(&stored, &items, Some(members));
         let acceptances = vec![acceptance];
         let night = Night::of(&key(day).series, date(day), &[run], &acceptances).unwrap();
-        let document = block_on(self.store.put_night_document(serde_json::to_vec(&night).unwrap())).unwrap();
+        let document = block_on(
+            self.store.put_night_document(serde_json::to_vec(&night).unwrap(), domain::ports::Keep::UntilReplaced),
+        )
+        .unwrap();
         let facts = HeadFacts {
             version: 0,
             schedule: key(day).series,
