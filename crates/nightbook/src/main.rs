@@ -48,11 +48,11 @@ fn main() -> ExitCode {
             output::error(&domain::redact::redact(&format!("{where_to}{error:#}")));
             exit::code_of(&error)
         }
-        // A thread that cannot be started is a panic of the runtime. The hook has printed what and where.
+        // The hook has printed what and where.
         Err(_) => {
-            output::error(
-                "the program failed, as printed above; if it could not start a thread, raise the limits of this process (`ulimit -a`) and run the same command again",
-            );
+            output::error(&format!(
+                "the program failed, as printed above; if it could not start a thread, {MORE_ROOM}"
+            ));
             exit::STORE.into()
         }
     };
@@ -67,8 +67,27 @@ fn main() -> ExitCode {
     }
 }
 
+/// What to do where the machine has too little of something.
+const MORE_ROOM: &str = "raise the limits of this process (`ulimit -a`) and run the same command again";
+
+/// The runtime, with all of its threads.
+///
+/// A thread that cannot be started is a panic in `tokio`. Unwinding from it would wait forever for the threads that were
+/// started before, so the program ends in the hook.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    let default_hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|panic| {
+        let reason = panic.payload_as_str().unwrap_or("a thread cannot be started");
+        output::error(&format!("the program cannot start: {reason}; {MORE_ROOM}"));
+        std::process::exit(exit::STORE.into());
+    }));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    std::panic::set_hook(default_hook);
+    Ok(runtime?)
+}
+
 fn start(cli: Cli) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = runtime()?;
     let outcome = runtime.block_on(dispatch(cli));
     // A job that ignored its time limit may still hold a thread: the process does not wait for it.
     runtime.shutdown_background();

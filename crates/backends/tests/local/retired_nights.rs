@@ -117,10 +117,12 @@ fn old_nights_without_a_head_are_on_the_pages_of_the_list() {
     let folder = tempfile::tempdir().unwrap();
     let store = LocalStore::open(folder.path()).unwrap();
     let first = NaiveDate::from_ymd_opt(2_100, 1, 1).unwrap();
-    let dates: Vec<NaiveDate> = (0..300).map(|n| first + Days::new(n)).collect();
+    let dates: Vec<NaiveDate> = (0..150).map(|n| first + Days::new(n)).collect();
     wait(async {
-        for (n, date) in (1..).zip(&dates) {
-            let run = planned(n, date.and_hms_opt(23, 30, 0).unwrap().and_utc());
+        // Four runs of each date: the dates of a page take more runs than are read at once.
+        for n in 0..4 * dates.len() {
+            let slot = dates[n / 4].and_hms_opt(23, 30, 0).unwrap().and_utc();
+            let run = planned(u128::try_from(n).unwrap() + 1, slot);
             store.create_run(&Run { phase: RunPhase::Missed, ..run }).await.unwrap();
         }
     });
@@ -129,7 +131,7 @@ fn old_nights_without_a_head_are_on_the_pages_of_the_list() {
     while to.is_some() {
         let query = NightQuery { to, limit: 40, ..all_of("nightly") };
         let page = wait(recent_nights(&store, &query, DateTime::UNIX_EPOCH)).unwrap();
-        assert!(page.len() <= 40);
+        assert_eq!(page.len(), 40.min(dates.len() - found.len()), "a short page is the last one");
         found.extend(page.iter().map(|head| head.as_of));
         to = page.last().and_then(|head| head.as_of.pred_opt());
     }
