@@ -12,6 +12,7 @@ mod controls;
 mod crash;
 mod damage;
 mod equity;
+mod folder;
 mod hostile;
 mod http;
 mod kill;

@@ -11,8 +11,9 @@ pub const MOST_NESTING: u32 = 100;
 /// Arrays and objects in each other that a reader of a document takes.
 pub const DOCUMENT_NESTING: u32 = 127;
 
-/// Checks that a reader can read a JSON value whole: numbers are finite, texts are Unicode, and arrays and objects are nested
-/// at most `most` levels deep.
+/// Checks that a reader can read a JSON value whole.
+///
+/// Its numbers are finite, its texts are Unicode, and its arrays and objects are nested at most `most` levels deep.
 ///
 /// # Errors
 /// Why it cannot be read, with line and column.

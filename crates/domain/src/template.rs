@@ -20,8 +20,9 @@ fn separates(c: char) -> bool {
     c == ' ' || matches!(c, ',' | ';' | ':' | '.' | '(' | ')' | '/' | '-' | '%' | '=' | '?' | '!')
 }
 
-/// The message with every word masked that is not a common word of error messages: names, ids, symbols, numbers, paths and
-/// quoted texts. `known` are texts that are certainly names or ids, whatever words they are of.
+/// The message with every word masked that is not a common word of error messages.
+///
+/// That masks names, ids, symbols, numbers, paths and quoted texts. `known` are texts that are certainly names or ids, whatever words they are of.
 #[must_use]
 pub fn template(message: &str, known: &[&str]) -> String {
     let text = masked(message, known);

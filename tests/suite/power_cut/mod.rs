@@ -87,7 +87,7 @@ impl Unsynced {
         }
         for (place, before) in &self.renamed {
             // It may have reached the disk by itself.
-            if seed.next() % 2 == 0 {
+            if seed.next().is_multiple_of(2) {
                 continue;
             }
             match before {

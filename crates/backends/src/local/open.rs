@@ -165,7 +165,9 @@ impl LocalStore {
             0 => Err(OpenError::Missing { folder: folder.to_path_buf() }),
             found if found > SCHEMA_VERSION => Err(OpenError::TooNew { folder: folder.to_path_buf(), found }),
             _ => {
-                let files = OpenFile::of(folder.join("records.sqlite")).into_iter().collect();
+                // The lock is there unless nobody has written here yet.
+                let files = ["records.sqlite", "lock"].map(|name| OpenFile::of(folder.join(name)));
+                let files = files.into_iter().flatten().collect();
                 let inner = Inner { folder: folder.to_path_buf(), readers, writer: None, _lock: None, files };
                 Ok(Self { inner: Arc::new(inner) })
             }
