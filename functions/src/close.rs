@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use app::{SettingsFile, StoredSettings, stored_settings};
+use app::{SettingsFile, StoredSettings, settings_to_publish_by};
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use backends::aws::{Event, EventBus};
 use domain::alerting::Alerting;
@@ -147,7 +147,7 @@ impl Closer {
     }
 
     async fn settings(&self) -> anyhow::Result<StoredSettings> {
-        Ok(stored_settings(self.keeper.as_ref()).await?.unwrap_or_default().at_most(self.redacted))
+        Ok(settings_to_publish_by(self.keeper.as_ref()).await?.at_most(self.redacted))
     }
 
     fn publisher(&self, settings: &StoredSettings) -> SitePublisher {

@@ -261,7 +261,7 @@ impl Starter {
     async fn book(&self) -> Result<Arc<Book>, ControlError> {
         let book = read_book(self.source.as_ref()).await?;
         let (randomness, now) = (self.ports.randomness.as_ref(), self.ports.clock.now());
-        store_settings(self.keeper.as_ref(), &book, randomness, now).await?;
+        store_settings(self.keeper.as_ref(), &book, self.ports.store.as_ref(), randomness, now).await?;
         Ok(Arc::new(book))
     }
 

@@ -9,6 +9,7 @@ use domain::ports::{DATA_DAYS, FailureSighting, PortfolioRun};
 use domain::record::{JobRecord, Quality, RecordedError};
 use domain::run::{AbandonReason, Abandoned, Publication, Run};
 use domain::summary::RunSummary;
+use domain::template::template;
 use domain::work_item::WorkItem;
 
 use crate::options::Card;
@@ -46,6 +47,16 @@ impl Mask {
         if self.redacted { WITHHELD.to_owned() } else { visible(text) }
     }
 
+    /// The message of an error. On a redacted site only its template; `known` are names and ids that may be in it.
+    fn message(&self, message: &str, known: &[&str]) -> String {
+        if self.redacted { template(message, known) } else { visible(message) }
+    }
+
+    /// The message of a cause, in which the ids of its portfolios may stand.
+    fn cause_message(&self, message: &str, portfolios: &[PortfolioId]) -> String {
+        self.message(message, &portfolios.iter().map(PortfolioId::as_str).collect::<Vec<_>>())
+    }
+
     /// The id as pages and paths show it.
     pub(crate) fn id(&self, id: &PortfolioId) -> PortfolioId {
         if !self.redacted {
@@ -80,7 +91,7 @@ impl Mask {
 
     /// A cause in a run.
     pub(crate) fn sighting(&self, mut sighting: FailureSighting) -> FailureSighting {
-        sighting.message = self.text(&sighting.message);
+        sighting.message = self.cause_message(&sighting.message, &sighting.portfolios);
         for id in &mut sighting.portfolios {
             *id = self.id(id);
         }
@@ -88,7 +99,9 @@ impl Mask {
     }
 
     fn error(&self, error: &mut RecordedError) {
-        error.message = self.text(&error.message);
+        // The ids of the portfolio are known where the error was recorded, and masked there already.
+        let recorded = if self.redacted { error.masked() } else { error.message.clone() };
+        error.message = self.message(&recorded, &[]);
         // It groups failures and is for no reader.
         error.masked = None;
         error.chain = if self.redacted { Vec::new() } else { error.chain.iter().map(|c| visible(c)).collect() };
@@ -178,7 +191,7 @@ impl Mask {
         summary.publication = Publication::Pending;
         self.abandoned(summary.abandoned.as_mut());
         for cluster in &mut summary.failures {
-            cluster.message = self.text(&cluster.message);
+            cluster.message = self.cause_message(&cluster.message, &cluster.portfolios);
             for id in &mut cluster.portfolios {
                 *id = self.id(id);
             }

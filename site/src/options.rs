@@ -48,6 +48,9 @@ pub struct SiteOptions {
     /// Why newer settings were refused, and these are still in force; `None`: these are the newest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings_warning: Option<String>,
+    /// Why nothing may be published; `None`: pages may be written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withheld: Option<String>,
 }
 
 /// Where the records are.

@@ -1,5 +1,6 @@
 //! Publishing: which pages a run changed, in which order they are written.
 
+mod detail;
 mod index;
 mod months;
 mod nights;
@@ -9,6 +10,7 @@ mod writer;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use domain::ids::{PortfolioId, RunId};
@@ -17,6 +19,7 @@ use domain::ports::{AlertBooks, Clock, PublishError, Publisher, RunQuery, RunSto
 use domain::run::Run;
 
 use self::months::MONTHS;
+use self::writer::page_error;
 use crate::gather::{EndedItems, Reader};
 use crate::mask::Mask;
 use crate::options::SiteOptions;
@@ -74,6 +77,8 @@ pub struct SitePublisher {
     alerts: Arc<dyn AlertBooks>,
     notes: Arc<dyn RunNotes>,
     spread: Spread,
+    /// Whether no file of the site was missing or damaged at the last look.
+    verified: AtomicBool,
 }
 
 impl std::fmt::Debug for SitePublisher {
@@ -87,7 +92,8 @@ impl SitePublisher {
     #[must_use]
     pub fn new(parts: SiteParts, options: SiteOptions) -> Self {
         let SiteParts { store, alerts, notes, site, clock, spread } = parts;
-        Self { store, site, clock, options, ended: Arc::default(), alerts, notes, spread }
+        let (ended, verified) = (Arc::default(), AtomicBool::new(false));
+        Self { store, site, clock, options, ended, alerts, notes, spread, verified }
     }
 
     async fn notes(&self, run: RunId) -> Result<Vec<Note>, PublishError> {
@@ -115,11 +121,15 @@ impl SitePublisher {
     /// # Errors
     /// [`PublishError`] if the records cannot be read or a page cannot be written.
     pub async fn rebuild(&self) -> Result<u64, PublishError> {
+        self.begin_detail().await?;
         self.write_schemas().await?;
         // Not what the site says, which may be damaged.
         let months = MonthsFile { schema: 1, months: self.months_on_record().await? };
         let listed = self.write_always(&pages::json(MONTHS.into(), &months)?).await?;
-        Ok(listed + self.publish_runs(&self.ended_runs().await?, true).await?)
+        let written = listed + self.publish_runs(&self.ended_runs().await?, true).await?;
+        self.drop_lost().await?;
+        self.end_detail().await?;
+        Ok(written)
     }
 
     /// Writes `index.html` and `status.json` as the records are now, for a run under way. Says how many files were
@@ -128,17 +138,38 @@ impl SitePublisher {
     /// # Errors
     /// [`PublishError`] if the records cannot be read or a page cannot be written.
     pub async fn refresh_index(&self) -> Result<u64, PublishError> {
+        self.begin_detail().await?;
         if !self.is_whole().await? && !self.ended_runs().await?.is_empty() {
             tracing::debug!("the index is not refreshed: the pages that it would lead to are not written yet");
             return Ok(0);
         }
-        Ok(self.write_newest_nights(&BTreeSet::new()).await? + self.write_index(false).await?)
+        let written = self.write_newest_nights(&BTreeSet::new()).await? + self.write_index(false).await?;
+        self.end_detail().await?;
+        Ok(written)
     }
 
-    /// Whether everything was written once that the records speak of: the index comes last. What is not whole is empty,
-    /// of an older form, or was never finished.
-    async fn is_whole(&self) -> Result<bool, PublishError> {
-        Ok(self.tag(MARK).await?.is_some() && self.tag("index.html").await?.is_some())
+    /// Whether everything is there that was written once: the index comes last. What is not whole is empty, of an older
+    /// form, was never finished, or has lost files. Once it was whole, this publisher does not look for lost files again.
+    ///
+    /// # Errors
+    /// [`PublishError`] if the site cannot be read.
+    pub async fn is_whole(&self) -> Result<bool, PublishError> {
+        let mut is_there = true;
+        for path in [MARK, "index.html"] {
+            let bytes = self.site.read(path).await.map_err(|error| page_error(path, error))?;
+            is_there &= bytes.is_some_and(|bytes| !bytes.is_empty());
+        }
+        if !is_there || self.verified.load(Ordering::Relaxed) {
+            return Ok(is_there);
+        }
+        let damaged = self.site.damaged().await.map_err(|error| page_error("index.html", error))?;
+        if let Some(first) = damaged.first() {
+            let files = damaged.len();
+            tracing::warn!(files, first, "files of the site are missing or damaged; they are written again");
+            return Ok(false);
+        }
+        self.verified.store(true, Ordering::Relaxed);
+        Ok(true)
     }
 
     async fn write_schemas(&self) -> Result<u64, PublishError> {
@@ -149,10 +180,19 @@ impl SitePublisher {
         Ok(written)
     }
 
+    /// After everything was written: files that are lost all the same are of no record any more.
+    async fn drop_lost(&self) -> Result<(), PublishError> {
+        self.site.flush().await.map_err(|error| page_error("index.html", error))?;
+        for path in self.site.damaged().await.map_err(|error| page_error("index.html", error))? {
+            self.site.remove(&path).await.map_err(|error| page_error(&path, error))?;
+        }
+        Ok(())
+    }
+
     /// The run that is to be published, and all others where the site is not whole.
-    async fn with_missing(&self, run: RunId) -> Result<Vec<RunId>, PublishError> {
+    async fn with_missing(&self, run: RunId, is_whole: bool) -> Result<Vec<RunId>, PublishError> {
         let mut runs = vec![run];
-        if !self.is_whole().await? {
+        if !is_whole {
             runs.extend(self.ended_runs().await?.into_iter().filter(|ended| *ended != run));
         }
         Ok(runs)
@@ -169,10 +209,17 @@ impl SitePublisher {
 #[async_trait]
 impl Publisher for SitePublisher {
     async fn publish(&self, run: RunId) -> Result<u64, PublishError> {
-        let runs = self.with_missing(run).await?;
+        self.begin_detail().await?;
+        let is_whole = self.is_whole().await?;
+        let runs = self.with_missing(run, is_whole).await?;
         self.write_schemas().await?;
         let anew = runs.len() > 1;
-        self.publish_runs(&runs, anew).await
+        let written = self.publish_runs(&runs, anew).await?;
+        if !is_whole {
+            self.drop_lost().await?;
+        }
+        self.end_detail().await?;
+        Ok(written)
     }
 
     fn spreads(&self, run: &Run) -> bool {
@@ -181,25 +228,35 @@ impl Publisher for SitePublisher {
     }
 
     async fn begin(&self, run: RunId) -> Result<u64, PublishError> {
-        let runs = self.with_missing(run).await?;
+        self.begin_detail().await?;
+        let runs = self.with_missing(run, self.is_whole().await?).await?;
         self.write_schemas().await?;
-        if runs.len() > 1 {
-            return self.publish_runs(&runs, true).await;
-        }
-        self.introduce(&mut self.reader().run(run).await?).await
+        let written = if runs.len() > 1 {
+            self.publish_runs(&runs, true).await?
+        } else {
+            self.introduce(&mut self.reader().run(run).await?).await?
+        };
+        self.end_detail().await?;
+        Ok(written)
     }
 
     async fn publish_bucket(&self, run: RunId, bucket: u32) -> Result<u64, PublishError> {
+        self.begin_detail().await?;
         let stored = self.store.run(run).await?;
         let Some(plan) = stored.and_then(|stored| stored.run.plan) else { return Ok(0) };
         let planned = self.store.manifest(run, plan.epoch, bucket).await?;
         let ids: Vec<PortfolioId> = planned.into_iter().map(|planned| planned.id).collect();
-        self.write_portfolios(&ids, None).await
+        let written = self.write_portfolios(&ids, None).await?;
+        self.end_detail().await?;
+        Ok(written)
     }
 
     async fn finish(&self, run: RunId) -> Result<u64, PublishError> {
+        self.begin_detail().await?;
         let mut runs = vec![run];
         runs.extend(self.waiting_for(run).await?);
-        self.complete(&runs, None, Some(run), false).await
+        let written = self.complete(&runs, None, Some(run), false).await?;
+        self.end_detail().await?;
+        Ok(written)
     }
 }

@@ -18,6 +18,7 @@ mod run_lookup;
 mod start_requests;
 mod stored_settings;
 mod texts;
+mod visibility;
 
 pub use book_reader::{BookReader, read_usable, usable_book};
 pub use dates::{Dates, allowed_dates};
@@ -37,4 +38,7 @@ pub use run_control::{
 };
 pub use run_lookup::{RunLookup, RunText, find_run};
 pub use start_requests::{by_hand, scheduled, started_as};
-pub use stored_settings::{SettingsFile, StoredSettings, store_settings, stored_settings};
+pub use stored_settings::{
+    SettingsFile, StoredSettings, has_runs, settings_to_publish_by, store_settings, stored_settings,
+};
+pub use visibility::{Before, is_redaction_key};

@@ -7,9 +7,11 @@ use async_trait::async_trait;
 use book::{Book, Detail, Portfolio, Settings, next_due_slot};
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::ids::PortfolioId;
-use domain::ports::{Randomness, StoreError};
+use domain::ports::{Randomness, RunQuery, RunStore, StoreError};
 use serde::{Deserialize, Serialize};
 use site::{Card, Records, ScheduleView, SiteOptions};
+
+use crate::visibility::Before;
 
 /// Slots that the site knows: one that is due now, and the next ones.
 const DUE_SLOTS: usize = 3;
@@ -41,26 +43,51 @@ pub async fn stored_settings(file: &dyn SettingsFile) -> Result<Option<StoredSet
     })
 }
 
-/// Stores the settings of a book. The key of a redacted site and the beginning of the records are made once and stay;
+/// The settings that a site is published by. Where the stored ones are missing or damaged, nothing may be published.
+///
+/// # Errors
+/// The file cannot be read.
+pub async fn settings_to_publish_by(file: &dyn SettingsFile) -> Result<StoredSettings, StoreError> {
+    match stored_settings(file).await {
+        Ok(Some(settings)) => Ok(settings),
+        Ok(None) => Ok(StoredSettings::withheld_because("the file of the stored settings is missing")),
+        Err(error @ StoreError::Damaged { .. }) => Ok(StoredSettings::withheld_because(&error.to_string())),
+        Err(error) => Err(error),
+    }
+}
+
+/// Stores the settings of a book, as [`StoredSettings::decided`] allows. The key of a redacted site and the beginning of the records are made once and stay;
 /// damaged settings are replaced.
 ///
 /// # Errors
-/// The file cannot be read or written.
+/// The file cannot be read or written, or the runs cannot be read.
 pub async fn store_settings(
     file: &dyn SettingsFile,
     book: &Book,
+    runs: &dyn RunStore,
     randomness: &dyn Randomness,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let before = match stored_settings(file).await {
         Err(error @ StoreError::Damaged { .. }) => {
             tracing::warn!(error = %error, event = "settings.replaced", "the stored settings are damaged and are replaced");
-            None
+            Before::Unreadable(error.to_string())
         }
-        read => read?,
+        read => match read? {
+            Some(settings) => Before::Stored(Box::new(settings)),
+            None if has_runs(runs).await? => {
+                Before::Unreadable("the file of the stored settings is missing".to_owned())
+            }
+            None => Before::Nothing,
+        },
     };
-    let settings = StoredSettings::of(book).after(before.clone(), randomness, now);
-    if before.as_ref() == Some(&settings) {
+    let settings = StoredSettings::of(book).decided(&before);
+    let stored = match before {
+        Before::Stored(before) => Some(*before),
+        Before::Nothing | Before::Unreadable(_) => None,
+    };
+    let settings = settings.after(stored.clone(), randomness, now);
+    if stored.as_ref() == Some(&settings) {
         return Ok(());
     }
     let json = serde_json::to_vec_pretty(&settings).map_err(|error| StoreError::Unavailable {
@@ -68,6 +95,14 @@ pub async fn store_settings(
         source: error.into(),
     })?;
     file.write(json).await
+}
+
+/// Whether any run is on record: then a site may have been published.
+///
+/// # Errors
+/// The store.
+pub async fn has_runs(runs: &dyn RunStore) -> Result<bool, StoreError> {
+    Ok(!runs.runs(&RunQuery { limit: 1, ..RunQuery::default() }).await?.runs.is_empty())
 }
 
 /// The settings of the book that was run last.
@@ -81,6 +116,9 @@ pub struct StoredSettings {
     /// The key that hashes ids on a redacted site; empty where another file holds it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub redaction_key: String,
+    /// Why nothing may be published by these settings; `None`: pages may be written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withheld: Option<String>,
     /// The beginning of the records; `None` where the store knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<DateTime<Utc>>,
@@ -102,6 +140,7 @@ impl StoredSettings {
             settings: book.settings.clone(),
             cards: cards.filter(|(_, card)| *card != dollars).collect(),
             redaction_key: String::new(),
+            withheld: None,
             since: None,
         }
     }
@@ -159,6 +198,7 @@ impl StoredSettings {
             ),
             mutes: self.settings.alerts.rules.mutes.clone(),
             settings_warning: None,
+            withheld: self.why_withheld(),
             last_allowed: Some(schedule.last_allowed(now)),
             book: None,
             records: Records::Unknown,

@@ -138,6 +138,9 @@ pub struct SiteSettings {
     pub base_url: Option<String>,
     /// `full` or `redacted`. Default `full`.
     pub detail: Detail,
+    /// Whether the file of the settings states `detail`: a site that is redacted becomes full by no default. Not stored.
+    #[serde(skip)]
+    pub detail_is_stated: bool,
     /// Whether each portfolio has badges of its own. Default no.
     // Pinned inputs of older releases do not have it.
     #[serde(default)]
@@ -146,7 +149,13 @@ pub struct SiteSettings {
 
 impl Default for SiteSettings {
     fn default() -> Self {
-        Self { title: "Nightbook".to_owned(), base_url: None, detail: Detail::Full, portfolio_badges: false }
+        Self {
+            title: "Nightbook".to_owned(),
+            base_url: None,
+            detail: Detail::Full,
+            detail_is_stated: false,
+            portfolio_badges: false,
+        }
     }
 }
 

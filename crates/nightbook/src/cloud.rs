@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use app::{
     AcceptRequest, BookOf, Decided, NightAction, NightReader, RerunRequest, RunControl, SettingsFile, StoredSettings,
-    store_settings, stored_settings,
+    settings_to_publish_by, store_settings, stored_settings,
 };
 use backends::DoctorReport;
 use backends::aws::{Aws, DynamoStore, KeptFile, MissingSetting, QueueKind, Settings, connect};
@@ -100,7 +100,7 @@ impl Cloud {
 
     /// The settings of the book that was run last.
     pub(crate) async fn kept(&self) -> anyhow::Result<StoredSettings> {
-        Ok(stored_settings(&self.settings_file()?).await?.unwrap_or_default())
+        Ok(settings_to_publish_by(&self.settings_file()?).await?)
     }
 
     /// Reads nights by the settings of the book that was run last; where these are not named, by the default schedule.
@@ -119,7 +119,8 @@ impl Cloud {
 
     /// Stores the settings of a book, as `start-run` does.
     async fn keep(&self, book: &Book) -> anyhow::Result<()> {
-        Ok(store_settings(&self.settings_file()?, book, &SystemRandomness, SystemClock.now()).await?)
+        let (file, runs) = (self.settings_file()?, self.store.as_ref());
+        Ok(store_settings(&file, book, runs, &SystemRandomness, SystemClock.now()).await?)
     }
 
     /// `nightbook run`.

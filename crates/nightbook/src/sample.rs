@@ -460,6 +460,8 @@ mod tests {
         for control in domain::night::Control::ALL {
             assert_eq!(shown.controls.limits(*control), defaults.controls.limits(*control), "{control}");
         }
+        // The file states it, as `detail = "full"`.
+        assert!(std::mem::take(&mut shown.site.detail_is_stated));
         shown.controls = book::ControlSettings::default();
         assert_eq!(std::mem::take(&mut shown.freshness.lag).len(), 1);
         assert_eq!(shown, defaults);

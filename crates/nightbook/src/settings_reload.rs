@@ -140,14 +140,18 @@ impl SettingsReload {
         if changed.is_empty() && before.refused.is_none() {
             return Outcome::Same;
         }
+        if let Some(why) = before.settings.refusal_of(&settings) {
+            return self.refuse(&why);
+        }
         let next = before.settings.with_settings(settings);
         // Stored without the key of a redacted site, which has a file of its own. Settings without their key are not stored.
-        let stored =
-            next.with_redaction_key(&self.data).and_then(|next| next.without_key().keep(&self.data).map(|()| next));
-        let next = match stored {
+        let next = match next.with_redaction_key(&self.data, before.settings.is_redacted()) {
             Ok(next) => next,
-            Err(why) => return self.refuse(&self.not_stored(&why)),
+            Err(why) => return self.refuse(&why.to_string()),
         };
+        if let Err(why) = next.without_key().keep(&self.data) {
+            return self.refuse(&self.not_stored(&why));
+        }
         let redacted = next.is_redacted() && !before.settings.is_redacted();
         self.live.apply(next, SystemClock.now());
         tracing::info!(

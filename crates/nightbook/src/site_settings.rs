@@ -1,17 +1,19 @@
 //! What the site and the alerts need of the settings, kept in the data folder so that `rerun` and `publish` know it
 //! without the book.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use app::StoredSettings;
-use backends::local::LocalPrograms;
+use anyhow::Context as _;
+use app::{Before, StoredSettings, has_runs, is_redaction_key};
+use backends::local::{LocalPrograms, write_durably};
 use backends::system::SystemRandomness;
 use book::{Book, LineageSettings, RetentionSettings, Settings};
 use chrono::{DateTime, Utc};
 use domain::alert_rules::AlertRules;
 use domain::ids::ScheduleName;
-use domain::ports::{AlertChannel, Clock, Randomness as _};
+use domain::ports::{AlertChannel, Clock, Randomness as _, RunStore};
 use serde::{Deserialize, Serialize};
 use site::SiteOptions;
 
@@ -24,20 +26,65 @@ const FILE: &str = "site-settings.json";
 const KEY_FILE: &str = "redaction-key";
 
 /// The key of this data folder, made where there is none yet.
-fn redaction_key(data: &Path) -> std::io::Result<String> {
-    match std::fs::read_to_string(data.join(KEY_FILE)) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let key = SystemRandomness.owner().0.simple().to_string();
-            let mut file = tempfile::NamedTempFile::new_in(data)?;
-            std::io::Write::write_all(&mut file, key.as_bytes())?;
-            match file.persist_noclobber(data.join(KEY_FILE)) {
-                Ok(_) => Ok(key),
-                // Another process made one in between.
-                Err(_) => std::fs::read_to_string(data.join(KEY_FILE)),
-            }
+///
+/// Where a site `was_redacted`, no key is made: the portfolios would get other ids beside the ones that are published.
+fn redaction_key(data: &Path, was_redacted: bool) -> Result<String, KeyError> {
+    let (path, site) = (data.join(KEY_FILE), data.join("site"));
+    match std::fs::read_to_string(&path) {
+        Ok(text) if is_redaction_key(text.trim_end()) => Ok(text.trim_end().to_owned()),
+        Ok(text) => Err(KeyError::Damaged { path, site, bytes: text.len() }),
+        Err(error) if error.kind() == ErrorKind::NotFound && was_redacted && site.join("index.html").exists() => {
+            Err(KeyError::Missing { path, site })
         }
-        read => read,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let key = SystemRandomness.owner().0.simple().to_string();
+            write_durably(&path, key.as_bytes()).map_err(|source| KeyError::File { path, source })?;
+            Ok(key)
+        }
+        Err(source) => Err(KeyError::File { path, source }),
     }
+}
+
+/// Why the ids of a redacted site cannot be hashed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KeyError {
+    /// It is no key.
+    #[error(
+        "the key of the redacted site, {}, has {bytes} bytes and is damaged: restore it from a backup, or remove it and {} \
+         to publish under new ids", path.display(), site.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The folder of the site.
+        site: PathBuf,
+        /// Its size.
+        bytes: usize,
+    },
+    /// It is gone.
+    #[error(
+        "the key of the redacted site, {}, is missing: restore it from a backup, or remove {} to publish under new ids",
+        path.display(), site.display()
+    )]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// The folder of the site.
+        site: PathBuf,
+    },
+    /// It cannot be read or made.
+    #[error("the key of the redacted site, {}, cannot be read or written: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+fn missing(data: &Path) -> String {
+    format!("{} is missing", data.join(FILE).display())
 }
 
 /// The settings of the book that was last run here.
@@ -51,17 +98,25 @@ pub(crate) struct SiteSettings {
     /// Where `serve` listens, while it does.
     #[serde(skip)]
     served_at: Option<String>,
+    /// Whether a book was read for them just now; else they are as they were stored.
+    #[serde(skip)]
+    of_book: bool,
 }
 
 impl SiteSettings {
     /// Those of a book in this folder.
     pub(crate) fn of(book: &Book, folder: &Path) -> Self {
-        Self { kept: StoredSettings::of(book), book_dir: std::path::absolute(folder).ok(), served_at: None }
+        Self {
+            kept: StoredSettings::of(book),
+            book_dir: std::path::absolute(folder).ok(),
+            served_at: None,
+            of_book: true,
+        }
     }
 
     /// As these, with other settings of the book: its portfolios, the folder and the address stay.
     pub(crate) fn with_settings(&self, settings: Settings) -> Self {
-        Self { kept: StoredSettings { settings, ..self.kept.clone() }, ..self.clone() }
+        Self { kept: StoredSettings { settings, withheld: None, ..self.kept.clone() }, ..self.clone() }
     }
 
     /// As these, with what this book says of its portfolios.
@@ -104,9 +159,53 @@ impl SiteSettings {
         Self { served_at: Some(address), ..self }
     }
 
-    /// Those that were kept in this data folder; defaults where there are none.
+    /// Those that were kept in this data folder. Where they are missing or cannot be read: defaults, and nothing may be
+    /// published by them.
     pub(crate) fn kept(data: &Path) -> Self {
-        std::fs::read(data.join(FILE)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+        match Self::stored(data) {
+            Ok(Some(settings)) => settings,
+            Ok(None) => Self { kept: StoredSettings::withheld_because(&missing(data)), ..Self::default() },
+            Err(why) => Self { kept: StoredSettings::withheld_because(&why), ..Self::default() },
+        }
+    }
+
+    /// Those that were kept in this data folder; `None` where there are none, and an error where they cannot be read.
+    fn stored(data: &Path) -> Result<Option<Self>, String> {
+        let path = data.join(FILE);
+        let unreadable = |why: &dyn std::fmt::Display| format!("{} cannot be read ({why})", path.display());
+        match std::fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| unreadable(&error)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(unreadable(&error)),
+        }
+    }
+
+    /// These settings as they are in force in this data folder, with the key of a redacted site: [`StoredSettings::decided`]
+    /// decides whether anything may be published. Those of a book are stored.
+    ///
+    /// # Errors
+    /// The folder or its records cannot be read or written.
+    pub(crate) async fn in_force(self, data: &Path, runs: &dyn RunStore) -> anyhow::Result<Self> {
+        if !self.of_book {
+            let redacted = self.is_redacted();
+            return Ok(self.with_key_or_withheld(data, redacted));
+        }
+        let before = match Self::stored(data) {
+            Ok(Some(settings)) => Before::Stored(Box::new(settings.kept)),
+            Ok(None) if !has_runs(runs).await? => Before::Nothing,
+            Ok(None) => Before::Unreadable(missing(data)),
+            Err(why) => Before::Unreadable(why),
+        };
+        let was_redacted = match &before {
+            Before::Nothing => false,
+            Before::Stored(before) => before.is_redacted(),
+            Before::Unreadable(_) => true,
+        };
+        let settings = Self { kept: self.kept.decided(&before), ..self };
+        // The key first: settings of a redacted site are not stored without it.
+        let with_key = settings.clone().with_key_or_withheld(data, was_redacted);
+        settings.keep(data).context("cannot store the settings in the data folder")?;
+        Ok(with_key)
     }
 
     /// Keeps them in this data folder.
@@ -114,10 +213,7 @@ impl SiteSettings {
     /// # Errors
     /// The folder cannot be written.
     pub(crate) fn keep(&self, data: &Path) -> std::io::Result<()> {
-        let json = serde_json::to_vec_pretty(self)?;
-        let mut file = tempfile::NamedTempFile::new_in(data)?;
-        std::io::Write::write_all(&mut file, &json)?;
-        file.persist(data.join(FILE)).map(drop).map_err(|error| error.error)
+        write_durably(&data.join(FILE), &serde_json::to_vec_pretty(self)?)
     }
 
     /// As these, without the key of a redacted site: what is stored beside the key's own file.
@@ -128,10 +224,27 @@ impl SiteSettings {
     /// As these, with the key of a redacted site: made once, and kept in the data folder beside the site, not in it.
     ///
     /// # Errors
-    /// The key cannot be read or kept.
-    pub(crate) fn with_redaction_key(mut self, data: &Path) -> std::io::Result<Self> {
-        self.kept.redaction_key = if self.kept.is_redacted() { redaction_key(data)? } else { String::new() };
+    /// [`KeyError`].
+    pub(crate) fn with_redaction_key(mut self, data: &Path, was_redacted: bool) -> Result<Self, KeyError> {
+        self.kept.redaction_key = if self.is_redacted() { redaction_key(data, was_redacted)? } else { String::new() };
         Ok(self)
+    }
+
+    /// As these, with the key of a redacted site; without a key nothing may be published.
+    fn with_key_or_withheld(self, data: &Path, was_redacted: bool) -> Self {
+        match self.clone().with_redaction_key(data, was_redacted) {
+            Ok(settings) => settings,
+            Err(why) => {
+                let withheld = self.kept.withheld.clone().or_else(|| Some(why.to_string()));
+                Self { kept: StoredSettings { withheld, ..self.kept }, ..self }
+            }
+        }
+    }
+
+    /// Why these settings of the book may not replace the ones in force; `None`: they may.
+    pub(crate) fn refusal_of(&self, next: &Settings) -> Option<String> {
+        let next = StoredSettings { settings: next.clone(), ..self.kept.clone() };
+        next.decided(&Before::Stored(Box::new(self.kept.clone()))).withheld
     }
 
     /// What the site needs as of `now`, with the folder of the book.

@@ -9,11 +9,15 @@ use std::time::Duration;
 use anyhow::Context as _;
 use api::{Access, Api, Tokens};
 use axum::Router;
-use axum::http::{HeaderValue, header};
+use axum::extract::Request;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse as _, Response};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use percent_encoding::percent_decode_str;
 use tokio::sync::Semaphore;
 use tokio_io_timeout::TimeoutStream;
 use tower_http::compression::CompressionLayer;
@@ -96,13 +100,33 @@ pub(crate) async fn bind(listen: &str) -> anyhow::Result<Bound> {
 pub(crate) fn site_and_api(folder: &Path, api: Api, access: Access) -> Router {
     let fixed = |name, value| SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value));
     let files = ServeDir::new(folder).not_found_service(ServeFile::new(folder.join("404.html")));
+    let root = folder.to_path_buf();
     let site = Router::new()
         .fallback_service(files)
+        .layer(from_fn(move |request, next| only_pages(root.clone(), request, next)))
         .layer(CompressionLayer::new())
         .layer(fixed(header::CACHE_CONTROL, "no-cache"))
         .layer(fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .layer(fixed(header::REFERRER_POLICY, "no-referrer"));
     api::router(api).fallback_service(api::protect(site, access))
+}
+
+/// The longest name of a file that a file system takes, in bytes.
+const NAME_BYTES: usize = 255;
+
+/// Answers what is no page with 404: hidden files, names that no file can have, and whatever lies behind a link, which may
+/// lead out of the site.
+async fn only_pages(root: PathBuf, request: Request, next: Next) -> Response {
+    let path = percent_decode_str(request.uri().path()).decode_utf8_lossy().into_owned();
+    let mut place = root;
+    for part in path.split('/').filter(|part| !part.is_empty()) {
+        place.push(part);
+        let is_link = || std::fs::symlink_metadata(&place).is_ok_and(|file| file.is_symlink());
+        if part.starts_with('.') || part.len() > NAME_BYTES || part.contains('\0') || is_link() {
+            return StatusCode::NOT_FOUND.into_response();
+        }
+    }
+    next.run(request).await
 }
 
 /// A server at work.

@@ -1,4 +1,5 @@
-//! Nights, masked: ids are hashed on a redacted site, and messages, symbols, figures and names of people are withheld.
+//! Nights, masked: ids are hashed on a redacted site, messages of errors are templates, and other messages, symbols, figures
+//! and names of people are withheld.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -50,12 +51,13 @@ impl Mask {
     }
 
     fn failure(&self, failure: &mut Failure) {
-        failure.message = self.text(&failure.message);
-        failure.masked = self.text(&failure.masked);
+        let known = if self.redacted { &failure.masked } else { &failure.message };
+        failure.message = self.message(known, &[]);
+        failure.masked = self.message(&failure.masked, &[]);
     }
 
     fn cause(&self, mut cause: NightCause) -> NightCause {
-        cause.message = self.text(&cause.message);
+        cause.message = self.cause_message(&cause.message, &cause.portfolios);
         cause.portfolios = self.ids(&cause.portfolios);
         if self.redacted {
             cause.locations.clear();
@@ -63,8 +65,8 @@ impl Mask {
         cause
     }
 
-    /// A control result. A date that it saw tells nothing; a number may be an amount, and a text a symbol.
-    /// A control result of a night or of a run.
+    /// A control result of a night or of a run. A date that it saw tells nothing; a number may be an amount, and a text a
+    /// symbol.
     pub(super) fn control_result(&self, result: &mut ControlResult) {
         result.message = self.text(&result.message);
         result.portfolio_id = result.portfolio_id.as_ref().map(|id| self.id(id));

@@ -8,7 +8,7 @@ use domain::run::{PagesThere, Publication, RunEvent};
 
 use super::months::month_of;
 use super::nights::night_of;
-use super::writer::{MOST_TRIES, busy};
+use super::writer::{MOST_TRIES, busy, page_error};
 use super::{LOOK_BACK, SitePublisher};
 use crate::gather::{RunData, RunHead, age_key, before_of};
 use crate::pages;
@@ -146,6 +146,8 @@ impl SitePublisher {
     async fn mark(&self, run: RunId, pages: PagesThere) -> Result<(), PublishError> {
         let there = self.store.run(run).await?.is_some_and(|stored| stored.run.pages >= pages);
         if !there {
+            // The store is durable at once, and so must be the pages that it speaks of.
+            self.site.flush().await.map_err(|error| page_error("index.html", error))?;
             // Allowed in every phase.
             self.store.apply_run(run, &RunEvent::PagesWritten { pages, now: self.clock.now() }).await?;
         }

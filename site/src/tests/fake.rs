@@ -57,6 +57,16 @@ impl SiteStore for MemorySite {
         }
         Ok(written)
     }
+    async fn list(&self) -> Result<Vec<String>, StoreError> {
+        self.site.list().await
+    }
+    async fn damaged(&self) -> Result<Vec<String>, StoreError> {
+        self.site.damaged().await
+    }
+
+    async fn remove(&self, path: &str) -> Result<(), StoreError> {
+        self.site.remove(path).await
+    }
     async fn flush(&self) -> Result<(), StoreError> {
         self.log.lock().unwrap().push("flush".into());
         Ok(())

@@ -15,8 +15,9 @@ fn published_run_by_run_it_is_the_site_that_a_rebuild_makes_and_never_has_a_dead
         block_on(publisher(&store, &site, false).publish(id)).unwrap();
         put(&store, night);
         let log = std::mem::take(&mut *site.log.lock().unwrap());
-        let end: Vec<&str> = log.iter().rev().take(3).map(String::as_str).collect();
-        assert_eq!(end, ["index.html", "flush", "status.json"]);
+        assert_eq!(log.last().map(String::as_str), Some("flush"), "the index is durable too");
+        let end = log.iter().rev().skip_while(|path| *path == "flush");
+        assert_eq!(end.take(3).collect::<Vec<_>>(), ["index.html", "flush", "status.json"]);
         assert_eq!(dead_links(&texts(&site)), Vec::<String>::new());
     }
     let rebuilt = rebuilt(nights(), false);
@@ -58,7 +59,8 @@ fn spread_over_buckets_it_is_the_same_site_and_never_has_a_dead_link() {
         block_on(publisher().finish(id)).unwrap();
         no_dead_link();
         let log = std::mem::take(&mut *site.log.lock().unwrap());
-        assert_eq!(log.last().map(String::as_str), Some("index.html"));
+        let last = log.iter().rev().find(|path| *path != "flush");
+        assert_eq!(last.map(String::as_str), Some("index.html"));
         assert!(!log.iter().any(|path| path.starts_with("portfolios/")), "they have their pages: {log:?}");
         put(&store, night);
     }

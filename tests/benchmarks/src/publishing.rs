@@ -434,6 +434,18 @@ impl SiteStore for CountedSite {
         Ok(written)
     }
 
+    async fn list(&self) -> Result<Vec<String>, StoreError> {
+        self.inner.list().await
+    }
+
+    async fn damaged(&self) -> Result<Vec<String>, StoreError> {
+        self.inner.damaged().await
+    }
+
+    async fn remove(&self, path: &str) -> Result<(), StoreError> {
+        self.inner.remove(path).await
+    }
+
     async fn flush(&self) -> Result<(), StoreError> {
         self.inner.flush().await
     }

@@ -369,6 +369,19 @@ impl SiteStore for Port {
             .await
     }
 
+    async fn list(&self) -> Result<Vec<String>, StoreError> {
+        self.0.call("list the pages", move |h| now(h.world.site.list())).await
+    }
+
+    async fn damaged(&self) -> Result<Vec<String>, StoreError> {
+        self.0.call("verify the pages", move |h| now(h.world.site.damaged())).await
+    }
+
+    async fn remove(&self, path: &str) -> Result<(), StoreError> {
+        let path = path.to_owned();
+        self.0.call("remove a page", move |h| now(h.world.site.remove(&path))).await
+    }
+
     async fn flush(&self) -> Result<(), StoreError> {
         self.0.call("flush the site", move |h| now(h.world.site.flush())).await
     }

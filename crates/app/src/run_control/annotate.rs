@@ -20,6 +20,8 @@ impl RunControl {
             return Err(refused("text", "an annotation says something").into());
         }
         let run = self.stored(request.run).await?.run.batch_run_id;
+        // Counting and adding are one step: else many notes at once would all find room.
+        let _only = self.one_at_a_time.lock().await;
         let there = self.notes.notes(run).await?;
         let at = self.clock.now();
         let own = || {

@@ -114,6 +114,27 @@ impl SiteStore for S3Site {
         Err(unavailable(doing(), Contended))
     }
 
+    async fn list(&self) -> Result<Vec<String>, StoreError> {
+        let mut pages = self.s3.list_objects_v2().bucket(&self.bucket).into_paginator().send();
+        let mut paths = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| unavailable("list the pages".to_owned(), error))?;
+            paths.extend(page.contents.unwrap_or_default().into_iter().filter_map(|object| object.key));
+        }
+        Ok(paths)
+    }
+
+    async fn damaged(&self) -> Result<Vec<String>, StoreError> {
+        // What the service acknowledged is durable.
+        Ok(Vec::new())
+    }
+
+    async fn remove(&self, path: &str) -> Result<(), StoreError> {
+        inside(path)?;
+        let removed = self.s3.delete_object().bucket(&self.bucket).key(path).send().await;
+        removed.map(drop).map_err(|error| unavailable(format!("remove the page {path}"), error))
+    }
+
     /// What the service acknowledged is durable.
     async fn flush(&self) -> Result<(), StoreError> {
         Ok(())

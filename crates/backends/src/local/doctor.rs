@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use domain::ids::{ContentHash, Fingerprint, JobName, PortfolioId, RunId};
 use domain::ports::{History as _, Runs as _, StoreError, StoredRun, month_of};
+use domain::readable_json::{DOCUMENT_NESTING, check_readable};
 use domain::run::Run;
 use domain::summary::RunSummary;
 use domain::work_item::ItemKey;
@@ -153,7 +154,14 @@ impl LocalStore {
         for (portfolio, hash, offset, length) in places.await? {
             match (PortfolioId::new(portfolio.as_str()), ContentHash::new(hash)) {
                 (Ok(portfolio), Ok(hash)) => {
-                    report.note(self.unpack(&ItemKey { run: id, portfolio }, &hash, offset, length));
+                    let key = ItemKey { run: id, portfolio };
+                    let Some(json) = report.note(self.unpack(&key, &hash, offset, length)) else { continue };
+                    if let Err(error) = check_readable(&json, DOCUMENT_NESTING) {
+                        let portfolio = &key.portfolio;
+                        let problem =
+                            format!("the results of portfolio {portfolio} in run {id} cannot be read: {error}");
+                        report.problems.push(problem);
+                    }
                 }
                 (Err(error), _) | (_, Err(error)) => report.problems.push(format!("results of run {id}: {error}")),
             }

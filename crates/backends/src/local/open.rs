@@ -64,10 +64,48 @@ pub struct LocalStore {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) folder: PathBuf,
-    writer: Option<Writer>,
+    // Fields are dropped in this order: whoever closes the records last empties the write-ahead log.
     pub(crate) readers: Readers,
+    writer: Option<Writer>,
     /// Held for as long as the store is open for writing.
     _lock: Option<File>,
+    /// The files that are open, to notice when somebody removes them.
+    files: Vec<OpenFile>,
+}
+
+/// A file of the folder as it was when it was opened.
+#[derive(Debug)]
+struct OpenFile {
+    path: PathBuf,
+    id: (u64, u64),
+}
+
+impl OpenFile {
+    fn of(path: PathBuf) -> std::io::Result<Self> {
+        let id = id_of(&path)?;
+        Ok(Self { path, id })
+    }
+}
+
+/// Device and number of a file.
+fn id_of(path: &Path) -> std::io::Result<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata(path).map(|file| (file.dev(), file.ino()))
+}
+
+impl Inner {
+    /// That the open files are still those of the folder: what is written to a removed file is lost.
+    pub(crate) fn in_place(&self) -> Result<(), OpError> {
+        for file in &self.files {
+            if id_of(&file.path).ok() != Some(file.id) {
+                let path = file.path.display();
+                return Err(OpError::Commit(format!(
+                    "{path} was removed or replaced while this process has it open: stop this process and restore the data folder"
+                )));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl LocalStore {
@@ -91,18 +129,20 @@ impl LocalStore {
             source: Box::new(source),
         };
         connection
-            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF; PRAGMA cache_size = -65536;")
+            .execute_batch("PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA journal_size_limit = 4194304; PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF; PRAGMA cache_size = -65536;")
             .map_err(sql)?;
         back_up_before_migration(&connection, folder)?;
         let now = super::rows::time_text(SystemClock.now());
         if let Err(found) = schema::migrate(&mut connection, &now).map_err(sql)? {
             return Err(OpenError::TooNew { folder: folder.to_path_buf(), found });
         }
+        super::space::compact(&connection);
         let readers = readers(folder)?;
         let writer = Writer::start(connection, folder.join("results")).map_err(unusable("no thread can be started"))?;
-        Ok(Self {
-            inner: Arc::new(Inner { folder: folder.to_path_buf(), writer: Some(writer), readers, _lock: Some(lock) }),
-        })
+        let open = |name: &str| OpenFile::of(folder.join(name)).map_err(unusable("its files cannot be read"));
+        let files = vec![open("records.sqlite")?, open("lock")?];
+        let inner = Inner { folder: folder.to_path_buf(), readers, writer: Some(writer), _lock: Some(lock), files };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Opens a folder for reading, beside whoever writes to it.
@@ -125,7 +165,11 @@ impl LocalStore {
             0 => Err(OpenError::Missing { folder: folder.to_path_buf() }),
             found if found > SCHEMA_VERSION => Err(OpenError::TooNew { folder: folder.to_path_buf(), found }),
             _ => {
-                Ok(Self { inner: Arc::new(Inner { folder: folder.to_path_buf(), writer: None, readers, _lock: None }) })
+                // The lock is there unless nobody has written here yet.
+                let files = ["records.sqlite", "lock"].map(|name| OpenFile::of(folder.join(name)));
+                let files = files.into_iter().flatten().collect();
+                let inner = Inner { folder: folder.to_path_buf(), readers, writer: None, _lock: None, files };
+                Ok(Self { inner: Arc::new(inner) })
             }
         }
     }
@@ -142,6 +186,7 @@ impl LocalStore {
         T: Send + 'static,
         F: FnOnce(&mut super::writer::Writing<'_>) -> Result<T, OpError> + Send + 'static,
     {
+        self.inner.in_place().map_err(|error| error.told(doing))?;
         match &self.inner.writer {
             Some(writer) => writer.write(doing, operation).await,
             None => Err(OpError::Commit("it was opened for reading only".into()).told(doing)),
@@ -149,10 +194,11 @@ impl LocalStore {
     }
 }
 
-/// Whether the folder is on a file system that cannot be written, and was closed in good order.
+/// Whether this process cannot write the folder, and nobody has the records open or left them without closing.
 fn lies_still(folder: &Path) -> bool {
-    let writable = rustix::fs::access(folder, rustix::fs::Access::WRITE_OK);
-    writable == Err(rustix::io::Errno::ROFS) && !folder.join("records.sqlite-wal").exists()
+    let cannot_write = rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_err();
+    let is_empty = |file: &str| std::fs::metadata(folder.join(file)).map_or(true, |file| file.len() == 0);
+    cannot_write && is_empty("records.sqlite-wal") && is_empty("records.sqlite-shm")
 }
 
 fn connect(folder: &Path, flags: OpenFlags) -> Result<Connection, OpenError> {

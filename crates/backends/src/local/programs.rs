@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinSet;
 
 use crate::group::Group;
+use crate::program_environment::program_environment;
 
 /// How often the context is asked whether to go on.
 const POLL: Duration = Duration::from_millis(25);
@@ -23,9 +24,6 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How much of the end of stderr a message carries, in bytes.
 const SAID_BYTES: usize = 700;
-
-/// Variables of the environment that every program sees: without them few work.
-const ALWAYS: [&str; 8] = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER", "VIRTUAL_ENV"];
 
 /// By convention of sysexits.h: may go away by itself.
 const EX_TEMPFAIL: i32 = 75;
@@ -137,12 +135,11 @@ fn command(folder: &Path, name: &str, arguments: &[String], env: &[String]) -> t
     // A name without a slash is looked for in PATH; any other is relative to the book, wherever this process stands.
     let program = if name.contains('/') { folder.join(name) } else { PathBuf::from(name) };
     let mut command = tokio::process::Command::new(program);
-    let seen = ALWAYS.iter().copied().chain(env.iter().map(String::as_str));
     command
         .args(arguments)
         .current_dir(folder)
         .env_clear()
-        .envs(seen.filter_map(|name| Some((name, std::env::var_os(name)?))))
+        .envs(program_environment(env))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -111,6 +111,7 @@ impl LocalStore {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, OpError> + Send + 'static,
     {
+        self.inner.in_place().map_err(|error| error.told(doing))?;
         let pool = self.inner.readers.of(length);
         let Ok(runtime) = Handle::try_current() else {
             return read(&pool.connection()).map_err(|error| error.told(doing));

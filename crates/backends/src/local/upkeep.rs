@@ -9,10 +9,17 @@ use domain::ports::{RunQuery, Runs as _, StoreError};
 use rusqlite::params;
 
 use super::closes::LocalCloses;
+use super::folder::{sync_all_of, write_durably};
 use super::leases::void_leases_in;
 use super::open::LocalStore;
 use super::rows::time_text;
 use super::writer::OpError;
+
+/// Files of the data folder without which nothing is published.
+const PUBLISHING: [&str; 2] = ["site-settings.json", "redaction-key"];
+
+/// The file of the site that says by which detail its pages were written.
+const DETAIL_MARK: &str = "detail.txt";
 
 /// In `meta`: closed runs that began before have no records, manifests and work items any more.
 pub(crate) const RECORDS_RETIRED: &str = "records_retired_before";
@@ -63,7 +70,8 @@ impl LocalStore {
         .await
     }
 
-    /// Copies the folder while it is in use: records by the backup of `SQLite`, then the files that they name.
+    /// Copies the folder while it is in use: records by the backup of `SQLite`, then the files that they name, last the
+    /// settings and the key that the site is published by. The copy is durable, and can be read without writing to it.
     ///
     /// # Errors
     /// The store, or the folder to copy to.
@@ -78,6 +86,9 @@ impl LocalStore {
             let mut copy = rusqlite::Connection::open(target)?;
             let backup = rusqlite::backup::Backup::new(connection, &mut copy)?;
             backup.run_to_completion(1_000, std::time::Duration::ZERO, None)?;
+            drop(backup);
+            // With a write-ahead log, even a reader has to write beside the records.
+            copy.pragma_update(None, "journal_mode", "DELETE")?;
             Ok(())
         })
         .await?;
@@ -86,7 +97,15 @@ impl LocalStore {
         for part in ["results", "snapshots", "site"] {
             copy_folder(&self.folder().join(part), &to.join(part)).map_err(told)?;
         }
-        Ok(())
+        // A site that became redacted while it was copied is of both details. Without its mark it is written again.
+        remove_if_there(&to.join("site").join(DETAIL_MARK)).map_err(told)?;
+        for file in PUBLISHING {
+            match std::fs::read(self.folder().join(file)) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                read => read.and_then(|bytes| write_durably(&to.join(file), &bytes)).map_err(told)?,
+            }
+        }
+        sync_all_of(to).map_err(told)
     }
 
     /// Forgets what is older than its time, counted from the writing: results and pinned inputs first, later the
@@ -174,6 +193,13 @@ impl LocalStore {
             usage.insert(part.to_owned(), folder_bytes(&self.folder().join(part)).map_err(told)?);
         }
         Ok(usage)
+    }
+}
+
+fn remove_if_there(path: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use domain::ids::RunId;
 use domain::ports::StoreError;
@@ -13,6 +15,9 @@ use tokio::sync::oneshot;
 
 /// Operations of one commit at most.
 const BATCH: usize = 512;
+
+/// How long the end of the thread waits for readers.
+const LAST_WAIT: Duration = Duration::from_secs(1);
 
 /// Packs kept open.
 const OPEN_PACKS: usize = 8;
@@ -116,10 +121,22 @@ type Reply = Box<dyn FnOnce(Result<(), String>) + Send>;
 /// An operation, given the open transaction, or why there is none.
 type Operation = Box<dyn FnOnce(Result<&mut Writing<'_>, String>) -> Reply + Send>;
 
-/// The handle of the writing thread. The thread ends when the last handle is gone.
-#[derive(Debug, Clone)]
+/// The handle of the writing thread. Dropping it waits until the thread has ended and everything is in `records.sqlite`.
+#[derive(Debug)]
 pub(crate) struct Writer {
-    operations: Sender<Operation>,
+    /// `None` only while it is dropped.
+    operations: Option<Sender<Operation>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.operations = None;
+        if let Some(thread) = self.thread.take() {
+            // A thread that panicked has said so.
+            let _ = thread.join();
+        }
+    }
 }
 
 impl Writer {
@@ -127,8 +144,9 @@ impl Writer {
     pub(crate) fn start(connection: Connection, packs: PathBuf) -> std::io::Result<Self> {
         let (operations, waiting) = channel();
         let packs = Packs { folder: packs, open: BTreeMap::new(), touched: Vec::new(), failed: None };
-        std::thread::Builder::new().name("records".into()).spawn(move || work(connection, packs, &waiting))?;
-        Ok(Self { operations })
+        let thread =
+            std::thread::Builder::new().name("records".into()).spawn(move || work(connection, packs, &waiting))?;
+        Ok(Self { operations: Some(operations), thread: Some(thread) })
     }
 
     /// Runs an operation in the next commit; returns when it is durable.
@@ -153,7 +171,7 @@ impl Writer {
             })
         });
         let gone = || OpError::Commit("the writing thread has ended".into()).told(doing);
-        self.operations.send(operation).map_err(|_| gone())?;
+        self.operations.as_ref().ok_or_else(gone)?.send(operation).map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?.map_err(|error| error.told(doing))
     }
 }
@@ -184,6 +202,10 @@ fn work(connection: Connection, mut packs: Packs, waiting: &Receiver<Operation>)
             reply(committed.clone());
         }
     }
+    // A copy of records.sqlite alone then has everything. Somebody who reads beside this process may keep it from being
+    // so; the records are durable either way.
+    let _ = connection.busy_timeout(LAST_WAIT);
+    let _ = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
 }
 
 fn commit(

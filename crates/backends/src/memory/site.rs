@@ -57,6 +57,20 @@ impl SiteStore for MemorySite {
         Ok(Written::Written)
     }
 
+    async fn list(&self) -> Result<Vec<String>, StoreError> {
+        Ok(self.lock().keys().cloned().collect())
+    }
+
+    async fn damaged(&self) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn remove(&self, path: &str) -> Result<(), StoreError> {
+        inside(path)?;
+        self.lock().remove(path);
+        Ok(())
+    }
+
     async fn flush(&self) -> Result<(), StoreError> {
         Ok(())
     }

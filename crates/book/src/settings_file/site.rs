@@ -23,6 +23,7 @@ pub(super) const KEYS: &[Key<Draft>] = &[
     key("detail", |walk, entry, draft| {
         if let Some(detail) = walk.choice(entry.key, entry.value, &["full", "redacted"]) {
             draft.settings.site.detail = if detail == "full" { Detail::Full } else { Detail::Redacted };
+            draft.settings.site.detail_is_stated = true;
         }
     }),
     key("portfolio_badges", |walk, entry, draft| {

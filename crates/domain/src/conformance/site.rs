@@ -11,6 +11,7 @@ macro_rules! site_rules {
             a_page_is_written_only_where_it_changed
             a_page_that_somebody_else_wrote_is_refused
             a_page_outside_of_the_site_is_refused
+            a_page_that_is_removed_is_gone
         }
     };
 }
@@ -59,4 +60,28 @@ pub async fn a_page_outside_of_the_site_is_refused(site: &dyn SiteStore, seed: u
         assert!(site.write(&file, &WriteIf::Always).await.is_err(), "{path:?} was written");
         assert!(site.read(&path).await.is_err(), "{path:?} was read");
     }
+}
+
+/// The list has every page, and a page that is removed is in it no longer.
+pub async fn a_page_that_is_removed_is_gone(site: &dyn SiteStore, seed: u128) {
+    let mut pages: Vec<SiteFile> =
+        ["removed/a/index.html", "removed/a/b/c.json", "removed/kept.txt"].map(|name| page(seed, name, name)).into();
+    for file in &pages {
+        site.write(file, &WriteIf::Always).await.unwrap();
+    }
+    let listed = async || {
+        let mut paths = site.list().await.unwrap();
+        paths.retain(|path| path.starts_with(&format!("conformance-{seed}/removed/")));
+        paths.sort();
+        paths
+    };
+    pages.sort_by(|a, b| a.path.cmp(&b.path));
+    assert_eq!(listed().await, pages.iter().map(|file| file.path.clone()).collect::<Vec<_>>());
+    for file in &pages[..2] {
+        site.remove(&file.path).await.unwrap();
+        site.remove(&file.path).await.unwrap();
+        assert_eq!(site.read(&file.path).await.unwrap(), None);
+    }
+    assert_eq!(listed().await, [pages[2].path.clone()]);
+    assert!(site.remove("../escaped").await.is_err());
 }

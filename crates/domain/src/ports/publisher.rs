@@ -37,6 +37,12 @@ pub enum PublishError {
         /// The limit.
         minutes: u64,
     },
+    /// Nothing may be published: what the site may show is in doubt.
+    #[error("nothing is published: {0}")]
+    Withheld(String),
+    /// Another publication changed how much the site shows.
+    #[error("another publication changed how much the site shows; publish again")]
+    DetailChanged,
     /// A page could not be rendered or written.
     #[error("cannot publish {path}")]
     Page {

@@ -56,7 +56,13 @@ pub trait SiteStore: Send + Sync {
     /// content is left alone. Says whether it was written; with [`WriteIf::Unchanged`], `Refused` when somebody else
     /// wrote in between.
     async fn write(&self, file: &SiteFile, condition: &WriteIf) -> Result<Written, StoreError>;
-    /// Makes everything written so far durable. Called once, before the index.
+    /// The paths of all files, in any order.
+    async fn list(&self) -> Result<Vec<String>, StoreError>;
+    /// The paths of files that were written and are missing or not as they were written, as far as the store can lose any.
+    async fn damaged(&self) -> Result<Vec<String>, StoreError>;
+    /// Removes a file. One that is not there is no error.
+    async fn remove(&self, path: &str) -> Result<(), StoreError>;
+    /// Makes everything written and removed so far durable. Called before the index and after it.
     async fn flush(&self) -> Result<(), StoreError>;
 }
 

@@ -135,8 +135,7 @@ pub(crate) async fn run(
     let first = nights.first().ok_or_else(|| BadInput("the sample has no nights".into()))?;
     write_files(&book_dir, &first.files)?;
     let settings = SiteSettings::of(&read_usable(&book_dir)?, &book_dir);
-    let engine = Engine::open(&data, settings.clone(), None, stop.clone()).await?;
-    settings.keep(&data)?;
+    let engine = Engine::open(&data, settings, None, stop.clone()).await?;
     if !output.is_json() {
         output.line(&format!("Ten nights of three portfolios with 75 positions, from {} to {last}:", first.as_of));
     }

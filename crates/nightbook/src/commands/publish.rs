@@ -39,11 +39,8 @@ pub(crate) async fn run(
         None => SiteSettings::kept(data),
     };
     let request = PublishRequest { rebuild };
-    let (published, site) = match Engine::open(data, settings.clone(), None, stop.clone()).await {
-        Ok(engine) => {
-            settings.keep(data)?;
-            (publish_site(&engine.ports, &engine.publisher(), &request).await?, engine.site_folder())
-        }
+    let (published, site) = match Engine::open(data, settings, None, stop.clone()).await {
+        Ok(engine) => (publish_site(&engine.ports, &engine.publisher(), &request).await?, engine.site_folder()),
         Err(error) => {
             let command = Command::Publish { book: book.map(std::path::absolute).transpose()?, request };
             match connect(data, error).await?.request(data, command, stop, |_| ()).await? {

@@ -90,11 +90,10 @@ pub(crate) async fn run(asked: Asked, output: &Output, bars: &Bars, stop: Stop) 
     refuse_wait(asked.wait)?;
     let cores = asked.concurrency.or_else(|| book.settings.run.concurrency.map(|n| n as usize));
     let settings = SiteSettings::of(&book, &asked.book);
-    let engine = match Engine::open(&asked.data, settings.clone(), cores, stop.clone()).await {
+    let engine = match Engine::open(&asked.data, settings, cores, stop.clone()).await {
         Ok(engine) => engine,
         Err(error) => return under_serve(&asked, &book, &dates, error, output, bars, stop).await,
     };
-    settings.keep(&asked.data)?;
     engine.retire().await?;
     let control = of_command(&engine, BookOf::Loaded(Arc::clone(&book)));
     let nights = needed::nights(&engine.store, &engine.store, &book, &dates, &asked).await?;

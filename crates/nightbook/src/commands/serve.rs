@@ -46,8 +46,7 @@ pub(crate) async fn run(
     let address = format!("http://{}", bound.address);
     let settings = SiteSettings::of(&book, book_dir).served_at(address.clone());
     let cores = book.settings.run.concurrency.map(|n| n as usize);
-    let engine = Arc::new(Engine::open(data, settings.clone(), cores, stop.clone()).await?);
-    settings.keep(data)?;
+    let engine = Arc::new(Engine::open(data, settings, cores, stop.clone()).await?);
     // Connections of its own: questions do not wait for the run, nor the run for them.
     let records: Arc<dyn RunStore> = Arc::new(LocalStore::open_read_only(data)?);
     let live = Arc::clone(&engine.settings);

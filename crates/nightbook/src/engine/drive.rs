@@ -68,8 +68,10 @@ impl Engine {
         }
         if let Started::Existing(run) = &started {
             if run.is_closed() {
-                if run.wants_pages(self.ports.clock.now()) {
-                    publish(&self.ports, &self.publisher(), run).await?;
+                let publisher = self.publisher();
+                // A site that cannot be read is published again too: that says why.
+                if run.wants_pages(self.ports.clock.now()) || !publisher.is_whole().await.unwrap_or_default() {
+                    publish(&self.ports, &publisher, run).await?;
                 }
                 self.tell_due().await;
                 let stored = self.ports.store.run(run.batch_run_id).await?;

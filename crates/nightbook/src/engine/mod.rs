@@ -104,7 +104,7 @@ impl Engine {
     ) -> anyhow::Result<Self> {
         place::folder(data)?;
         let store = LocalStore::open(data)?;
-        let settings = settings.with_redaction_key(data).context("cannot keep the key of the redacted site")?;
+        let settings = settings.in_force(data, &store).await?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let taken_over = "cannot take over what a process that ended left in hand";
         store.void_leases(clock.now()).await.context(taken_over)?;
@@ -212,7 +212,8 @@ impl Engine {
         self.store
             .retire(self.ports.clock.now(), retention.records_days, retention.results_days)
             .await
-            .context("cannot retire what is old")
+            .context("cannot retire what is old")?;
+        self.store.give_back_space().await.context("cannot give back the space of what was retired")
     }
 
     /// Sends OpenLineage events as the settings in force say.
