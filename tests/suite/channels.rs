@@ -134,7 +134,7 @@ async fn a_channel_that_cannot_be_used_says_why() {
 }
 
 fn command(script: &str, timeout_seconds: u32) -> ChannelKind {
-    ChannelKind::Command { command: ["sh", "-c", script].map(str::to_owned).to_vec(), timeout_seconds }
+    ChannelKind::Command { command: ["sh", "-c", script].map(str::to_owned).to_vec(), timeout_seconds, env: Vec::new() }
 }
 
 #[tokio::test]
@@ -149,7 +149,8 @@ async fn a_command_gets_the_message_on_its_input() {
     let error = deliver(command("echo the pager is out >&2; exit 7", 60)).await.unwrap_err();
     assert!(error.message.contains("exit status: 7: the pager is out"), "{}", error.message);
     let words = vec!["/nowhere/pager".to_owned()];
-    let error = deliver(ChannelKind::Command { command: words, timeout_seconds: 60 }).await.unwrap_err();
+    let error =
+        deliver(ChannelKind::Command { command: words, timeout_seconds: 60, env: Vec::new() }).await.unwrap_err();
     assert!(error.message.contains("\"/nowhere/pager\" could not be started"), "{}", error.message);
 }
 
@@ -232,4 +233,82 @@ async fn a_mail_that_is_not_taken_says_why() {
 
     let error = deliver(mail(1, MailTls::None, None)).await.unwrap_err();
     assert!(error.message.contains("localhost:1 did not take it"), "{}", error.message);
+}
+
+/// Secrets of this process are for no command that does not name them.
+#[tokio::test]
+async fn a_command_sees_the_variables_of_the_list_and_those_that_it_names() {
+    let script = "test -n \"$PATH\" && test -z \"$CARGO_MANIFEST_DIR\"";
+    deliver(command(script, 60)).await.unwrap();
+    let words = ["sh", "-c", "test -n \"$CARGO_MANIFEST_DIR\""].map(str::to_owned).to_vec();
+    let kind = |env: &[&str]| ChannelKind::Command {
+        command: words.clone(),
+        timeout_seconds: 60,
+        env: env.iter().map(|name| (*name).to_owned()).collect(),
+    };
+    deliver(kind(&["CARGO_MANIFEST_DIR"])).await.unwrap();
+    deliver(kind(&[])).await.unwrap_err();
+}
+
+/// A mail server that refuses the second recipient, and answers the mail so.
+fn mail_server(answer: &'static str) -> (std::net::SocketAddr, std::sync::Arc<std::sync::Mutex<String>>) {
+    use std::io::{BufRead as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, got) = (listener.local_addr().unwrap(), std::sync::Arc::<std::sync::Mutex<String>>::default());
+    let mails = std::sync::Arc::clone(&got);
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let lines = std::io::BufReader::new(stream.try_clone().unwrap()).lines();
+        stream.write_all(b"220 ready\r\n").unwrap();
+        let mut in_mail = false;
+        for line in lines.map_while(Result::ok) {
+            let reply = match &line[..] {
+                "." if in_mail => {
+                    in_mail = false;
+                    answer
+                }
+                line if in_mail => {
+                    mails.lock().unwrap().push_str(line);
+                    continue;
+                }
+                "DATA" => {
+                    in_mail = true;
+                    "354 go on"
+                }
+                line if line.starts_with("RCPT") && line.contains("gone@") => "550 nobody of this name",
+                "QUIT" => "221 bye",
+                _ => "250 ok",
+            };
+            stream.write_all(format!("{reply}\r\n").as_bytes()).unwrap();
+        }
+    });
+    (address, got)
+}
+
+fn mail_to(address: std::net::SocketAddr, to: &[&str]) -> ChannelKind {
+    ChannelKind::Email {
+        host: "127.0.0.1".to_owned(),
+        port: address.port(),
+        tls: domain::alert_rules::MailTls::None,
+        username: None,
+        password_env: None,
+        from: "nightbook@example.com".to_owned(),
+        to: to.iter().map(|to| (*to).to_owned()).collect(),
+    }
+}
+
+#[tokio::test]
+async fn a_rejected_recipient_silences_nobody_else() {
+    let (address, got) = mail_server("250 taken");
+    let error = deliver(mail_to(address, &["desk@example.com", "gone@example.com"])).await.unwrap_err();
+    assert!(error.is_final && error.message.contains("refused 1 of 2 recipients"), "{}", error.message);
+    assert!(!got.lock().unwrap().is_empty(), "the other has the mail");
+    let (address, got) = mail_server("250 taken");
+    let error = deliver(mail_to(address, &["gone@example.com"])).await.unwrap_err();
+    assert!(error.is_final && got.lock().unwrap().is_empty(), "{}", error.message);
+    let (address, _) = mail_server("554 too large");
+    let error = deliver(mail_to(address, &["desk@example.com"])).await.unwrap_err();
+    assert!(error.is_final && error.message.contains("did not take it"), "{}", error.message);
+    let (address, _) = mail_server("451 later");
+    assert!(!deliver(mail_to(address, &["desk@example.com"])).await.unwrap_err().is_final, "it may be taken later");
 }

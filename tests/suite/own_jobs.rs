@@ -167,3 +167,65 @@ fn what_the_example_answers_fits_the_schema() {
     }
     assert_eq!(answers, 2);
 }
+
+/// The limit counts the work of a program, not its wait for a core: 12 programs of 0.4 s after each other would break a limit
+/// of 3 s from the fourth second on.
+#[test]
+fn a_wait_for_a_core_is_no_time_of_the_job() {
+    let dir = tempfile::tempdir().unwrap();
+    let (book, data) = (dir.path().join("book"), dir.path().join("data"));
+    write_book(&book, 12).unwrap();
+    let settings = std::fs::read_to_string(book.join("nightbook.toml")).unwrap();
+    let settings = settings.replace("[run]\n", "[run]\nconcurrency = 1\nretries = 1\n");
+    let job =
+        python("slow", "time_limit_seconds = 3\n", "time.sleep(0.4)\nprint(\"{\\\"status\\\": \\\"success\\\"}\")");
+    std::fs::write(book.join("nightbook.toml"), settings + &job).unwrap();
+    let (run, code) =
+        json(&["run", "--book", text(&book), "--data", text(&data), "--as-of", "2026-11-24", "--json"]).unwrap();
+    assert_eq!((code, &run["failed_jobs"]), (0, &0.into()), "{run}");
+    let waited = |portfolio: usize| {
+        let id = format!("p{portfolio:03}");
+        let (shown, _) = json(&["show", "latest", "--data", text(&data), "--portfolio", &id, "--json"]).unwrap();
+        let record = shown["jobs"].as_array().unwrap().last().unwrap().clone();
+        assert!(record["duration_seconds"].as_f64().unwrap() > 0.0, "{record}");
+        record["waited_seconds"].as_f64().unwrap_or_default()
+    };
+    assert!((0..12).map(waited).sum::<f64>() > 3.0, "the waits are on record");
+}
+
+/// What nobody could read back fails the job that gave it; the other results of the portfolio stay readable.
+#[test]
+fn an_answer_that_cannot_be_read_back_fails_its_job_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (book, data) = (dir.path().join("book"), dir.path().join("data"));
+    write_book(&book, 1).unwrap();
+    let answers = [
+        ("huge", "{\\\"a\\\": 1e999}"),
+        ("lone", "[\\\"\\\\ud800\\\"]"),
+        ("key", "{\\\"\\\\udc00\\\": 1}"),
+        ("deep", "\" + \"[\" * 101 + \"]\" * 101 + \""),
+    ];
+    let jobs = answers.map(|(name, result)| {
+        python(name, "", &format!("print(\"{{\\\"status\\\": \\\"success\\\", \\\"result\\\": {result}}}\")"))
+    });
+    let settings = std::fs::read_to_string(book.join("nightbook.toml")).unwrap();
+    std::fs::write(book.join("nightbook.toml"), settings + &jobs.concat()).unwrap();
+    let (run, code) =
+        json(&["run", "--book", text(&book), "--data", text(&data), "--as-of", "2026-11-24", "--json"]).unwrap();
+    assert_eq!((code, &run["failed_jobs"]), (1, &4.into()), "{run}");
+    let (shown, code) = json(&["show", "latest", "--data", text(&data), "--portfolio", "p000", "--json"]).unwrap();
+    assert_eq!(code, 0, "{shown}");
+    assert!(
+        shown["results"]["factor_analysis"].is_object() || shown["results"].as_object().unwrap().len() > 5,
+        "{shown}"
+    );
+    for (name, _) in answers {
+        let jobs = shown["jobs"].as_array().unwrap();
+        let record = jobs.iter().find(|record| record["job_name"] == name).unwrap();
+        let message = record["error"]["message"].as_str().unwrap();
+        assert!(message.contains("a result that cannot be read back"), "{name}: {message}");
+        assert_eq!(record["attempt"], 1, "once more would give the same");
+    }
+    let (doctor, code) = json(&["doctor", "--data", text(&data), "--json"]).unwrap();
+    assert_eq!((doctor["problems"].as_array().unwrap().len(), code), (0, 0), "{doctor}");
+}

@@ -1,6 +1,7 @@
 //! Who may ask, and who may change.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
@@ -12,6 +13,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use crate::problem::Problem;
+use crate::refusals::Refusals;
 
 /// Who may ask, and who may change.
 #[derive(Debug, Clone)]
@@ -31,6 +33,7 @@ pub enum Access {
 pub struct Tokens {
     write: Option<[u8; 32]>,
     read: Option<[u8; 32]>,
+    refusals: Arc<Refusals>,
 }
 
 impl std::fmt::Debug for Tokens {
@@ -44,7 +47,11 @@ impl Tokens {
     #[must_use]
     pub fn new(write: Option<&str>, read: Option<&str>) -> Option<Self> {
         let hash = |token: &str| <[u8; 32]>::from(Sha256::digest(token));
-        (write.is_some() || read.is_some()).then(|| Self { write: write.map(hash), read: read.map(hash) })
+        (write.is_some() || read.is_some()).then(|| Self {
+            write: write.map(hash),
+            read: read.map(hash),
+            refusals: Arc::default(),
+        })
     }
 
     /// Whether this token may write, and whether it may read. Takes the same time for every token of a length.
@@ -68,7 +75,12 @@ pub(crate) async fn guard(State(access): State<Access>, request: Request, next: 
         Access::Tokens(tokens) => without_token(tokens, request.headers(), changes(request.method())),
     };
     match refused {
-        Some(problem) => problem.into_response(),
+        Some(problem) => {
+            if let Access::Tokens(tokens) = &access {
+                tokens.refusals.note();
+            }
+            problem.into_response()
+        }
         None => next.run(request).await,
     }
 }

@@ -17,6 +17,7 @@ mod live;
 mod nights;
 mod openapi;
 mod problem;
+mod refusals;
 mod runs;
 mod writes;
 

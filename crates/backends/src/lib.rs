@@ -19,6 +19,8 @@ mod group;
 #[cfg(feature = "local")]
 pub mod local;
 pub mod memory;
+#[cfg(any(feature = "channels", feature = "local"))]
+mod program_environment;
 pub mod system;
 
 #[cfg(any(feature = "aws", feature = "local"))]

@@ -209,6 +209,9 @@ pub enum ChannelKind {
         command: Vec<String>,
         /// How long it may take.
         timeout_seconds: u32,
+        /// Names of environment variables that it sees, beside a few that every program sees.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        env: Vec<String>,
     },
     /// A webhook that takes what Slack takes.
     Slack {

@@ -25,6 +25,7 @@ const fn event(
 
 /// Every event there is, by name.
 pub const EVENTS: &[EventSpec] = &[
+    event("access.refused", &["warn"], &["count"], "requests without a valid token were refused; one line a minute"),
     event(
         "alert.delivered",
         &["info"],

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::ports::Clock;
 use crate::record::{JobError, Progress};
@@ -14,7 +15,17 @@ const STOP: u8 = 2;
 struct Shared {
     stop: AtomicU8,
     progress: Mutex<Option<Progress>>,
+    waits: Mutex<Waits>,
     clock: Arc<dyn Clock>,
+}
+
+/// How long the job waited for its turn.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Waits {
+    /// Whether it waits now.
+    pub is_waiting: bool,
+    /// The sum of the waits that ended.
+    pub waited: Duration,
 }
 
 /// The context of one attempt of one job. Cheap to clone; all clones are one.
@@ -33,7 +44,25 @@ impl JobContext {
     /// A context of a job that has said nothing yet.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { shared: Arc::new(Shared { stop: AtomicU8::new(GO_ON), progress: Mutex::new(None), clock }) }
+        let (progress, waits) = (Mutex::new(None), Mutex::default());
+        Self { shared: Arc::new(Shared { stop: AtomicU8::new(GO_ON), progress, waits, clock }) }
+    }
+
+    /// Says that the job waits for its turn: this time does not count toward its limit.
+    pub fn wait_begins(&self) {
+        self.shared.waits.lock().unwrap_or_else(PoisonError::into_inner).is_waiting = true;
+    }
+
+    /// Says that the job works from now on, after it waited for so long.
+    pub fn wait_ended(&self, waited: Duration) {
+        let mut waits = self.shared.waits.lock().unwrap_or_else(PoisonError::into_inner);
+        *waits = Waits { is_waiting: false, waited: waits.waited + waited };
+    }
+
+    /// How long the job waited for its turn so far.
+    #[must_use]
+    pub fn waits(&self) -> Waits {
+        *self.shared.waits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says how far the job is, and asks whether to go on. To be called at least every 50 ms of work.

@@ -17,6 +17,7 @@ use crate::ports::{Change, JobRunner, PortfolioJobs, Ports, StoreError, WorkMess
 use crate::record::{JobError, JobOutput, JobRecord, SkippedBecause};
 use crate::run::{Run, SealedPlan, seconds_between};
 use crate::tail::run_tail;
+use crate::time_limit::TimeLimit;
 use crate::watch::settle_if_hopeless;
 use crate::words::{ErrorCategory, JobStatus};
 use crate::work_item::{InHand, ItemEvent, ItemRefusal, ItemState, WorkItem};
@@ -224,7 +225,7 @@ impl Worker<'_> {
         let market_data = &self.plan.market_data;
         let started_at = self.ports.clock.now();
         let mut attempt = 1;
-        let mut progress = None;
+        let (mut progress, mut waited) = (None, Duration::ZERO);
         let outcome = if let (true, Some(error)) = (job.run_level, &market_data.error) {
             // The work was done once for the run, and failed there after all its attempts.
             let mut record = self.blank(job, JobStatus::Failed);
@@ -242,6 +243,7 @@ impl Worker<'_> {
                     Err(error) => Ended::With(Err(error.clone())),
                 };
                 progress = context.last_progress().or(progress);
+                waited += context.waits().waited;
                 let error = match ended {
                     Ended::ClaimLost => return Ok(None),
                     Ended::With(Ok(output)) => break Ok(output),
@@ -263,7 +265,9 @@ impl Worker<'_> {
         record.attempt = attempt;
         record.started_at = Some(started_at);
         record.completed_at = Some(completed_at);
-        record.duration_seconds = Some(seconds_between(started_at, completed_at));
+        let waited = waited.as_secs_f64().min(seconds_between(started_at, completed_at));
+        record.duration_seconds = Some(seconds_between(started_at, completed_at) - waited);
+        record.waited_seconds = (waited > 0.0).then_some(waited);
         record.progress = progress;
         match outcome {
             Ok(output) => {
@@ -291,6 +295,7 @@ impl Worker<'_> {
         record.started_at = Some(work.started_at);
         record.completed_at = Some(work.completed_at);
         record.duration_seconds = Some(work.duration_seconds());
+        record.waited_seconds = None;
         for (key, value) in &work.metadata {
             record.job_metadata.entry(key.clone()).or_insert_with(|| value.clone());
         }
@@ -321,12 +326,17 @@ impl Worker<'_> {
     ) -> Result<Ended, StoreError> {
         let sleeper = Arc::clone(&self.ports.sleeper);
         let mut running = pin!(jobs.run(&job.name, context.clone()));
-        let mut limit = sleeper.sleep(Duration::from_secs(u64::from(job.time_limit_seconds)));
+        let mut time_limit = TimeLimit::of_seconds(job.time_limit_seconds);
+        let mut limit = sleeper.sleep(time_limit.next_sleep(context.waits()).unwrap_or_default());
         loop {
             let beat = sleeper.sleep(HEARTBEAT);
             match select(running.as_mut(), select(limit, beat)).await {
                 Either::Left((ended, _)) => return Ok(Ended::With(ended)),
                 Either::Right((Either::Left(_), _)) => {
+                    if let Some(rest) = time_limit.next_sleep(context.waits()) {
+                        limit = sleeper.sleep(rest);
+                        continue;
+                    }
                     context.time_is_up();
                     let timeout = || {
                         JobError::new(

@@ -103,8 +103,11 @@ pub struct JobRecord {
     pub started_at: Option<DateTime<Utc>>,
     /// End of the last attempt.
     pub completed_at: Option<DateTime<Utc>>,
-    /// From start to end, waits between attempts included.
+    /// From start to end, waits between attempts included, waits for a core not.
     pub duration_seconds: Option<f64>,
+    /// How long it waited for a core, in seconds; `None`: not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waited_seconds: Option<f64>,
     /// Units that were processed, as the job counts them.
     pub records_processed: u64,
     /// How far it is, or was at its end.
@@ -134,6 +137,7 @@ impl JobRecord {
             started_at: None,
             completed_at: None,
             duration_seconds: None,
+            waited_seconds: None,
             records_processed: 0,
             progress: None,
             error: None,

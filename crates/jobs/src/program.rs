@@ -6,6 +6,7 @@ use std::sync::Arc;
 use book::{AddedJob, Class, OptionTerms};
 use chrono::NaiveDate;
 use domain::ids::{JobName, PortfolioId, RunId};
+use domain::readable_json::{MOST_NESTING, check_readable};
 use domain::record::{JobError, JobOutput, Quality};
 use domain::redact::{redact, redact_line};
 use domain::words::{ErrorCategory, QualityFlag};
@@ -148,6 +149,14 @@ pub(crate) enum AnswerError {
         "`metadata` takes {0} bytes and may take {MOST_METADATA}: it is what stands in the record, in brief; the whole belongs into `result`"
     )]
     Metadata(usize),
+    /// It holds what nobody could read back.
+    #[error("the program answered with {part} that cannot be read back: {error}")]
+    Unreadable {
+        /// `a result` or `metadata`.
+        part: &'static str,
+        /// Why.
+        error: String,
+    },
     /// It is of another form.
     #[error("the program answered in version {0} of the document, and this release reads version {VERSION}")]
     Version(u32),
@@ -235,14 +244,22 @@ impl Answer {
                 message.unwrap_or_else(|| "the program says that it failed, and not why".to_owned()),
             )));
         }
+        let readable = |part, json: &str| {
+            check_readable(json.as_bytes(), MOST_NESTING)
+                .map_err(|error| AnswerError::Unreadable { part, error: error.to_string() })
+        };
+        if let Some(result) = &written.result {
+            readable("a result", result.get())?;
+        }
         let mut metadata = written.metadata;
         if let Some(message) = written.message {
             metadata.insert("message".to_owned(), message.into());
         }
-        let size = serde_json::to_string(&metadata).map_or(0, |text| text.len());
-        if size > MOST_METADATA {
-            return Err(AnswerError::Metadata(size));
+        let json = serde_json::to_string(&metadata).unwrap_or_default();
+        if json.len() > MOST_METADATA {
+            return Err(AnswerError::Metadata(json.len()));
         }
+        readable("metadata", &json)?;
         metadata.values_mut().for_each(mask);
         let quality = written.quality.map(|mut quality| {
             quality.symbols_missing.sort();
@@ -312,6 +329,15 @@ mod tests {
         assert!(failed(r#"{"status": "success", "version": 2}"#).contains("version 2"));
         let long = format!(r#"{{"status": "success", "metadata": {{"a": "{}"}}}}"#, "x".repeat(5_000));
         assert!(failed(&long).contains("`metadata` takes"));
+        let deep = format!("{}{}", "[".repeat(101), "]".repeat(101));
+        for (result, why) in
+            [("{\"a\":1e999}", "out of range"), ("[\"\\ud800\"]", "hex escape"), (&deep[..], "more than 100 levels")]
+        {
+            let said = failed(&format!(r#"{{"status": "success", "result": {result}}}"#));
+            assert!(said.contains("a result that cannot be read back") && said.contains(why), "{said}");
+        }
+        let said = failed(&format!(r#"{{"status": "success", "metadata": {{"a": {deep}}}}}"#));
+        assert!(said.contains("metadata that cannot be read back"), "{said}");
         let bytes = Answer::read(b"\xff\xfe{}").unwrap_err().to_string();
         assert!(bytes.contains("docs/jobs.md"), "{bytes}");
     }

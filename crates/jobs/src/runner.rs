@@ -13,7 +13,8 @@ use domain::ports::{Documents, JobRunner, PortfolioJobs, StoreError};
 use domain::record::{JobError, JobOutput};
 use domain::run::Run;
 use domain::words::ErrorCategory;
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
+use tokio::time::Instant;
 
 use crate::program::{Answer, AnswerError, question};
 use crate::registry::{Entry, Input, Outputs};
@@ -151,6 +152,28 @@ impl Runner {
     }
 }
 
+/// A core to work on. The time until there is one does not count toward the limit of the job.
+async fn turn<'a>(permits: &'a Semaphore, context: &JobContext) -> Result<SemaphorePermit<'a>, RunnerError> {
+    if let Ok(permit) = permits.try_acquire() {
+        return Ok(permit);
+    }
+    context.wait_begins();
+    let since = Instant::now();
+    let permit = permits.acquire().await.map_err(|_| RunnerError::Stopped)?;
+    context.wait_ended(since.elapsed());
+    Ok(permit)
+}
+
+/// As [`blocking`], for a job.
+async fn blocking_job<T: Send + 'static>(
+    permits: &Semaphore,
+    context: &JobContext,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, RunnerError> {
+    let _permit = turn(permits, context).await?;
+    on_a_thread(work).await
+}
+
 /// Work on a thread of its own. The permit belongs to the future: who drops it lets others work, even if the thread
 /// does not listen.
 async fn blocking<T: Send + 'static>(
@@ -158,6 +181,10 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, RunnerError> {
     let _permit = permits.acquire().await.map_err(|_| RunnerError::Stopped)?;
+    on_a_thread(work).await
+}
+
+async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, RunnerError> {
     tokio::task::spawn_blocking(work).await.map_err(|error| match error.try_into_panic() {
         Ok(panic) => RunnerError::Panic(message_of(panic.as_ref())),
         Err(_) => RunnerError::Stopped,
@@ -212,11 +239,12 @@ impl Session {
 
     async fn run_entry(&self, entry: &'static Entry, context: JobContext) -> Result<JobOutput, JobError> {
         let (shared, place, earlier) = (Arc::clone(&self.shared), self.place, self.outputs());
+        let waits = context.clone();
         let work = move || {
             let portfolio = &shared.snapshot.portfolios[place];
             (entry.run)(&Input { portfolio, shared: &shared, earlier: &earlier, context: &context })
         };
-        let (output, brief) = blocking(&self.permits, work).await??;
+        let (output, brief) = blocking_job(&self.permits, &waits, work).await??;
         // Only here, by the future that somebody still waits for: the output of a job that was given up goes nowhere.
         self.outputs.lock().unwrap_or_else(PoisonError::into_inner).add(output);
         Ok(brief)
@@ -230,9 +258,9 @@ impl Session {
         let (shared, place, run, earlier, asked) =
             (Arc::clone(&self.shared), self.place, self.run, self.outputs(), job.clone());
         let input = move || question(run, &asked, &shared.snapshot, &shared.snapshot.portfolios[place], &earlier);
-        let input = blocking(&self.permits, input).await?.map_err(RunnerError::Document)?;
+        let input = blocking_job(&self.permits, &context, input).await?.map_err(RunnerError::Document)?;
         let answer = {
-            let _permit = self.permits.acquire().await.map_err(|_| RunnerError::Stopped)?;
+            let _permit = turn(&self.permits, &context).await?;
             programs.call(&job.program, input, &context).await?
         };
         let Answer { result, output } = Answer::read(&answer).map_err(RunnerError::Answer)??;

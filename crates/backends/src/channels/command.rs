@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{Transport, failed, json};
 use crate::group::Group;
+use crate::program_environment::program_environment;
 
 /// How much of what a failing command says is kept.
 const SAID_BYTES: u64 = 16 << 10;
@@ -20,6 +21,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub(super) struct Command {
     /// Program and arguments.
     pub(super) words: Vec<String>,
+    /// Variables of the environment that it sees beside those that every program sees.
+    pub(super) env: Vec<String>,
     pub(super) limit_seconds: u32,
 }
 
@@ -31,6 +34,8 @@ impl Transport for Command {
         let json = json(message)?;
         let mut child = tokio::process::Command::new(program)
             .args(arguments)
+            .env_clear()
+            .envs(program_environment(&self.env))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

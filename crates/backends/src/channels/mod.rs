@@ -57,8 +57,8 @@ fn transport(
         }
     };
     Ok(match kind {
-        ChannelKind::Command { command, timeout_seconds } => {
-            Box::new(command::Command { words: command.clone(), limit_seconds: *timeout_seconds })
+        ChannelKind::Command { command, timeout_seconds, env } => {
+            Box::new(command::Command { words: command.clone(), env: env.clone(), limit_seconds: *timeout_seconds })
         }
         ChannelKind::Slack { address: place } => Box::new(http::Slack(http::Post::to(address(place)?, clock))),
         ChannelKind::Webhook { address: place, secret_env } => Box::new(http::Webhook {

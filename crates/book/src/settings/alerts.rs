@@ -43,7 +43,8 @@ impl AlertSettings {
     #[must_use]
     pub fn all_channels(&self) -> Vec<ChannelSpec> {
         let command = self.command.as_ref().and_then(|command| {
-            let kind = ChannelKind::Command { command: command.clone(), timeout_seconds: COMMAND_SECONDS };
+            let kind =
+                ChannelKind::Command { command: command.clone(), timeout_seconds: COMMAND_SECONDS, env: Vec::new() };
             Some(ChannelSpec { name: ChannelName::new(COMMAND_CHANNEL).ok()?, min_severity: Severity::Info, kind })
         });
         command.into_iter().chain(self.channels.iter().cloned()).collect()

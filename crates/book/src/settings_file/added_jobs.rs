@@ -173,7 +173,7 @@ impl Walk<'_> {
         words
     }
 
-    fn env_names(&mut self, value: &Value<'_>) -> Vec<String> {
+    pub(super) fn env_names(&mut self, value: &Value<'_>) -> Vec<String> {
         let wanted = "`env` must be a list of names of environment variables, for example [\"LIQUIDITY_KEY\"]; their values never stand here";
         let names = match value.get_ref() {
             DeValue::Array(list) => list

@@ -22,6 +22,7 @@ struct ChannelDraft {
     min_severity: Option<Severity>,
     command: Option<Vec<String>>,
     timeout_seconds: Option<u32>,
+    env: Vec<String>,
     url: Option<String>,
     url_env: Option<String>,
     secret_env: Option<String>,
@@ -99,11 +100,12 @@ const KINDS: [Kind; 6] = [
             key("timeout_seconds", |walk, entry, draft| {
                 draft.timeout_seconds = walk.whole_number(entry.key, entry.value, &(1..=110));
             }),
+            key("env", |walk, entry, draft| draft.env = walk.env_names(entry.value)),
         ],
         needs: &["command"],
         make: |_, _, _, draft| {
             let timeout_seconds = draft.timeout_seconds.unwrap_or(COMMAND_SECONDS);
-            Some(ChannelKind::Command { command: draft.command?, timeout_seconds })
+            Some(ChannelKind::Command { command: draft.command?, timeout_seconds, env: draft.env })
         },
     },
 ];
