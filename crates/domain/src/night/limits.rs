@@ -122,9 +122,11 @@ impl SealedLimit {
     }
 }
 
-/// A number as messages show it. Very large and very small ones have an exponent, so that none is long.
+/// A number as messages show it, with ten significant digits. Very large and very small ones have an exponent, so that none
+/// is long.
 #[must_use]
 pub fn number(value: f64) -> String {
+    let value: f64 = format!("{value:.9e}").parse().unwrap_or(value);
     let plain = value == 0.0 || (1e-6..1e15).contains(&value.abs());
     if plain { value.to_string() } else { format!("{value:e}") }
 }
@@ -218,6 +220,20 @@ mod tests {
         assert!(none[0].message.contains("cannot be judged"), "{}", none[0].message);
         for status in [JobStatus::Failed, JobStatus::Skipped, JobStatus::Missing] {
             assert_eq!(judged(vec![limit(Bound::Min, -0.02, None)], &[], &run(status, None)), [], "{status}");
+        }
+    }
+
+    #[test]
+    fn a_number_is_never_long() {
+        for (value, text) in [
+            (0.018_595_599_999_999_997, "0.0185956"),
+            (1_600.0, "1600"),
+            (-123_456.789, "-123456.789"),
+            (0.0, "0"),
+            (1e-300, "1e-300"),
+            (-2e15, "-2e15"),
+        ] {
+            assert_eq!(number(value), text);
         }
     }
 
