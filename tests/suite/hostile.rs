@@ -278,6 +278,9 @@ fn the_site_is_ours(site: &Path, plain_site: &Path, names: &[String]) {
                 );
             }
             Some("html") => {}
+            None if path.file_name().is_some_and(|name| name == ".files") => {
+                assert_printable(".files", &std::fs::read(&path).unwrap());
+            }
             other => panic!("{} is none of ours: {other:?}", path.display()),
         }
     }

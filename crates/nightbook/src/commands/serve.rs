@@ -66,9 +66,12 @@ pub(crate) async fn run(
         .with_live(engine.watched());
     let router = web::site_and_api(&engine.site_folder(), api, bound.access.clone());
     let router = metrics.counting(metrics_router.merge(router));
-    let serving = web::start(bound, router, stop.clone())?;
     let whole = std::path::absolute(book_dir)?;
     let reload = Arc::new(SettingsReload::new(&whole, data, Arc::clone(&engine.settings)));
+    let next_slot = next_due_slot(&book.settings.schedule, SystemClock.now());
+    // Before anybody is answered: from here on a store that fails ends no `serve`, only a round of it.
+    let mut scheduler = Scheduler::new(&engine, book_dir, book, Arc::clone(&reload)).await?;
+    let serving = web::start(bound, router, stop.clone())?;
     let server = Server {
         engine: Arc::clone(&engine),
         control,
@@ -79,11 +82,10 @@ pub(crate) async fn run(
     let commands = take_commands(data, server, stop.clone());
     output.line(&format!("Site:  {address}/"));
     output.line(&format!("API:   {address}/api/v1/openapi.json"));
-    match next_due_slot(&book.settings.schedule, SystemClock.now()) {
+    match next_slot {
         Some(slot) => output.line(&format!("Next run:  {} UTC", slot.format("%Y-%m-%d %H:%M"))),
         None => output.line("Next run:  none, the schedule has no further slot"),
     }
-    let mut scheduler = Scheduler::new(&engine, book_dir, book, Arc::clone(&reload)).await?;
     tokio::spawn(keep_looking(reload, Arc::clone(&engine), wake, stop.clone()));
     let outcome = rounds(&mut scheduler, &engine, stop).await;
     if let Some(commands) = commands {
