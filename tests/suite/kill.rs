@@ -72,6 +72,22 @@ fn shown(site: &Path) -> Option<String> {
     Some(status["shown"]["as_of"].as_str().or(status["as_of"].as_str())?.to_owned())
 }
 
+/// The summaries on record, without what may differ between two runs, by run.
+fn recorded(data: &Path) -> BTreeMap<String, Value> {
+    let (history, _) = json(&["history", "--limit", "1000", "--data", text(data), "--json"]).unwrap();
+    history["runs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|run| {
+            let mut run = run.clone();
+            // Beside the summary stands the verdict of the night.
+            assert!(run.as_object_mut().unwrap().remove("night").is_some_and(|night| night == "ok"), "{run}");
+            (run["batch_run_id"].as_str().unwrap().to_owned(), timeless(run))
+        })
+        .collect()
+}
+
 #[test]
 fn nothing_is_lost_by_kills_at_any_moment() {
     let (kills, seed) = (setting("NIGHTBOOK_KILLS", KILLS), setting("NIGHTBOOK_KILL_SEED", 20_261_124));
@@ -130,18 +146,7 @@ fn nothing_is_lost_by_kills_at_any_moment() {
         assert!(shown(&data.join("site")) >= before, "seed {seed}, {as_of}: the index went back");
         closed.insert(id, timeless(summary));
     }
-    let (history, _) = json(&["history", "--limit", "1000", "--data", text(&data), "--json"]).unwrap();
-    let there: BTreeMap<String, Value> = history["runs"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|run| {
-            let mut run = run.clone();
-            // Beside the summary stands the verdict of the night.
-            assert!(run.as_object_mut().unwrap().remove("night").is_some_and(|night| night == "ok"), "{run}");
-            (run["batch_run_id"].as_str().unwrap().to_owned(), timeless(run))
-        })
-        .collect();
+    let there = recorded(&data);
     for (id, summary) in &closed {
         lost += usize::from(there.get(id) != Some(summary));
     }

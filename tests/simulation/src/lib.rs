@@ -7,6 +7,7 @@
 //! [`schedule`] runs one schedule, [`suite`] many of them; the program `simulate` is the command line.
 
 mod actors;
+mod chain;
 pub mod coverage;
 pub mod executor;
 pub mod faults;

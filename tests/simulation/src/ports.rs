@@ -7,12 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use domain::alert::{AlertEvent, AlertRefusal, AlertState};
-use domain::chain::{Appended, Link};
 use domain::fold::{Fold, FoldEntry};
 use domain::ids::{ContentHash, Fingerprint, JobName, Owner, PortfolioId, RunId, ScheduleName};
 use domain::night::{NightHead, NightKey};
 use domain::ports::{
-    Chain, Change, Clock, Creation, Documents, FailureSighting, History, JobRun, Keep, NightQuery, Nights, Notifier,
+    Change, Clock, Creation, Documents, FailureSighting, History, JobRun, Keep, NightQuery, Nights, Notifier,
     PortfolioRun, Ports, Randomness, RecordCursor, RecordPage, RecordQuery, RunPage, RunQuery, RunStore, Runs,
     SiteFile, SiteStore, Sleeper, StoreError, StoredRun, Tallies, WorkItems, WorkMessage, WorkQueue, WriteIf, Written,
 };
@@ -427,36 +426,6 @@ impl Randomness for Port {
 
     fn jitter(&self) -> f64 {
         self.0.jitter()
-    }
-}
-
-#[async_trait]
-impl Chain for Port {
-    async fn newest_link(&self) -> Result<Option<Link>, StoreError> {
-        self.0.call("read the newest link", |h| now(h.world.store.newest_link())).await
-    }
-
-    async fn link_of(&self, run: RunId) -> Result<Option<Link>, StoreError> {
-        self.0.call("read the link of a run", move |h| now(h.world.store.link_of(run))).await
-    }
-
-    async fn append_link(&self, link: &Link) -> Result<Appended, StoreError> {
-        let link = link.clone();
-        self.0
-            .call("append a link", move |h| {
-                let reply = now(h.world.store.append_link(&link))?;
-                match &reply {
-                    Appended::Appended => {}
-                    Appended::NumberTaken => h.world.state().coverage.hit(Row::LinkTaken),
-                    Appended::RunHasLink(_) => h.world.state().coverage.hit(Row::RunHasLink),
-                }
-                Ok(reply)
-            })
-            .await
-    }
-
-    async fn links(&self, after: u64, limit: usize) -> Result<Vec<Link>, StoreError> {
-        self.0.call("read the chain", move |h| now(h.world.store.links(after, limit))).await
     }
 }
 

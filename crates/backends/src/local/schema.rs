@@ -203,7 +203,7 @@ CREATE TABLE chain (                   -- one row a closed run: tamper evidence
   link           TEXT NOT NULL,        -- JSON, with the hash of the link before
   link_hash      TEXT NOT NULL
 );
-UPDATE folds SET is_full = 1 WHERE batch_run_id IN (SELECT batch_run_id FROM runs WHERE phase = 'closed');
+UPDATE folds SET is_full = 1 WHERE batch_run_id IN (SELECT batch_run_id FROM runs WHERE closed_at IS NOT NULL);
 ALTER TABLE night_documents ADD COLUMN unnamed_since TEXT; -- when the retention found that nothing names it
 ";
 

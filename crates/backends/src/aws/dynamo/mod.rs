@@ -6,7 +6,6 @@
 
 mod books;
 mod chain;
-mod chain;
 mod dictionary;
 mod doctor;
 mod document;
