@@ -46,6 +46,7 @@ fn members(portfolios: u32) -> NightMembers {
         rows: 75,
         has_unusable_rows: false,
         equity: Some(1e6 + f64::from(n)),
+        equity_on: None,
         rows_before: Some(Earlier { as_of: at(0).date_naive(), value: 75 }),
         equity_before: before(1e6 - f64::from(n)),
     };
