@@ -288,18 +288,21 @@ def local_nights(nightbook, folder, book):
         words = ["run", "--book", str(book), "--data", str(data), "--as-of", str(date), "--trigger", "schedule"]
         command(nightbook, words, codes=(0, 1))
     runs = json.loads(command(nightbook, ["history", "--json", "--data", str(data)]))["runs"]
-    site = {str(path.relative_to(data / "site")): path.read_text() for path in (data / "site").rglob("*") if path.is_file()}
-    return data, [run["batch_run_id"] for run in reversed(runs)], list(reversed(runs)), site
+    # A folder keeps the list of its files in one; a bucket can be listed.
+    files = [path for path in (data / "site").rglob("*") if path.is_file() and path.name != ".files"]
+    site = {str(path.relative_to(data / "site")): path.read_text() for path in files}
+    return data, [run["batch_run_id"] for run in reversed(runs)], site
 
 
-def compare(cloud, runs, nightbook, data, local_runs, local_summaries, local_site, cloud_site):
+def compare(cloud, runs, nightbook, data, local_runs, local_site, cloud_site):
     differences = []
     portfolios = [name for name in json.loads(cloud.command("show", runs[0], "--json", "--portfolio", "p000"))["results"]] and [
         *(f"p{n:03}" for n in range(PORTFOLIOS - 3)), "unusable", "unpriced", "unowned",
     ]  # fmt: skip
     for at, (run, local_run) in enumerate(zip(runs, local_runs)):
+        local = json.loads(command(nightbook, ["show", local_run, "--json", "--data", str(data)]))
         summary = json.loads(cloud.command("show", run, "--json"))
-        differences += documents_differ(f"summary of night {at + 1}", local_summaries[at], summary)
+        differences += documents_differ(f"summary of night {at + 1}", local, summary)
         for portfolio in portfolios:
             one = json.loads(command(nightbook, ["show", local_run, "--json", "--portfolio", portfolio, "--data", str(data)]))
             other = json.loads(cloud.command("show", run, "--json", "--portfolio", portfolio))
@@ -463,9 +466,9 @@ def rehearse(emulator, folder, arguments):
     check("the index is a page that is asked for again", index[1].startswith("text/html") and "max-age=30" in index[2], index[1:])
     check("the index leads to the newest run", f"runs/{second}/" in index[0])
 
-    data, local_runs, local_summaries, local_site = local_nights(arguments.nightbook, folder, book)
+    data, local_runs, local_site = local_nights(arguments.nightbook, folder, book)
     command(arguments.nightbook, ["publish", "--data", str(data)])
-    differences = compare(cloud, runs, arguments.nightbook, data, local_runs, local_summaries, local_site, site)
+    differences = compare(cloud, runs, arguments.nightbook, data, local_runs, local_site, site)
     for difference in differences[:40]:
         print(f"  differs: {difference}")
     check("the cloud and one machine say the same", not differences, f"{len(differences)} differences")

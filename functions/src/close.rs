@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use app::{SettingsFile, StoredSettings, settings_to_publish_by};
+use app::{StoredSettings, settings_to_publish_by};
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use backends::aws::{Event, EventBus};
 use domain::alerting::Alerting;
@@ -12,7 +12,7 @@ use domain::close_run::{Closed, close_run, publish_bucket};
 use domain::ids::RunId;
 use domain::metrics::of_closed;
 use domain::note::RunNotes;
-use domain::ports::{AlertBooks, AlertChannel, Ports, SiteStore, StoreError};
+use domain::ports::{AlertBooks, AlertChannel, Ports, SettingsFile, SiteStore, StoreError};
 use domain::redact::redact;
 use domain::run::{Publication, RunPhase};
 use domain::summary::RunSummary;

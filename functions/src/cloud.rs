@@ -14,7 +14,7 @@ use crate::close::Closer;
 use crate::environment::variable;
 use crate::metrics::Metrics;
 use crate::run_control::{self, HistoryParts};
-use crate::settings::{SettingsObject, StoredNights};
+use crate::settings::StoredNights;
 use crate::start::Starter;
 use crate::watch::Watcher;
 use crate::work::Worker;
@@ -63,7 +63,7 @@ impl Cloud {
         Ok(Starter {
             ports: self.ports()?,
             source: Arc::new(self.aws.book()?),
-            keeper: Arc::new(SettingsObject(self.aws.kept()?)),
+            keeper: Arc::new(self.aws.settings_object()?),
         })
     }
 
@@ -87,7 +87,7 @@ impl Cloud {
             ports: self.ports()?,
             books: Arc::clone(&self.store) as Arc<dyn AlertBooks>,
             site: self.aws.site()?,
-            keeper: Arc::new(SettingsObject(self.aws.kept()?)),
+            keeper: Arc::new(self.aws.settings_object()?),
             channels: vec![self.aws.topic()?],
             events: Some(self.aws.events()?),
             redacted: variable("NIGHTBOOK_SITE_DETAIL").is_some_and(|text| text.eq_ignore_ascii_case("redacted")),
@@ -108,7 +108,7 @@ impl Cloud {
         Ok(Watcher {
             ports: self.ports()?,
             books: Arc::clone(&self.store) as Arc<dyn AlertBooks>,
-            keeper: Arc::new(SettingsObject(self.aws.kept()?)),
+            keeper: Arc::new(self.aws.settings_object()?),
             channels: vec![self.aws.topic()?],
             start: Arc::new(self.aws.start_function()?),
             metrics: metrics(),
@@ -133,7 +133,7 @@ impl Cloud {
         });
         let api = Api::new(store, clock, Access::Checked);
         let table = self.aws.settings().table()?.to_owned();
-        let nights = StoredNights { file: Arc::new(SettingsObject(self.aws.kept()?)), table };
+        let nights = StoredNights { file: Arc::new(self.aws.settings_object()?), table };
         Ok(api.with_notes(self.aws.notes()?).with_control(Arc::new(control)).with_nights(Arc::new(nights)))
     }
 }

@@ -1,26 +1,11 @@
-//! The stored settings in the bucket of the records.
+//! Nights by the stored settings.
 
 use std::sync::Arc;
 
-use app::{NightReader, NightSettings, SettingsFile, stored_settings};
+use app::{NightReader, NightSettings, stored_settings};
 use async_trait::async_trait;
 use domain::night::next_step::CommandTarget;
-use domain::ports::StoreError;
-
-/// The file in the bucket.
-#[derive(Debug)]
-pub struct SettingsObject(pub backends::aws::KeptFile);
-
-#[async_trait]
-impl SettingsFile for SettingsObject {
-    async fn read(&self) -> Result<Option<Vec<u8>>, StoreError> {
-        self.0.read().await
-    }
-
-    async fn write(&self, json: Vec<u8>) -> Result<(), StoreError> {
-        self.0.write(json).await
-    }
-}
+use domain::ports::{SettingsFile, StoreError};
 
 /// Reads nights by the stored settings.
 pub struct StoredNights {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use app::{
     ActiveRuns, BookOf, CancelRequest, ControlError, ControlParts, Dates, Decided, Door, NoWorker, Refusal,
-    RerunRequest, RunControl, SettingsFile, SlotRules, StartRequest, Starts, allowed_dates, store_settings,
+    RerunRequest, RunControl, SlotRules, StartRequest, Starts, allowed_dates, store_settings,
 };
 use book::{Book, is_due, next_slot};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use domain::ids::{CauseId, PortfolioId, RunId, ScheduleName};
-use domain::ports::{Ports, RunInputs};
+use domain::ports::{Ports, RunInputs, SettingsFile};
 use domain::run::{Run, RunPhase};
 use domain::start_run::{StartRun, Started, start_run};
 use domain::watch::mend;

@@ -6,15 +6,14 @@
 use std::sync::Arc;
 
 use app::{
-    Beginning, DueSlot, SettingsFile, SlotRules, StoredSettings, catch_up_order, due_slot, open_slots, slot_record,
-    stored_settings,
+    Beginning, DueSlot, SlotRules, StoredSettings, catch_up_order, due_slot, open_slots, slot_record, stored_settings,
 };
 use async_trait::async_trait;
 use chrono::TimeDelta;
 use domain::alerting::Alerting;
 use domain::ids::RunId;
 use domain::metrics::CloudMetric;
-use domain::ports::{AlertBooks, AlertChannel, Notifier as _, Ports, StoreError};
+use domain::ports::{AlertBooks, AlertChannel, Notifier as _, Ports, SettingsFile, StoreError};
 use domain::redact::redact;
 use domain::run::RunPhase;
 use domain::start_run::StartRun;

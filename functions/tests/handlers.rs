@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use api::{Access, Api};
-use app::SettingsFile;
 use async_trait::async_trait;
 use aws_lambda_events::event::sqs::SqsEvent;
 use backends::memory::{MemorySite, MemoryStore};
@@ -19,8 +18,8 @@ use domain::ids::{ChannelName, JobName, PortfolioId, RunId};
 use domain::job_context::JobContext;
 use domain::metrics::CloudMetric;
 use domain::ports::{
-    AlertChannel, ChannelError, Clock, JobRunner, PortfolioJobs, Ports, Randomness as _, Runs as _, StoreError,
-    WorkItems as _, WorkMessage, WorkQueue,
+    AlertChannel, ChannelError, Clock, JobRunner, PortfolioJobs, Ports, Randomness as _, Runs as _, SettingsFile,
+    StoreError, WorkItems as _, WorkMessage, WorkQueue,
 };
 use domain::record::{JobError, JobOutput};
 use domain::run::{Publication, Run, RunPhase};

@@ -42,7 +42,5 @@ pub use run_lookup::{RunLookup, RunText, find_run, run_of_night};
 pub use run_summary::{Detail, summary_now};
 pub use slot_records::{Beginning, OpenSlots, open_slots, slot_record};
 pub use start_requests::{by_hand, started_as};
-pub use stored_settings::{
-    SettingsFile, StoredSettings, has_runs, settings_to_publish_by, store_settings, stored_settings,
-};
+pub use stored_settings::{StoredSettings, has_runs, settings_to_publish_by, store_settings, stored_settings};
 pub use visibility::{Before, is_redaction_key};

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::iter::successors;
 
-use async_trait::async_trait;
 use book::{Book, Detail, Portfolio, Settings, next_due_slot};
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::ids::PortfolioId;
-use domain::ports::{Randomness, RunQuery, RunStore, StoreError};
+use domain::ports::{Randomness, RunQuery, RunStore, SettingsFile, StoreError};
 use serde::{Deserialize, Serialize};
 use site::{Card, Records, ScheduleView, SiteOptions};
 
@@ -15,21 +14,6 @@ use crate::visibility::Before;
 
 /// Slots that the site knows: one that is due now, and the next ones.
 const DUE_SLOTS: usize = 3;
-
-/// The file that holds the settings.
-#[async_trait]
-pub trait SettingsFile: Send + Sync {
-    /// The content; `None` where it was never written.
-    ///
-    /// # Errors
-    /// It cannot be read.
-    async fn read(&self) -> Result<Option<Vec<u8>>, StoreError>;
-    /// Replaces the content.
-    ///
-    /// # Errors
-    /// It cannot be written.
-    async fn write(&self, json: Vec<u8>) -> Result<(), StoreError>;
-}
 
 /// The stored settings; `None` before the first run.
 ///

@@ -229,7 +229,7 @@ pub const EVENTS: &[EventSpec] = &[
         &["error"],
         "changed settings are invalid; the earlier settings stay in force. One line a cause",
     ),
-    event("settings.replaced", &["warn"], &["error"], "the kept settings were damaged and are replaced"),
+    event("settings.replaced", &["warn"], &["error"], "the stored settings were damaged and are replaced"),
     event("slot.late", &["info"], &["batch_run_id", "scheduled_for"], "a slot that had passed is run late"),
     event(
         "slot.missed",

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use app::{
-    AcceptRequest, BookOf, Decided, Detail, NightAction, NightReader, RerunRequest, RunControl, SettingsFile,
-    StoredSettings, settings_to_publish_by, store_settings, stored_settings, summary_now,
+    AcceptRequest, BookOf, Decided, Detail, NightAction, NightReader, RerunRequest, RunControl, StoredSettings,
+    settings_to_publish_by, store_settings, stored_settings, summary_now,
 };
 use backends::DoctorReport;
-use backends::aws::{Aws, DynamoStore, KeptFile, MissingSetting, QueueKind, Settings, connect};
+use backends::aws::{Aws, DynamoStore, MissingSetting, QueueKind, Settings, SettingsObject, connect};
 use backends::system::{SystemClock, SystemRandomness, TokioSleeper};
 use book::Book;
 use chrono::NaiveDate;
@@ -94,7 +94,7 @@ impl Cloud {
     }
 
     fn settings_file(&self) -> anyhow::Result<SettingsObject> {
-        Ok(SettingsObject(named(self.aws.kept())?))
+        named(self.aws.settings_object())
     }
 
     /// The settings of the book that was run last.
@@ -104,8 +104,8 @@ impl Cloud {
 
     /// Reads nights by the settings of the book that was run last; where these are not named, by the default schedule.
     pub(crate) async fn nights(&self, table: &str) -> anyhow::Result<NightReader> {
-        let kept = match self.aws.kept() {
-            Ok(object) => stored_settings(&SettingsObject(object)).await?.unwrap_or_default(),
+        let kept = match self.aws.settings_object() {
+            Ok(object) => stored_settings(&object).await?.unwrap_or_default(),
             Err(_) => StoredSettings::default(),
         };
         let target = CommandTarget::Table { book: None, table: table.to_owned() };
@@ -347,20 +347,6 @@ impl Cloud {
             output.line(&format!("{} sent again.", crate::commands::run::count(sent, "message")));
         }
         Ok(std::process::ExitCode::SUCCESS)
-    }
-}
-
-/// The stored settings in the bucket of the records.
-struct SettingsObject(KeptFile);
-
-#[async_trait::async_trait]
-impl SettingsFile for SettingsObject {
-    async fn read(&self) -> Result<Option<Vec<u8>>, StoreError> {
-        self.0.read().await
-    }
-
-    async fn write(&self, json: Vec<u8>) -> Result<(), StoreError> {
-        self.0.write(json).await
     }
 }
 

@@ -11,10 +11,10 @@ mod documents;
 mod dynamo;
 mod events;
 mod functions;
-mod kept;
 mod packed;
 mod queue;
 mod settings;
+mod settings_object;
 mod site_files;
 mod topic;
 
@@ -29,8 +29,8 @@ pub use dead_letters::{DeadLetter, DeadLetters, QueueKind};
 pub use dynamo::DynamoStore;
 pub use events::{Event, EventBus};
 pub use functions::StartFunction;
-pub use kept::KeptFile;
 pub use settings::{MissingSetting, Settings};
+pub use settings_object::SettingsObject;
 
 /// Everything of the cloud that the ports need. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -127,12 +127,12 @@ impl Aws {
         Ok(StartFunction::new(self.clients.lambda(), self.settings.start_function()?.to_owned()))
     }
 
-    /// The settings of the book that was run last, kept beside the pinned inputs.
+    /// The stored settings, in an object beside the pinned inputs.
     ///
     /// # Errors
     /// [`MissingSetting`] if the bucket of the records is not set.
-    pub fn kept(&self) -> Result<KeptFile, MissingSetting> {
-        Ok(KeptFile::new(self.clients.s3(), self.settings.records_bucket()?.to_owned()))
+    pub fn settings_object(&self) -> Result<SettingsObject, MissingSetting> {
+        Ok(SettingsObject::new(self.clients.s3(), self.settings.records_bucket()?.to_owned()))
     }
 
     /// Messages that were given up.

@@ -47,9 +47,9 @@ pub fn not_in_book(members: &NightMembers, as_of: NaiveDate) -> BTreeSet<Portfol
 
 /// The expected portfolios that are in no run of the date.
 ///
-/// A portfolio is in a run that counts, in the deciding run, in the plan of an open run, or in an ended run that left a
-/// record of it. A canceled
-/// or lost run that left no record does not make a portfolio present.
+/// A portfolio is in a run that counts, in the deciding run, in the plan of an open run whose filter does not leave it
+/// out, or in an ended run that left a record of it. A canceled or lost run that left no record does not make a portfolio
+/// present.
 #[must_use]
 pub fn absent(
     expected: &BTreeSet<PortfolioId>,
@@ -61,7 +61,8 @@ pub fn absent(
     for run in runs {
         // The portfolios of an open run may not be known one by one; its plan and its filter say which it has.
         if let (true, Some(plan)) = (run.is_open(), &run.plan) {
-            absent.retain(|id| if run.is_full() { !plan.open.contains(id) } else { !run.filter.contains(id) });
+            let is_held = |id: &PortfolioId| plan.open.contains(id) && (run.is_full() || run.filter.contains(id));
+            absent.retain(|id| !is_held(id));
         }
         let whole = run.counts() || decides(run);
         for (id, portfolio) in &run.portfolios {

@@ -73,6 +73,19 @@ fn no_portfolio_of_an_open_run_is_absent() {
     assert_eq!(night(&[run]).absent, [id("gone")].into());
 }
 
+/// A filter names what a run was asked for; what the book lacks is in no run.
+#[test]
+fn an_open_filtered_run_does_not_make_a_portfolio_present_that_is_not_in_the_book() {
+    let open = ids(2);
+    let mut first = full(1, all(&open, |_| good()));
+    first.plan.as_mut().unwrap().expected_before = [id("gone")].into();
+    let mut second = filtered(2, &open, all(&open[..1], |_| good()));
+    second.filter = vec![open[0].clone(), id("gone")];
+    second.state = NightRunState::Open;
+    second.portfolios.clear();
+    assert_eq!(night(&[first, second]).absent, [id("gone")].into());
+}
+
 /// A long message is cut after a sentence or a word, and never within one.
 #[test]
 fn a_headline_holds_whole_sentences_or_words() {
