@@ -111,7 +111,7 @@ impl Closer {
             self.channels.clone(),
             settings.settings.site.base_url.clone().unwrap_or_else(|| self.base.clone()),
             command_target(),
-            Some(settings.settings.schedule.night_series().clone()),
+            settings.series().cloned(),
         );
         let shown = self.shown().await?;
         let outcome = if stored.run.is_closed() || stored.run.phase == RunPhase::Missed {

@@ -31,6 +31,9 @@ const LATE_START: TimeDelta = TimeDelta::minutes(15);
 /// the others in the next sweeps.
 const MOST_SLOTS: usize = 20;
 
+/// How long a slot that is recorded as missed is tried again: whatever kept it from being started may be mended.
+const MISSED_IS_TRIED: TimeDelta = TimeDelta::days(1);
+
 /// Slots that one sweep looks at.
 const MOST_LOOKED_AT: usize = 400;
 
@@ -124,7 +127,7 @@ impl Watcher {
         let (ports, store) = (&self.ports, self.ports.store.as_ref());
         let (mut swept, mut errors) = (Swept::default(), Errors::default());
         let settings = errors.keep(stored_settings(self.keeper.as_ref()).await.map_err(Into::into)).flatten();
-        let Unserved { late, passed } = match &settings {
+        let Unserved { late, again, passed } = match &settings {
             Some(settings) => errors.keep(self.unserved(settings).await.map_err(Into::into)).unwrap_or_default(),
             None => Unserved::default(),
         };
@@ -137,7 +140,7 @@ impl Watcher {
             let called = self.start.call_start(&json!({ "resume": id })).await;
             swept.resumed += usize::from(errors.keep(called.map_err(Into::into)).is_some());
         }
-        for start in &late {
+        for start in late.iter().chain(&again) {
             let payload = json!({ "schedule": start.schedule, "scheduled_time": start.scheduled_for });
             let called = self.start.call_start(&payload).await;
             swept.late += usize::from(errors.keep(called.map_err(Into::into)).is_some());
@@ -202,7 +205,7 @@ impl Watcher {
         let beginning = Beginning { records, series: stored.series_since };
         let open = open_slots(store, &rules, beginning, now).await?;
         let mut seen = open.after;
-        let mut slots = Vec::new();
+        let mut slots = open.missed;
         while let Some(slot) = rules.next_until(seen, now).filter(|slot| rules.grace_ends(*slot) < now) {
             seen = slot;
             slots.push(rules.scheduled(slot));
@@ -213,10 +216,13 @@ impl Watcher {
                 break;
             }
             let (slot, record) = (start.scheduled_for, slot_record(store, &start).await?);
-            if record.run.is_some() {
-                continue;
-            }
+            let recorded = record.run.as_ref().map(|run| run.started_at);
             match due_slot(&rules, slot, now, &record, true) {
+                DueSlot::Start if recorded.is_some() => {
+                    if unserved.again.len() < MOST_SLOTS && recorded.is_some_and(|at| now < at + MISSED_IS_TRIED) {
+                        unserved.again.push(record.start_of(&start));
+                    }
+                }
                 DueSlot::Start => {
                     // The site names those that wait behind the newest one until they are run.
                     let is_behind = !unserved.late.is_empty();
@@ -238,6 +244,8 @@ impl Watcher {
 struct Unserved {
     /// To be started late: the newest first, then the others from the oldest on.
     late: Vec<StartRun>,
+    /// Recorded as missed not long ago: what kept them from being started may have been mended.
+    again: Vec<StartRun>,
     /// To be recorded as missed.
     passed: Vec<StartRun>,
 }

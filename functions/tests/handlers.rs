@@ -12,7 +12,7 @@ use aws_lambda_events::event::sqs::SqsEvent;
 use backends::memory::{MemorySite, MemoryStore};
 use backends::system::{SystemRandomness, TokioSleeper};
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::alert_message::AlertMessage;
+use domain::alert_message::{AlertKind, AlertMessage};
 use domain::alert_rules::Severity;
 use domain::ids::{ChannelName, JobName, PortfolioId, RunId};
 use domain::job_context::JobContext;
@@ -677,6 +677,29 @@ async fn the_key_of_a_redacted_site_stays() {
     place.start(json!({})).await.unwrap();
     assert!(!first.is_empty());
     assert_eq!(key(&place), first);
+}
+
+#[tokio::test]
+async fn settings_that_are_missing_end_no_incident() {
+    let place = Cloud::new();
+    let settings = "[factors]\nMarket = \"SPY\"\n[schedule]\nname = \"eod\"\n";
+    let broken = "portfolio_id,name,equity\nbalanced,Balanced,\ngrowth,Growth,400000\n";
+    for (name, text) in [("nightbook.toml", settings), ("portfolios.csv", broken)] {
+        place.shared.files.lock().unwrap().insert(name.to_owned(), text.into());
+    }
+    let close_next = async |date: &str, settings_are_lost: bool| {
+        let said = place.start(json!({ "as_of": date })).await.unwrap();
+        place.work_off(1).await;
+        if settings_are_lost {
+            *place.shared.kept.lock().unwrap() = None;
+        }
+        place.closer().close(said["batch_run_id"].as_str().unwrap().parse().unwrap()).await.unwrap();
+        std::mem::take(&mut *place.shared.told.lock().unwrap())
+    };
+    let told = close_next("2026-06-29", false).await;
+    assert!(told.iter().any(|message| message.kind == AlertKind::Open), "{told:?}");
+    let told = close_next("2026-06-30", true).await;
+    assert!(!told.iter().any(|message| message.kind == AlertKind::Recovery), "{told:?}");
 }
 
 #[tokio::test]

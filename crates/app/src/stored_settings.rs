@@ -5,7 +5,7 @@ use std::iter::successors;
 
 use book::{Book, Detail, Portfolio, Settings, next_due_slot};
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::ids::PortfolioId;
+use domain::ids::{PortfolioId, ScheduleName};
 use domain::ports::{Randomness, RunQuery, RunStore, SettingsFile, StoreError};
 use serde::{Deserialize, Serialize};
 use site::{Card, Records, ScheduleView, SiteOptions};
@@ -109,6 +109,9 @@ pub struct StoredSettings {
     /// When the night series of the schedule replaced another one; `None`: it is as old as the records.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub series_since: Option<DateTime<Utc>>,
+    /// Whether these are the default settings in place of those of a book, which are missing or cannot be read.
+    #[serde(skip)]
+    pub stand_in: bool,
 }
 
 impl StoredSettings {
@@ -130,7 +133,14 @@ impl StoredSettings {
             withheld: None,
             since: None,
             series_since: None,
+            stand_in: false,
         }
+    }
+
+    /// The night series of the book; `None` where its settings are missing or cannot be read.
+    #[must_use]
+    pub fn series(&self) -> Option<&ScheduleName> {
+        (!self.stand_in).then(|| self.settings.schedule.night_series())
     }
 
     /// These settings in place of `before`: a night series that replaces another one is in force from `now` on.

@@ -23,7 +23,7 @@ impl StoredSettings {
     #[must_use]
     pub fn withheld_because(why: &str) -> Self {
         let advice = "run `nightbook publish` with --book, or restore the file from a backup";
-        let mut settings = Self { withheld: Some(format!("{why}: {advice}")), ..Self::default() };
+        let mut settings = Self { withheld: Some(format!("{why}: {advice}")), stand_in: true, ..Self::default() };
         settings.settings.site.detail = Detail::Redacted;
         settings
     }

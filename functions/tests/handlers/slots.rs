@@ -18,12 +18,41 @@ async fn the_watch_starts_a_slot_that_nobody_started_and_records_it_as_missed_wh
     let swept = place.watcher().sweep().await.unwrap();
     assert_eq!((swept.late, swept.missed.len()), (1, 1));
     assert_eq!(place.run(swept.missed[0]).await.phase, RunPhase::Missed);
-    assert_eq!(place.watcher().sweep().await.unwrap().late, 0, "once it is recorded, people are asked");
+    assert_eq!(place.watcher().sweep().await.unwrap().late, 1, "what kept it from being started may be mended");
     assert!(matches!(place.closer().close(swept.missed[0]).await.unwrap(), Outcome::Delivered(_)));
     assert!(place.shared.told.lock().unwrap().iter().any(|message| message.status == RunStatus::Missed));
     // The call that came late all the same makes up for it.
     let said = place.start(calls[0].clone()).await.unwrap();
     assert_eq!(said["outcome"], "sealed");
+}
+
+#[tokio::test]
+async fn slots_that_were_recorded_as_missed_are_tried_again_for_a_day() {
+    let place = Cloud::new();
+    place.closed_run().await;
+    place.after(TimeDelta::days(6) + TimeDelta::minutes(61));
+    assert_eq!(place.watcher().sweep().await.unwrap().missed.len(), 2);
+    place.take_calls();
+    place.after(TimeDelta::hours(1));
+    assert_eq!(place.watcher().sweep().await.unwrap().missed.len(), 1, "the newest is given up too");
+    assert_eq!(dates_of(&place.take_calls()), ["2026-07-06", "2026-07-01", "2026-07-02"], "no start has come of them");
+    place.after(TimeDelta::minutes(5));
+    place.watcher().sweep().await.unwrap();
+    for call in place.take_calls() {
+        assert_eq!(place.start(call).await.unwrap()["outcome"], "sealed");
+    }
+    assert_eq!(place.watcher().sweep().await.unwrap().late, 0, "all have their runs");
+
+    let place = Cloud::new();
+    place.closed_run().await;
+    place.after(TimeDelta::days(6) + TimeDelta::minutes(61));
+    assert_eq!(place.watcher().sweep().await.unwrap().missed.len(), 2);
+    place.after(TimeDelta::hours(23));
+    place.watcher().sweep().await.unwrap();
+    place.take_calls();
+    place.after(TimeDelta::minutes(65));
+    place.watcher().sweep().await.unwrap();
+    assert!(!dates_of(&place.take_calls()).contains(&"2026-07-01".to_owned()), "somebody has to look at it");
 }
 
 /// The slots that `start-run` was called for, by their dates.
