@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use app::{StoredSettings, settings_to_publish_by};
+use app::{MostDetail, StoredSettings, settings_to_publish_by};
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use backends::aws::{Event, EventBus};
 use domain::alerting::Alerting;
@@ -56,8 +56,8 @@ pub struct Closer {
     pub channels: Vec<Arc<dyn AlertChannel>>,
     /// Where others hear of runs; none outside of the cloud.
     pub events: Option<EventBus>,
-    /// Whether the site may show no more than statuses, whatever the book says.
-    pub redacted: bool,
+    /// The most that the site may show, whatever the book says.
+    pub most: MostDetail,
     /// Portfolios of a run from which on its publication is spread over messages.
     pub spread_from: u32,
     /// Address of the site, where the book gives none.
@@ -70,7 +70,7 @@ pub struct Closer {
 
 impl std::fmt::Debug for Closer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Closer").field("redacted", &self.redacted).finish_non_exhaustive()
+        f.debug_struct("Closer").field("most", &self.most).finish_non_exhaustive()
     }
 }
 
@@ -148,7 +148,7 @@ impl Closer {
     }
 
     async fn settings(&self) -> anyhow::Result<StoredSettings> {
-        Ok(settings_to_publish_by(self.keeper.as_ref()).await?.at_most(self.redacted))
+        Ok(settings_to_publish_by(self.keeper.as_ref()).await?.at_most(self.most))
     }
 
     fn publisher(&self, settings: &StoredSettings) -> SitePublisher {
@@ -161,7 +161,11 @@ impl Closer {
             spread: Spread::From(self.spread_from),
         };
         let records = self.records.clone();
-        SitePublisher::new(parts, SiteOptions { records, ..settings.options(self.ports.clock.now()) })
+        let replaces_redacted = self.most == MostDetail::Full;
+        SitePublisher::new(
+            parts,
+            SiteOptions { records, replaces_redacted, ..settings.options(self.ports.clock.now()) },
+        )
     }
 
     async fn shown(&self) -> Result<AlertsShown, StoreError> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::{Access, Api};
+use app::MostDetail;
 use backends::aws::{Aws, DynamoStore, Settings, connect_function};
 use backends::system::{SystemClock, SystemRandomness, TokioSleeper};
 use domain::ports::{AlertBooks, Clock, Ports, RunStore};
@@ -90,7 +91,7 @@ impl Cloud {
             keeper: Arc::new(self.aws.settings_object()?),
             channels: vec![self.aws.topic()?],
             events: Some(self.aws.events()?),
-            redacted: variable("NIGHTBOOK_SITE_DETAIL").is_some_and(|text| text.eq_ignore_ascii_case("redacted")),
+            most: MostDetail::of(variable("NIGHTBOOK_SITE_DETAIL").as_deref()),
             spread_from: spread_from()?,
             base: format!("s3://{bucket}"),
             records: site::Records::Table(self.aws.settings().table()?.to_owned()),

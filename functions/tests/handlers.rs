@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use api::{Access, Api};
+use app::MostDetail;
 use async_trait::async_trait;
 use aws_lambda_events::event::sqs::SqsEvent;
 use backends::memory::{MemorySite, MemoryStore};
@@ -204,7 +205,7 @@ impl Cloud {
             keeper: Arc::new(self.shared.clone()),
             channels: self.channels(),
             events: None,
-            redacted: false,
+            most: MostDetail::Full,
             spread_from: u32::MAX,
             base: "s3://site".into(),
             records: site::Records::Unknown,

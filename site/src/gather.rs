@@ -12,7 +12,7 @@ use domain::ids::{JobName, PortfolioId, RunId};
 use domain::night::stored::night_of_run;
 use domain::night::{Night, NightHead, NightKey};
 use domain::ports::{FailureSighting, JobRun, RecordQuery, RunQuery, RunStore, StoreError, StoredRun};
-use domain::run::{PagesThere, Run};
+use domain::run::{PagesThere, Publication, Run};
 use domain::summary::{FailureCluster, RunSummary, summarise};
 use domain::words::JobStatus;
 use domain::work_item::{ItemKey, ItemState, WorkItem};
@@ -124,8 +124,11 @@ impl Reader {
     fn head(&self, stored: StoredRun, items: &[WorkItem]) -> RunHead {
         let linkable = self.note(&stored.run, stored.summary.as_ref());
         let portfolio_pages = linkable && stored.run.pages >= PagesThere::Portfolios;
+        let is_published = matches!(stored.run.publication, Publication::Published { .. });
+        let awaits_publication = stored.run.has_ended() && !is_published;
         let summary = stored.summary.unwrap_or_else(|| summarise(&stored.run, items, &BTreeMap::new()));
-        RunHead { summary: self.mask.summary(summary), run: self.mask.run(stored.run), linkable, portfolio_pages }
+        let (summary, run) = (self.mask.summary(summary), self.mask.run(stored.run));
+        RunHead { summary, run, linkable, portfolio_pages, awaits_publication }
     }
 
     /// The newest runs of a query, all pages, at most so many (0: all).

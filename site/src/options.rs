@@ -22,6 +22,9 @@ pub struct SiteOptions {
     /// which hash is its.
     #[serde(default)]
     pub redaction_key: String,
+    /// Whether pages of full detail may take the place of a redacted site.
+    #[serde(default)]
+    pub replaces_redacted: bool,
     /// The schedule, if there is one.
     pub schedule: Option<ScheduleView>,
     /// What is kept for how long, in one sentence.

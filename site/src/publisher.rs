@@ -20,7 +20,7 @@ use domain::run::Run;
 
 use self::months::MONTHS;
 use self::writer::page_error;
-use crate::gather::{EndedItems, Reader};
+use crate::gather::{EndedItems, Reader, RunHead};
 use crate::mask::Mask;
 use crate::options::SiteOptions;
 use crate::pages;
@@ -122,26 +122,39 @@ impl SitePublisher {
     /// [`PublishError`] if the records cannot be read or a page cannot be written.
     pub async fn rebuild(&self) -> Result<u64, PublishError> {
         self.begin_detail().await?;
+        self.write_all(&self.ended_runs().await?).await
+    }
+
+    /// Writes every page of these runs, which are all that have pages, anew.
+    async fn write_all(&self, ended: &[RunHead]) -> Result<u64, PublishError> {
         self.write_schemas().await?;
         // Not what the site says, which may be damaged.
         let months = MonthsFile { schema: 1, months: self.months_on_record().await? };
         let listed = self.write_always(&pages::json(MONTHS.into(), &months)?).await?;
-        let written = listed + self.publish_runs(&self.ended_runs().await?, true).await?;
+        let ids: Vec<RunId> = ended.iter().map(|head| head.run.batch_run_id).collect();
+        let written = listed + self.publish_runs(&ids, true).await?;
         self.drop_lost().await?;
         self.end_detail().await?;
         Ok(written)
     }
 
-    /// Writes `index.html` and `status.json` as the records are now, for a run under way. Says how many files were
-    /// written: none where pages are missing that older runs are said to have, which the next publication writes.
+    /// Writes `index.html` and `status.json` as the records are now, for a run under way. Where pages are missing that
+    /// published runs are said to have, these are written first; where the publication of a run is still to come, nothing
+    /// is written, since that one writes them. Says how many files were written.
     ///
     /// # Errors
     /// [`PublishError`] if the records cannot be read or a page cannot be written.
     pub async fn refresh_index(&self) -> Result<u64, PublishError> {
         self.begin_detail().await?;
-        if !self.is_whole().await? && !self.ended_runs().await?.is_empty() {
-            tracing::debug!("the index is not refreshed: the pages that it would lead to are not written yet");
-            return Ok(0);
+        if !self.is_whole().await? {
+            let ended = self.ended_runs().await?;
+            if ended.iter().any(|head| head.awaits_publication) {
+                tracing::debug!("the index is not refreshed: the pages that it would lead to are not written yet");
+                return Ok(0);
+            }
+            if !ended.is_empty() {
+                return self.write_all(&ended).await;
+            }
         }
         let written = self.write_newest_nights(&BTreeSet::new()).await? + self.write_index(false).await?;
         self.end_detail().await?;
@@ -193,16 +206,17 @@ impl SitePublisher {
     async fn with_missing(&self, run: RunId, is_whole: bool) -> Result<Vec<RunId>, PublishError> {
         let mut runs = vec![run];
         if !is_whole {
-            runs.extend(self.ended_runs().await?.into_iter().filter(|ended| *ended != run));
+            let ended = self.ended_runs().await?;
+            runs.extend(ended.iter().map(|head| head.run.batch_run_id).filter(|ended| *ended != run));
         }
         Ok(runs)
     }
 
     /// Runs that have pages, or should have.
-    async fn ended_runs(&self) -> Result<Vec<RunId>, PublishError> {
-        let heads = self.reader().heads(&RunQuery::default(), 0).await?;
-        let ended = heads.iter().filter(|head| head.run.has_outcome() && (head.run.is_closed() || head.linkable));
-        Ok(ended.map(|head| head.run.batch_run_id).collect())
+    async fn ended_runs(&self) -> Result<Vec<RunHead>, PublishError> {
+        let mut heads = self.reader().heads(&RunQuery::default(), 0).await?;
+        heads.retain(|head| head.run.has_outcome() && (head.run.is_closed() || head.linkable));
+        Ok(heads)
     }
 }
 

@@ -43,4 +43,4 @@ pub use run_summary::{Detail, summary_now};
 pub use slot_records::{Beginning, OpenSlots, open_slots, slot_record};
 pub use start_requests::{by_hand, started_as};
 pub use stored_settings::{StoredSettings, has_runs, settings_to_publish_by, store_settings, stored_settings};
-pub use visibility::{Before, is_redaction_key};
+pub use visibility::{Before, MostDetail, is_redaction_key};

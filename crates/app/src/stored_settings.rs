@@ -165,15 +165,6 @@ impl StoredSettings {
         Self { redaction_key, since: since.or(Some(now)), ..settings }
     }
 
-    /// These settings, redacted where the deployment allows no more.
-    #[must_use]
-    pub fn at_most(mut self, redacted: bool) -> Self {
-        if redacted {
-            self.settings.site.detail = Detail::Redacted;
-        }
-        self
-    }
-
     /// Whether names, money and messages are withheld from the site.
     #[must_use]
     pub fn is_redacted(&self) -> bool {

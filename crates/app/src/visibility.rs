@@ -18,7 +18,40 @@ pub enum Before {
     Stored(Box<StoredSettings>),
 }
 
+/// The most that a deployment lets the site show, whatever the book says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum MostDetail {
+    /// It does not say: a site that is redacted stays so.
+    #[default]
+    Unstated,
+    /// Full detail, also in place of a redacted site.
+    Full,
+    /// Names, money and messages are withheld.
+    Redacted,
+}
+
+impl MostDetail {
+    /// What a setting says: `full`, and anything else that is set means redacted.
+    #[must_use]
+    pub fn of(setting: Option<&str>) -> Self {
+        match setting {
+            None => Self::Unstated,
+            Some(text) if text.eq_ignore_ascii_case("full") => Self::Full,
+            Some(_) => Self::Redacted,
+        }
+    }
+}
+
 impl StoredSettings {
+    /// These settings, redacted where the deployment allows no more.
+    #[must_use]
+    pub fn at_most(mut self, most: MostDetail) -> Self {
+        if most == MostDetail::Redacted {
+            self.settings.site.detail = Detail::Redacted;
+        }
+        self
+    }
+
     /// Settings that nothing may be published by, because those on record are missing or cannot be read.
     #[must_use]
     pub fn withheld_because(why: &str) -> Self {
@@ -109,6 +142,22 @@ mod tests {
         assert!(again.withheld.is_some() && again.is_redacted());
         let stated = settings(Detail::Full, true).decided(&Before::Stored(Box::new(again)));
         assert!(stated.withheld.is_none() && !stated.is_redacted());
+    }
+
+    #[test]
+    fn a_deployment_shows_more_only_by_the_word_for_it() {
+        for (setting, most) in [
+            (None, MostDetail::Unstated),
+            (Some("full"), MostDetail::Full),
+            (Some("FULL"), MostDetail::Full),
+            (Some("redacted"), MostDetail::Redacted),
+            (Some("redactd"), MostDetail::Redacted),
+            (Some(" full"), MostDetail::Redacted),
+        ] {
+            assert_eq!(MostDetail::of(setting), most, "{setting:?}");
+            let allowed = settings(Detail::Full, true).at_most(most);
+            assert_eq!(allowed.is_redacted(), most == MostDetail::Redacted, "{setting:?}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use app::{
-    AcceptRequest, BookOf, Decided, Detail, NightAction, NightReader, RerunRequest, RunControl, StoredSettings,
+    AcceptRequest, BookOf, Decided, Detail, MostDetail, NightAction, NightReader, RerunRequest, RunControl, StoredSettings,
     settings_to_publish_by, store_settings, stored_settings, summary_now,
 };
 use backends::DoctorReport;
@@ -290,12 +290,13 @@ impl Cloud {
         if let Some(book) = book {
             self.keep(book).await?;
         }
-        let redacted =
-            environment::named("NIGHTBOOK_SITE_DETAIL").is_some_and(|text| text.eq_ignore_ascii_case("redacted"));
-        let (ports, kept) = (self.ports()?, self.kept().await?.at_most(redacted));
+        let most = MostDetail::of(environment::named("NIGHTBOOK_SITE_DETAIL").as_deref());
+        let (ports, kept) = (self.ports()?, self.kept().await?.at_most(most));
         let site = named(self.aws.site())?;
         let table = named(self.aws.settings().table())?.to_owned();
-        let options = SiteOptions { records: Records::Table(table), ..kept.options(ports.clock.now()) };
+        let replaces_redacted = most == MostDetail::Full;
+        let options =
+            SiteOptions { records: Records::Table(table), replaces_redacted, ..kept.options(ports.clock.now()) };
         let parts = SiteParts {
             store: Arc::clone(&ports.store),
             alerts: Arc::clone(&self.store) as Arc<dyn AlertBooks>,

@@ -257,7 +257,8 @@ impl SiteSettings {
     /// What the site needs as of `now`, with the folder of the book.
     pub(crate) fn options(&self, now: DateTime<Utc>) -> SiteOptions {
         let book = self.book_dir.as_deref().map(|folder| folder.display().to_string());
-        SiteOptions { book, ..self.kept.options(now) }
+        // The settings in force were decided by those before: see `StoredSettings::decided`.
+        SiteOptions { book, replaces_redacted: true, ..self.kept.options(now) }
     }
 
     /// The name of the schedule.

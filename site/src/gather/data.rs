@@ -59,6 +59,8 @@ pub(crate) struct RunHead {
     pub(crate) linkable: bool,
     /// Whether each of its portfolios has a page.
     pub(crate) portfolio_pages: bool,
+    /// Whether it has ended and its publication is still to come.
+    pub(crate) awaits_publication: bool,
 }
 
 /// A run with everything, masked.

@@ -1,7 +1,7 @@
 //! How much the site shows: a mark in it says by which detail all of its files were written.
 //!
 //! The mark is durable before the first page of another detail is written. So a site that is marked as redacted has no page
-//! of full detail, and a switch that was interrupted is finished by the next publication.
+//! of full detail, and a switch that was interrupted is finished by whoever next writes the index.
 
 use domain::ids::ContentHash;
 use domain::ports::{PublishError, SiteFile};
@@ -13,11 +13,12 @@ use super::writer::page_error;
 const DETAIL: &str = "detail.txt";
 
 impl SitePublisher {
-    /// Makes sure that pages of this detail may be written. Of a site that shows more, or that was redacted with another
-    /// key, every file is removed first; then the publication writes all of it again.
+    /// Makes sure that pages of this detail may be written. Of a site that was written by another one, or was redacted with
+    /// another key, every file is removed first; it is then not whole, and all of it is written again.
     ///
     /// # Errors
-    /// [`PublishError::Withheld`], or the site cannot be read or changed.
+    /// [`PublishError::Withheld`], also where nothing says that a redacted site may become full, or the site cannot be read
+    /// or changed.
     pub(super) async fn begin_detail(&self) -> Result<(), PublishError> {
         if let Some(why) = &self.options.withheld {
             return Err(PublishError::Withheld(why.clone()));
@@ -27,7 +28,14 @@ impl SitePublisher {
         if found.as_deref() == Some(wanted.as_bytes()) {
             return Ok(());
         }
-        if self.options.redacted {
+        let is_marked_redacted = found.as_deref().is_some_and(|mark| mark.starts_with(b"redacted"));
+        if is_marked_redacted && !self.options.redacted && !self.options.replaces_redacted {
+            let why = "this site is redacted, and nothing says that it may show more: set NIGHTBOOK_SITE_DETAIL to what the \
+                       deployment has, `redacted` or `full`";
+            return Err(PublishError::Withheld(why.to_owned()));
+        }
+        // A site of full detail from before there was a mark has its pages where this one has them.
+        if self.options.redacted || found.is_some() {
             self.clear().await?;
         }
         self.write_detail(wanted).await
@@ -73,7 +81,7 @@ impl SitePublisher {
         }
         self.site.flush().await.map_err(|error| page_error(DETAIL, error))?;
         if removed > 0 {
-            tracing::info!(files = removed, "the site is redacted from now on: its files from before were removed");
+            tracing::info!(files = removed, "the site has another detail from now on: its files from before were removed");
         }
         Ok(())
     }

@@ -55,6 +55,7 @@ fn options(redacted: bool) -> SiteOptions {
             grace_seconds: 900,
         }),
         redaction_key: "k".into(),
+        replaces_redacted: true,
         withheld: None,
         cards: BTreeMap::from([(
             sample::id_of(4),

@@ -74,6 +74,10 @@ fn spread_over_buckets_it_is_the_same_site_and_never_has_a_dead_link() {
 fn a_site_that_was_lost_is_written_whole_before_an_index_leads_to_it() {
     let site = Arc::new(MemorySite::default());
     let store = store(nights());
+    let published = nights().swap_remove(7);
+    let mut pending = published.clone();
+    pending.run.publication = Publication::Pending;
+    put(&store, pending);
     assert_eq!(block_on(publisher(&store, &site, false).refresh_index()).unwrap(), 0, "nothing is there to lead to");
     // Whoever began died after the first files.
     let schema = crate::pages::schemas().next().unwrap();
@@ -84,6 +88,12 @@ fn a_site_that_was_lost_is_written_whole_before_an_index_leads_to_it() {
     let (grown, whole) = (texts(&site), rebuilt(nights(), false));
     assert_eq!(grown.keys().collect::<Vec<_>>(), whole.keys().collect::<Vec<_>>());
     assert_eq!(dead_links(&grown), Vec::<String>::new());
+
+    // Where every run is published, nobody else would write the pages.
+    put(&store, published);
+    let site = Arc::new(MemorySite::default());
+    assert!(block_on(publisher(&store, &site, false).refresh_index()).unwrap() > 0);
+    assert_eq!(texts(&site), whole);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! A redacted site holds nothing of the full level.
 
+use domain::ports::PublishError;
+
 use super::*;
 
 /// Marks in everything that a run carries of its book: ids, names, symbols, messages, notes, money, triggers.
@@ -68,4 +70,46 @@ fn nothing_of_the_full_level_is_in_any_byte_of_a_redacted_site() {
             assert!(!text.contains(secret) && !path.contains(secret), "{path} tells {secret}");
         }
     }
+}
+
+/// The paths of the pages of portfolios.
+fn portfolio_pages(site: &MemorySite) -> Vec<String> {
+    texts(site).into_keys().filter(|path| path.starts_with("portfolios/") && path.ends_with("index.html")).collect()
+}
+
+#[test]
+fn a_refresh_by_another_detail_leaves_a_whole_site_of_this_detail() {
+    for (before, after) in [(false, true), (true, false)] {
+        let site = Arc::new(MemorySite::default());
+        let store = store(nights());
+        block_on(publisher(&store, &site, before).rebuild()).unwrap();
+        let pages = portfolio_pages(&site);
+        block_on(publisher(&store, &site, after).refresh_index()).unwrap();
+        assert_eq!(texts(&site), rebuilt(nights(), after), "redacted: {after}");
+        assert!(portfolio_pages(&site).iter().all(|page| !pages.contains(page) || page == "portfolios/index.html"));
+    }
+}
+
+#[test]
+fn a_redacted_site_without_its_mark_is_written_whole_by_a_refresh() {
+    let site = Arc::new(MemorySite::default());
+    let store = store(nights());
+    block_on(publisher(&store, &site, true).rebuild()).unwrap();
+    block_on(site.remove("detail.txt")).unwrap();
+    block_on(publisher(&store, &site, true).refresh_index()).unwrap();
+    assert_eq!(texts(&site), rebuilt(nights(), true));
+}
+
+#[test]
+fn a_redacted_site_becomes_full_only_where_that_is_said() {
+    let site = Arc::new(MemorySite::default());
+    let store = store(nights());
+    block_on(publisher(&store, &site, true).rebuild()).unwrap();
+    let before = texts(&site);
+    let doubtful = SiteOptions { replaces_redacted: false, ..options(false) };
+    let parts = parts(&store, &site, Spread::Never);
+    let publisher = SitePublisher::new(parts, doubtful);
+    assert!(matches!(block_on(publisher.rebuild()), Err(PublishError::Withheld(_))));
+    assert!(matches!(block_on(publisher.refresh_index()), Err(PublishError::Withheld(_))));
+    assert_eq!(texts(&site), before);
 }

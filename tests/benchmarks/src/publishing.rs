@@ -162,6 +162,7 @@ impl Desk {
                 base_url: None,
                 redacted: false,
                 redaction_key: String::new(),
+                replaces_redacted: false,
                 schedule: Some(ScheduleView {
                     name: "nightly".into(),
                     series: String::new(),
