@@ -359,3 +359,22 @@ fn a_run_by_the_api_and_one_by_a_command_are_one_at_a_time() {
     assert!(code == 3 && error.contains("is active"), "{code}: {error}");
     fs::write(go, "").unwrap();
 }
+
+#[test]
+fn the_same_run_heals_lost_pages_while_serve_runs() {
+    let place = Place::new();
+    let _serving = place.serve();
+    let run = place.night["batch_run_id"].as_str().unwrap();
+    let site = place.data().join("site");
+    let lost = [site.join("portfolios/p000/index.html"), site.join("runs").join(run).join("index.html")];
+    for page in &lost {
+        assert!(page.exists(), "{}", page.display());
+        fs::remove_file(page).unwrap();
+    }
+    let book = text(&place.book()).to_owned();
+    let (_, code) = place.command(&["run", "--book", &book, "--as-of", "2026-11-23"]);
+    assert_eq!(code, 1);
+    for page in &lost {
+        assert!(page.exists(), "{} was not written again", page.display());
+    }
+}

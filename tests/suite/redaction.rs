@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use e2e::{json, nightbook, text, write_book};
 
+use crate::api::{serve, until};
+
 /// A folder with a book of three portfolios, one of which has no equity, and its data.
 struct Place {
     dir: tempfile::TempDir,
@@ -255,4 +257,77 @@ fn a_redacted_page_shows_the_template_of_a_cause() {
     let page = pages.iter().find(|path| text(path).ends_with("index.html")).unwrap();
     let page = fs::read_to_string(page).unwrap();
     assert!(page.contains("&lt;text&gt;") || page.contains("&#60;text&#62;"), "{page}");
+}
+
+/// Every night of a redacted folder has its page, and no file tells a name.
+fn assert_whole(data: &Path, dates: &[&str]) {
+    assert_redacted(data);
+    for date in dates {
+        let pages = files(&data.join("site/nights"));
+        assert!(pages.iter().any(|path| text(path).contains(date)), "{date} has no page");
+    }
+}
+
+#[test]
+fn the_same_run_after_a_switch_to_redacted_leaves_a_whole_site() {
+    let place = Place::new();
+    let data = place.data();
+    for detail in ["full", "redacted"] {
+        let (code, said) = place.detail(detail).run(&data, "2026-11-23");
+        assert!(code <= 1, "{detail}: {code}: {said}");
+    }
+    assert_whole(&data, &["2026-11-23"]);
+}
+
+#[test]
+fn serve_leaves_a_whole_site_where_nobody_said_which_detail_it_has() {
+    let place = Place::redacted();
+    let data = place.data();
+    fs::remove_file(data.join("site/detail.txt")).unwrap();
+    let serving = serve(place.dir.path(), &[]);
+    until("the site is marked and whole", || {
+        data.join("site/detail.txt").exists() && data.join("site/index.html").exists()
+    });
+    drop(serving);
+    assert_whole(&data, &["2026-11-23"]);
+}
+
+#[test]
+fn serve_publishes_again_once_the_book_states_the_detail() {
+    let place = Place::redacted();
+    let data = place.data();
+    place.detail("");
+    let _serving = serve(place.dir.path(), &[]);
+    let publish = || command(&["publish", "--data", text(&data)]);
+    assert_withheld(publish(), "does not state `detail`", &data, "served without a stated detail");
+    place.detail("redacted");
+    until("the site is published by the stated detail", || publish().0 == 0);
+    assert_whole(&data, &["2026-11-23"]);
+}
+
+#[test]
+fn serve_publishes_again_once_the_key_is_back() {
+    let place = Place::redacted();
+    let (data, key) = (place.data(), place.data().join("redaction-key"));
+    let kept = fs::read(&key).unwrap();
+    fs::remove_file(&key).unwrap();
+    let _serving = serve(place.dir.path(), &[]);
+    let publish = || command(&["publish", "--data", text(&data)]);
+    assert_withheld(publish(), "redaction-key", &data, "served without the key");
+    fs::write(&key, kept).unwrap();
+    until("the site is published by the key", || publish().0 == 0);
+    assert_whole(&data, &["2026-11-23"]);
+}
+
+#[test]
+fn a_switch_to_full_while_serve_runs_leads_to_no_page_that_is_not_there() {
+    let place = Place::redacted();
+    let (data, site) = (place.data(), place.data().join("site"));
+    let hashed: Vec<PathBuf> = files(&site.join("portfolios"));
+    let _serving = serve(place.dir.path(), &[]);
+    place.detail("full");
+    until("the site is full", || site.join("portfolios/evergreen/index.html").exists());
+    until("the pages of the redacted site are gone", || !hashed.iter().any(|page| site.join(page).exists()));
+    let (code, said) = command(&["publish", "--data", text(&data)]);
+    assert_eq!(code, 0, "{said}");
 }

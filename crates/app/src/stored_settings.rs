@@ -184,6 +184,7 @@ impl StoredSettings {
             base_url: self.settings.site.base_url.clone(),
             redacted: self.is_redacted(),
             redaction_key: self.redaction_key.clone(),
+            replaces_redacted: false,
             cards: self.cards.clone(),
             portfolio_badges: self.settings.site.portfolio_badges,
             schedule: Some(ScheduleView {

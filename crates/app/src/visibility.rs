@@ -85,7 +85,8 @@ impl StoredSettings {
     }
 
     /// Why nothing may be published by these settings; `None`: pages may be written.
-    pub(crate) fn why_withheld(&self) -> Option<String> {
+    #[must_use]
+    pub fn why_withheld(&self) -> Option<String> {
         let without_key = self.is_redacted() && !is_redaction_key(&self.redaction_key);
         self.withheld.clone().or_else(|| {
             without_key

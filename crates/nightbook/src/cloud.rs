@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use app::{
-    AcceptRequest, BookOf, Decided, Detail, MostDetail, NightAction, NightReader, RerunRequest, RunControl, StoredSettings,
-    settings_to_publish_by, store_settings, stored_settings, summary_now,
+    AcceptRequest, BookOf, Decided, Detail, MostDetail, NightAction, NightReader, RerunRequest, RunControl,
+    StoredSettings, settings_to_publish_by, store_settings, stored_settings, summary_now,
 };
 use backends::DoctorReport;
 use backends::aws::{Aws, DynamoStore, MissingSetting, QueueKind, Settings, SettingsObject, connect};

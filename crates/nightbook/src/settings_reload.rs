@@ -137,7 +137,8 @@ impl SettingsReload {
     fn offer(&self, settings: Settings) -> Outcome {
         let before = self.live.current();
         let changed = sections(before.settings.settings(), &settings);
-        if changed.is_empty() && before.refused.is_none() {
+        // What was in doubt may be stated by now, or the key be back: neither changes a setting.
+        if changed.is_empty() && before.refused.is_none() && !before.settings.is_withheld() {
             return Outcome::Same;
         }
         if let Some(why) = before.settings.refusal_of(&settings) {

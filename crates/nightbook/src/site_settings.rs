@@ -129,6 +129,11 @@ impl SiteSettings {
         &self.kept.settings
     }
 
+    /// Whether nothing may be published by these settings.
+    pub(crate) fn is_withheld(&self) -> bool {
+        self.kept.why_withheld().is_some()
+    }
+
     /// Whether names, money and messages are withheld from the site.
     pub(crate) fn is_redacted(&self) -> bool {
         self.kept.is_redacted()

@@ -81,7 +81,10 @@ impl SitePublisher {
         }
         self.site.flush().await.map_err(|error| page_error(DETAIL, error))?;
         if removed > 0 {
-            tracing::info!(files = removed, "the site has another detail from now on: its files from before were removed");
+            tracing::info!(
+                files = removed,
+                "the site has another detail from now on: its files from before were removed"
+            );
         }
         Ok(())
     }

@@ -4,16 +4,14 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use app::{AcceptRequest, BookOf};
-use domain::close_run::publish;
 use domain::night::report::NightReport;
-use domain::run::Publication;
 
 use crate::commands::night::print_short;
 use crate::control::client::{Outcome, connect, unexpected};
 use crate::control::protocol::Command;
 use crate::engine::Engine;
 use crate::environment;
-use crate::exit::{NotPublished, door, refused};
+use crate::exit::{door, refused};
 use crate::output::Output;
 use crate::reading;
 use crate::run_control::of_command;
@@ -42,17 +40,7 @@ pub(crate) async fn run(data: &Path, request: AcceptRequest, output: &Output, st
             let accepted = control.accept(&request, &nights).await.map_err(|error| refused(error, &door))?;
             let (store, now) = (engine.ports.store.as_ref(), engine.ports.clock.now());
             let night = nights.report(store, &accepted.view, now).await?;
-            let publication = match accepted.run {
-                Some(run) => match store.run(run).await?.filter(|stored| stored.run.is_closed()) {
-                    Some(stored) => Some(publish(&engine.ports, &engine.publisher(), &stored.run).await?),
-                    None => None,
-                },
-                None => None,
-            };
-            engine.tell_due().await;
-            if let Some(Publication::Failed { error, .. }) = publication {
-                return Err(NotPublished(error).into());
-            }
+            engine.publish_accepted(accepted.run).await?;
             night
         }
         Err(error) => {

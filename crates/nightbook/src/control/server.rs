@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use app::{Accepted, CancelRequest, Door, PublishRequest, Published, RerunRequest, RunControl, publish_site};
-use domain::close_run::publish;
 use domain::ids::RunId;
 use domain::redact::redact;
 use domain::summary::RunSummary;
@@ -237,8 +236,9 @@ impl Server {
                 let nights = reading::nights_of(data, &self.engine.settings.current().settings);
                 let accepted = self.control.accept(request, &nights).await.map_err(|error| refused(error, &door))?;
                 let (store, now) = (self.engine.ports.store.as_ref(), self.engine.ports.clock.now());
-                self.engine.tell_due().await;
-                Ok(Reply::Accepted(Box::new(nights.report(store, &accepted.view, now).await?)))
+                let report = nights.report(store, &accepted.view, now).await?;
+                self.engine.publish_accepted(accepted.run).await?;
+                Ok(Reply::Accepted(Box::new(report)))
             }
             Command::Mute(request) => {
                 let mute = self.control.mute(request).await.map_err(|error| refused(error, &door))?;
@@ -272,7 +272,9 @@ impl Server {
     async fn publish(&self, request: &PublishRequest, door: &Door) -> anyhow::Result<Published> {
         let _only = self.publishing.lock().await;
         let reload = Arc::clone(&self.reload);
-        let outcome = tokio::task::spawn_blocking(move || reload.look(Read::Changed)).await?;
+        // Whatever kept the site back may have been mended outside of the file of the settings.
+        let when = if self.engine.settings.current().settings.is_withheld() { Read::Always } else { Read::Changed };
+        let outcome = tokio::task::spawn_blocking(move || reload.look(when)).await?;
         self.engine.show_settings(outcome).await;
         let published = publish_site(&self.engine.ports, &self.engine.publisher(), request).await;
         published.map_err(|error| refused(error, door))
@@ -283,7 +285,9 @@ impl Server {
         let run = match accepted {
             Accepted::NothingToRepeat(run) => return Ok(Reply::NothingToRepeat(run)),
             Accepted::Finished(run) => {
-                self.publish_missing(run).await?;
+                if let Some(stored) = self.engine.ports.store.run(run).await?.filter(|stored| stored.run.is_closed()) {
+                    self.engine.publish_missing(&stored.run).await?;
+                }
                 run
             }
             Accepted::Begun(run) | Accepted::Continued(run) | Accepted::Canceling(run) => run,
@@ -302,17 +306,6 @@ impl Server {
             }
             self.engine.ports.sleeper.sleep(LOOK_EVERY).await;
         }
-    }
-
-    /// The same run again publishes the pages that it still lacks.
-    async fn publish_missing(&self, run: RunId) -> anyhow::Result<()> {
-        let ports = &self.engine.ports;
-        if let Some(stored) = ports.store.run(run).await?
-            && stored.run.wants_pages(ports.clock.now())
-        {
-            publish(ports, &self.engine.publisher(), &stored.run).await?;
-        }
-        Ok(())
     }
 
     /// The summary of a run that is closed.

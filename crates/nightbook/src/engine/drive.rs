@@ -10,7 +10,7 @@ use domain::close_run::{Closed, close_run, publish};
 use domain::ids::RunId;
 use domain::ports::{RunInputs, WorkMessage};
 use domain::process_portfolio::{Handled, process_portfolio};
-use domain::run::Run;
+use domain::run::{Publication, Run};
 use domain::start_run::{StartRun, Started, start_run};
 use domain::summary::RunSummary;
 use domain::watch::mend;
@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 
 use super::Engine;
 use super::shown::catch_up;
-use crate::exit::Interrupted;
+use crate::exit::{Interrupted, NotPublished};
 
 /// Items worked on at once for each core: most of them wait for the store's next commit, which serves all of them.
 const IN_HAND_PER_CORE: usize = 24;
@@ -68,11 +68,7 @@ impl Engine {
         }
         if let Started::Existing(run) = &started {
             if run.is_closed() {
-                let publisher = self.publisher();
-                // A site that cannot be read is published again too: that says why.
-                if run.wants_pages(self.ports.clock.now()) || !publisher.is_whole().await.unwrap_or_default() {
-                    publish(&self.ports, &publisher, run).await?;
-                }
+                self.publish_missing(run).await?;
                 self.tell_due().await;
                 let stored = self.ports.store.run(run.batch_run_id).await?;
                 return stored.and_then(|stored| stored.summary).context("the run is closed and has no summary");
@@ -81,6 +77,39 @@ impl Engine {
             mend(&self.ports, run).await?;
         }
         self.drive(started.run()).await
+    }
+
+    /// Publishes what a closed run lacks of its pages, and everything where the site has lost files.
+    ///
+    /// # Errors
+    /// The store. A failed publication is recorded.
+    pub(crate) async fn publish_missing(&self, run: &Run) -> anyhow::Result<()> {
+        let publisher = self.publisher();
+        // A site that cannot be read is published again too: that says why.
+        if run.wants_pages(self.ports.clock.now()) || !publisher.is_whole().await.unwrap_or_default() {
+            publish(&self.ports, &publisher, run).await?;
+        }
+        Ok(())
+    }
+
+    /// Publishes a run again that somebody's acceptance changed, if it is closed, and tells what is due.
+    ///
+    /// # Errors
+    /// [`NotPublished`], or the store.
+    pub(crate) async fn publish_accepted(&self, run: Option<RunId>) -> anyhow::Result<()> {
+        let stored = match run {
+            Some(run) => self.ports.store.run(run).await?.filter(|stored| stored.run.is_closed()),
+            None => None,
+        };
+        let publication = match stored {
+            Some(stored) => Some(publish(&self.ports, &self.publisher(), &stored.run).await?),
+            None => None,
+        };
+        self.tell_due().await;
+        match publication {
+            Some(Publication::Failed { error, .. }) => Err(NotPublished(error).into()),
+            _ => Ok(()),
+        }
     }
 
     /// Returns the run once somebody has canceled it.
