@@ -228,6 +228,22 @@ fn rows_that_were_unusable_and_then_deleted_are_lost_rows() {
     assert_eq!((found, code), (vec!["failure positions p000".to_owned()], 1));
 }
 
+/// A run of one portfolio that read the corrected file decides that portfolio, so the next night compares with it.
+#[test]
+fn rows_that_a_filtered_run_found_again_are_what_the_next_night_compares_with() {
+    let place = Place { dir: tempfile::tempdir().unwrap() };
+    write_book(&place.book(), 3).unwrap();
+    let lost = |line: &str| line.starts_with("p000,") && !line.starts_with("p000,S0,");
+    let whole = place.file("positions.csv");
+    place.change("positions.csv", |line| (!lost(line)).then(|| line.to_owned()));
+    assert_eq!(place.run(GOOD, &[]).1, 0, "a first night compares with nothing");
+    place.write("positions.csv", &whole);
+    assert_eq!(place.run(GOOD, &["--portfolio", "p000"]).1, 0);
+    place.change("positions.csv", |line| (!lost(line)).then(|| line.to_owned()));
+    let (found, code) = place.found();
+    assert_eq!((found, code), (vec!["failure positions p000".to_owned()], 1));
+}
+
 /// The advice of `positions`: rows that were sold get an exit date, and the same command runs the date again.
 #[test]
 fn exits_that_are_recorded_mend_the_night() {

@@ -101,6 +101,22 @@ fn an_older_night_keeps_its_equity() {
     let (night, _) = json(&["night", NIGHTS[0], "--data", &place.data(), "--json"]).unwrap();
     let why = &night["editions"][0]["why"]["equity"];
     assert_eq!(why[0], json!({"portfolio_id": "p000", "was": 1_000_000.0, "now": 1_000_500.0}), "{night}");
+    // It is the equity of that date alone.
+    assert_eq!(place.run(NIGHTS[2], &[]).1, 0);
+    assert_eq!(place.recorded(NIGHTS[2], "p000"), 1_030_000.0);
+    let plan = span(&["--plan"]);
+    let actions: Vec<&Value> = plan["plan"].as_array().unwrap().iter().map(|night| &night["action"]).collect();
+    assert_eq!(actions, ["leave_out"; 3], "{plan}");
+}
+
+/// A book may state the equity by date alone: then a date without a row has that of the newest row before it.
+#[test]
+fn a_book_without_undated_equity_carries_the_newest_row() {
+    let place = Place::new();
+    place.undated("", "");
+    place.equity("2026-11-20,p000,1000500,\n2026-11-20,p001,900000,\n2026-11-25,p000,5,\n");
+    assert_eq!(place.run(NIGHTS[1], &[]).1, 0);
+    assert_eq!(place.recorded(NIGHTS[1], "p000"), 1_000_500.0);
 }
 
 /// Where an older night pinned no usable equity, the undated one counts, and the plan says so.

@@ -21,7 +21,7 @@ pub mod shared;
 pub mod snapshot;
 
 pub use comparison::SnapshotComparer;
-pub use equity::{EquityBasis, equity_bases};
+pub use equity::{EquityBasis, EquityDate, equity_bases};
 pub use input_hashes::{input_hashes, same_beside};
 pub use inputs::{BookInputs, Fetched, NoGate, PriceGate, SnapshotInputs};
 pub use job_list::job_list;

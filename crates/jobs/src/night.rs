@@ -11,7 +11,7 @@ use domain::night::{ControlResult, EarlierValues, Member, NightBefore, NightMemb
 use domain::ports::{Documents, StoreError};
 
 use crate::controls::{self, Planned};
-use crate::equity::Equity;
+use crate::equity::{Equity, EquityDate};
 use crate::input_hashes::{input_hashes, run_hash};
 use crate::snapshot::Snapshot;
 
@@ -60,8 +60,9 @@ pub(crate) fn pinned_night(book: &Book, snapshot: &Snapshot, before: &NightBefor
     let as_of = snapshot.as_of;
     let hashes = input_hashes(snapshot);
     let portfolios = book.portfolios.iter().filter(|portfolio| !portfolio.is_closed(as_of));
+    let date = EquityDate::of(book, as_of, &before.kept_equity);
     let open: BTreeMap<PortfolioId, Member> =
-        portfolios.map(|portfolio| (portfolio.id.clone(), member(portfolio, as_of, &hashes, before))).collect();
+        portfolios.map(|portfolio| (portfolio.id.clone(), member(portfolio, date, &hashes, before))).collect();
     let closures = book.portfolios.iter().filter_map(|portfolio| Some((portfolio.id.clone(), portfolio.closed_on?)));
     let mut members = NightMembers {
         open,
@@ -85,11 +86,11 @@ pub(crate) fn pinned_night(book: &Book, snapshot: &Snapshot, before: &NightBefor
 
 fn member(
     portfolio: &Portfolio,
-    as_of: NaiveDate,
+    date: EquityDate<'_>,
     hashes: &BTreeMap<PortfolioId, ContentHash>,
     before: &NightBefore,
 ) -> Member {
-    let equity = Equity::of(portfolio, as_of, &before.kept_equity);
+    let (equity, as_of) = (Equity::of(portfolio, date), date.as_of());
     Member {
         inputs: hashes.get(&portfolio.id).cloned(),
         has_unusable_rows: portfolio.issues_as_of(as_of).next().is_some(),

@@ -11,7 +11,7 @@ use quant::returns::simple_returns;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::equity::{Equity, EquityBasis};
+use crate::equity::{Equity, EquityDate};
 
 /// The first bytes of every snapshot, the last of them its version.
 const HEADER: &[u8] = b"nightbook-snapshot\x001";
@@ -186,6 +186,7 @@ impl Snapshot {
         // Flows of days without a session count on the next one.
         let before = sessions.iter().rev().find(|session| **session < as_of).copied();
         let mut instruments = Instruments::default();
+        let date = EquityDate::of(book, as_of, pinned);
         let wanted = |id: &PortfolioId| filter.is_empty() || filter.contains(id);
         let is_run = |portfolio: &&Portfolio| wanted(&portfolio.id) && !portfolio.is_closed(as_of);
         let portfolios: Vec<PinnedPortfolio> = book
@@ -195,13 +196,13 @@ impl Snapshot {
             .map(|portfolio| {
                 let lots: Vec<&Lot> = portfolio.positions.iter().filter(|lot| lot.is_active(as_of)).collect();
                 let (holdings, notes) = instruments.group(&lots);
-                let equity = Equity::of(portfolio, as_of, pinned);
+                let equity = Equity::of(portfolio, date);
                 PinnedPortfolio {
                     id: portfolio.id.clone(),
                     name: portfolio.name.clone(),
                     currency: portfolio.currency.clone(),
                     equity: equity.value,
-                    equity_on: (equity.basis == EquityBasis::Dated).then_some(equity.on),
+                    equity_on: equity.basis.is_row().then_some(equity.on),
                     flow: before.map_or(0.0, |before| portfolio.flows(before, as_of)),
                     holdings,
                     issues: portfolio.issues_as_of(as_of).map(masked).collect(),

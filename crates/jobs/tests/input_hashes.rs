@@ -108,7 +108,8 @@ fn a_portfolio_sees_the_equity_and_the_flows_of_its_date() {
     };
     let none: [&str; 0] = [];
     assert_eq!(with(LAST, Some(2_000.0), 0.0), ["q"]);
-    assert_eq!(with("2024-06-03", Some(2_000.0), 0.0), ["q"], "the newest row that the date sees");
+    assert_eq!(with("2024-06-27", Some(2_000.0), 0.0), ["q"], "that of the session before");
+    assert_eq!(with("2024-06-03", Some(2_000.0), 0.0), none, "an older row is the correction of its own date");
     assert_eq!(with(LAST, None, 5.0), ["q"]);
     assert_eq!(with("2024-06-27", None, 5.0), none, "a flow of an earlier night");
     assert_eq!(with("2024-06-30", Some(2_000.0), 5.0), none, "a later row");

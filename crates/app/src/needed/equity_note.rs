@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use book::Book;
 use chrono::NaiveDate;
 use domain::ids::PortfolioId;
-use jobs::{EquityBasis, equity_bases};
+use jobs::{EquityBasis, EquityDate, equity_bases};
 
 /// Where the equity of an older night comes from, as far as `equity.csv` does not have it: one sentence part each.
 ///
@@ -17,7 +17,7 @@ pub(super) fn equity_notes(
     portfolios: &[PortfolioId],
     pinned: &BTreeMap<PortfolioId, f64>,
 ) -> Vec<String> {
-    let bases = equity_bases(&book.portfolios, as_of, portfolios, pinned);
+    let bases = equity_bases(book, EquityDate::of(book, as_of, pinned), portfolios);
     let of = |basis: EquityBasis| bases.get(&basis).copied();
     let kept = of(EquityBasis::Pinned).map(|count| match count {
         1 => "1 portfolio keeps the equity of the newest full run".to_owned(),
@@ -27,5 +27,9 @@ pub(super) fn equity_notes(
         1 => "1 portfolio has no equity of the date: that of portfolios.csv counts".to_owned(),
         n => format!("{n} portfolios have no equity of the date: that of portfolios.csv counts"),
     });
-    kept.into_iter().chain(undated).collect()
+    let carried = of(EquityBasis::Carried).map(|count| match count {
+        1 => "1 portfolio has no equity of the date: its newest row of equity.csv counts".to_owned(),
+        n => format!("{n} portfolios have no equity of the date: their newest rows of equity.csv count"),
+    });
+    [carried, kept, undated].into_iter().flatten().collect()
 }

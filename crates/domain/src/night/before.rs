@@ -7,11 +7,11 @@ use chrono::NaiveDate;
 use super::folding::read_members;
 use super::head::{NightHead, NightKey};
 use super::lookup::kept_equity;
-use super::members::{Earlier, NightBefore, NightMembers};
+use super::members::{Earlier, Member, NightBefore, NightMembers};
 use super::reading::{night_of_head, recent_nights};
 use super::{Control, Level, Night};
-use crate::ids::{JobName, PortfolioId};
-use crate::ports::{NightQuery, Ports, StoreError};
+use crate::ids::{JobName, PortfolioId, RunId};
+use crate::ports::{NightQuery, Ports, RunStore, StoreError};
 use crate::words::JobStatus;
 
 /// Nights that are read at a time to find the newest one with a plan.
@@ -48,18 +48,14 @@ async fn earlier_night(ports: &Ports, key: &NightKey) -> Result<NightBefore, Sto
     let Some(view) = night_of_head(store, head, now).await? else { return Ok(NightBefore::default()) };
     let expected = view.night.outcomes.keys().cloned().collect();
     let mut before = NightBefore { as_of: Some(as_of), expected, ..NightBefore::default() };
-    let deciding = match full_run {
-        Some(run) => store.run(run).await?,
-        None => None,
-    };
-    let sealed = deciding.as_ref().and_then(|stored| stored.run.plan.as_ref()?.night.as_ref());
-    let members = match sealed {
-        Some(sealed) => read_members(store, &sealed.members).await?,
+    let members = match full_run {
+        Some(run) => members_of(store, run).await?,
         None => None,
     };
     before.breaches = breaches(&view.night, as_of, members.as_ref());
     let (lost_rows, wrong_equity) = (failed(&view.night, Control::Positions), failed(&view.night, Control::Equity));
-    let NightMembers { open, earlier, .. } = members.unwrap_or_default();
+    let NightMembers { mut open, earlier, .. } = members.unwrap_or_default();
+    open.extend(decided_apart(store, &view.night, full_run).await?);
     for (id, values) in earlier {
         before.rows.extend(values.rows.map(|rows| (id.clone(), rows)));
         before.equity.extend(values.equity.map(|equity| (id, equity)));
@@ -73,6 +69,36 @@ async fn earlier_night(ports: &Ports, key: &NightKey) -> Result<NightBefore, Sto
         before.equity.extend(equity.map(|equity| (id, equity)));
     }
     Ok(before)
+}
+
+/// What the plan of a run sealed of its night; `None` where it sealed nothing.
+async fn members_of(store: &dyn RunStore, run: RunId) -> Result<Option<NightMembers>, StoreError> {
+    let stored = store.run(run).await?;
+    let sealed = stored.as_ref().and_then(|stored| stored.run.plan.as_ref()?.night.as_ref());
+    match sealed {
+        Some(sealed) => read_members(store, &sealed.members).await,
+        None => Ok(None),
+    }
+}
+
+/// The portfolios that another run than the full one decides, as that run saw them: it may have read corrected files.
+async fn decided_apart(
+    store: &dyn RunStore,
+    night: &Night,
+    full_run: Option<RunId>,
+) -> Result<BTreeMap<PortfolioId, Member>, StoreError> {
+    let mut runs: BTreeMap<RunId, BTreeSet<&PortfolioId>> = BTreeMap::new();
+    for (id, outcome) in &night.outcomes {
+        if let Some(run) = outcome.decided_by.filter(|run| Some(*run) != full_run) {
+            runs.entry(run).or_default().insert(id);
+        }
+    }
+    let mut apart = BTreeMap::new();
+    for (run, decided) in runs {
+        let members = members_of(store, run).await?.unwrap_or_default();
+        apart.extend(members.open.into_iter().filter(|(id, _)| decided.contains(id)));
+    }
+    Ok(apart)
 }
 
 /// The breaches of limits of a night, accepted ones too, and those of an earlier night where this one could not judge.

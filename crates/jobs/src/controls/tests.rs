@@ -400,6 +400,8 @@ fn the_equity_of_a_date_decides_which_one_is_pinned() {
     assert_eq!(pinned("", Some(900.0)), (Some(900.0), None), "an older night keeps what it had");
     assert_eq!(pinned("2026-11-27,p,800,\n", Some(900.0)), (Some(800.0), None));
     assert_eq!(pinned("2026-11-26,p,700,\n2026-11-30,p,800,\n", None), (Some(700.0), Some(date(NIGHT_BEFORE))));
+    assert_eq!(pinned("2026-11-25,p,700,\n", None), (Some(1000.0), None), "the correction of an older night");
+    assert_eq!(pinned("2026-11-25,p,700,\n", Some(900.0)), (Some(900.0), None), "the correction of an older night");
     assert_eq!(pinned("2026-11-30,p,800,\n", None), (Some(1000.0), None), "a later row is not seen");
     assert_eq!(pinned("2026-11-27,p,-1,\n", None), (None, None), "not usable");
 }
