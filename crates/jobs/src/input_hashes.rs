@@ -11,7 +11,7 @@ use domain::night::{Control, ControlResult, NightMembers, PinnedNight};
 use serde_json::{Value, json};
 
 use crate::job_list::FACTOR_ANALYSIS;
-use crate::snapshot::{Holding, Instrument, PinnedLot, PinnedPortfolio, Snapshot};
+use crate::snapshot::{ExitedLot, Holding, Instrument, PinnedLot, PinnedPortfolio, Snapshot};
 
 /// What every hash begins with: another rule makes other hashes.
 const RULE: &str = "nightbook-inputs-1";
@@ -102,6 +102,12 @@ fn of_portfolio(
     issues.into_iter().for_each(|issue| parts.text(issue));
     let used: BTreeSet<usize> = portfolio.holdings.iter().flat_map(|holding| priced_by(snapshot, holding)).collect();
     used.into_iter().for_each(|at| parts.text(symbols[at].as_str()));
+    let mut exited: Vec<Vec<u8>> = portfolio.exited.iter().map(|exit| of_exit(snapshot, exit, symbols)).collect();
+    if !exited.is_empty() {
+        parts.text("exited");
+        exited.sort_unstable();
+        exited.iter().for_each(|exit| parts.bytes(exit));
+    }
     if portfolio.flow != 0.0 {
         parts.text("flow");
         parts.number(Some(portfolio.flow));
@@ -135,6 +141,15 @@ fn of_holding(snapshot: &Snapshot, holding: &Holding) -> Vec<u8> {
     let mut lots: Vec<Vec<u8>> = holding.lots.iter().map(of_lot).collect();
     lots.sort_unstable();
     lots.iter().for_each(|lot| parts.bytes(lot));
+    parts.0
+}
+
+/// An exited lot, with its instrument and the closes that price it.
+fn of_exit(snapshot: &Snapshot, exit: &ExitedLot, symbols: &[ContentHash]) -> Vec<u8> {
+    let holding = Holding { instrument: exit.instrument, lots: vec![exit.lot] };
+    let mut parts = Parts(of_holding(snapshot, &holding));
+    parts.date(exit.exit_date);
+    priced_by(snapshot, &holding).for_each(|at| parts.text(symbols[at].as_str()));
     parts.0
 }
 

@@ -12,6 +12,7 @@ pub mod inputs;
 pub mod job_list;
 pub mod jobs;
 mod night;
+pub mod profit;
 mod program;
 mod quality;
 pub mod registry;

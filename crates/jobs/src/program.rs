@@ -108,7 +108,7 @@ pub(crate) fn question(
     let closes = closes.collect();
     let mut results = BTreeMap::new();
     for need in &job.needs {
-        results.extend(earlier.part_of(need)?);
+        results.extend(earlier.parts_of(need)?);
     }
     serde_json::to_vec(&Question {
         version: VERSION,

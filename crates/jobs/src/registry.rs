@@ -53,12 +53,34 @@ pub struct About {
     pub section: Option<&'static str>,
 }
 
+/// A part of the results document: its name, and what is serialized into it.
+pub type Section<'a> = (&'static str, &'a dyn Writable);
+
+/// Anything that can be serialized as JSON, its type forgotten.
+pub trait Writable {
+    /// Appends the JSON. A number that is not finite is written as null.
+    ///
+    /// # Errors
+    /// A value that JSON cannot express; none is expected.
+    fn write(&self, json: &mut Vec<u8>) -> Result<(), serde_json::Error>;
+}
+
+impl<T: Serialize> Writable for T {
+    fn write(&self, json: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+        serde_json::to_writer(json, self)
+    }
+}
+
 /// A job: a pure function from the pinned inputs and the outputs of earlier jobs to its own output.
 pub trait Job: 'static {
     /// What is fixed about it.
     const ABOUT: &'static About;
     /// What later jobs read, and what is serialised into its part of the results document.
     type Output: Serialize + Send + Sync + 'static;
+    /// Parts of the results document beside the one that [`About::section`] names.
+    fn further(_output: &Self::Output) -> Vec<Section<'_>> {
+        Vec::new()
+    }
     /// Runs it. Says how far it is through [`Input::context`], at least every 50 ms of work.
     ///
     /// # Errors
@@ -103,18 +125,20 @@ impl<'a> Input<'a> {
 /// An output of any job.
 trait Part: Send + Sync {
     fn as_any(&self) -> &dyn Any;
-    fn write(&self, json: &mut Vec<u8>) -> Result<(), serde_json::Error>;
+    /// Its parts of the results document, that of [`About::section`] first.
+    fn sections(&self) -> Vec<Section<'_>>;
 }
 
-struct Typed<T>(T);
+struct Typed<J: Job>(J::Output);
 
-impl<T: Serialize + Send + Sync + 'static> Part for Typed<T> {
+impl<J: Job> Part for Typed<J> {
     fn as_any(&self) -> &dyn Any {
         &self.0
     }
 
-    fn write(&self, json: &mut Vec<u8>) -> Result<(), serde_json::Error> {
-        serde_json::to_writer(json, &self.0)
+    fn sections(&self) -> Vec<Section<'_>> {
+        let first = J::ABOUT.section.map(|section| (section, &self.0 as &dyn Writable));
+        first.into_iter().chain(J::further(&self.0)).collect()
     }
 }
 
@@ -153,36 +177,38 @@ impl Outputs {
         self.added.push((job, result));
     }
 
-    /// The part of the results document that a job has put out: its name in the document, and the JSON.
+    /// The parts of the results document that a job has put out: their names in the document, and the JSON.
     ///
     /// # Errors
     /// A part that is no JSON; none is expected.
-    pub(crate) fn part_of(&self, job: &JobName) -> Result<Option<(String, Box<RawValue>)>, serde_json::Error> {
+    pub(crate) fn parts_of(&self, job: &JobName) -> Result<Vec<(String, Box<RawValue>)>, serde_json::Error> {
         if let Some((name, result)) = self.added.iter().find(|(name, _)| name == job) {
-            return Ok(Some((name.to_string(), result.as_ref().to_owned())));
+            return Ok(vec![(name.to_string(), result.as_ref().to_owned())]);
         }
         let found = self.parts.iter().find(|(about, _)| about.name == job.as_str());
-        let Some((section, part)) = found.and_then(|(about, part)| Some((about.section?, part))) else {
-            return Ok(None);
+        let sections = found.map_or_else(Vec::new, |(_, part)| part.sections());
+        let read = |(name, section): (&str, &dyn Writable)| {
+            let mut json = Vec::new();
+            section.write(&mut json)?;
+            Ok((name.to_owned(), serde_json::from_slice(&json)?))
         };
-        let mut json = Vec::new();
-        part.write(&mut json)?;
-        Ok(Some((section.to_owned(), serde_json::from_slice(&json)?)))
+        sections.into_iter().map(read).collect()
     }
 
-    /// The results document: one part for each job that has one, in their order; none where there is no part.
+    /// The results document: the parts of the jobs, in their order; none where there is no part.
     ///
     /// # Errors
     /// A part that is no JSON; none is expected.
     pub fn document(&self) -> Result<Option<Vec<u8>>, serde_json::Error> {
         let mut json = Vec::new();
-        for (about, part) in &self.parts {
-            let Some(section) = about.section else { continue };
+        // A program may have had the name before the section did: its result keeps it.
+        let is_free = |name: &str| self.added.iter().all(|(added, _)| added.as_str() != name);
+        for (name, section) in self.parts.iter().flat_map(|(_, part)| part.sections()).filter(|(name, _)| is_free(name))
+        {
             json.push(if json.is_empty() { b'{' } else { b',' });
-            serde_json::to_writer(&mut json, section)?;
+            serde_json::to_writer(&mut json, name)?;
             json.push(b':');
-            // A number that is not finite is written as null.
-            part.write(&mut json)?;
+            section.write(&mut json)?;
         }
         for (name, result) in &self.added {
             json.push(if json.is_empty() { b'{' } else { b',' });
@@ -218,7 +244,7 @@ impl Entry {
             about: J::ABOUT,
             run: |input| {
                 let (output, brief) = J::run(input)?;
-                Ok((Output { about: J::ABOUT, part: Arc::new(Typed(output)) }, brief))
+                Ok((Output { about: J::ABOUT, part: Arc::new(Typed::<J>(output)) }, brief))
             },
         }
     }

@@ -373,6 +373,7 @@ mod tests {
             equity_on: None,
             flow: 0.0,
             holdings: Vec::new(),
+            exited: Vec::new(),
             issues: Vec::new(),
             notes: Vec::new(),
         };

@@ -35,6 +35,20 @@ pub enum PriceSource {
     None,
 }
 
+impl PriceSource {
+    /// The source as results spell it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Close => "close",
+            Self::Mark => "mark",
+            Self::Stale => "stale",
+            Self::Model => "model",
+            Self::None => "none",
+        }
+    }
+}
+
 /// A price and its day.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Dated {
@@ -73,12 +87,27 @@ pub struct Quote {
     pub source: PriceSource,
     /// The day of a close.
     pub date: Option<NaiveDate>,
-    /// What the daily profit and loss counts from.
-    pub previous: Option<f64>,
+    /// The valuation as of the previous session, the base of the daily profit and loss.
+    pub before: Option<Before>,
+    /// The price that the daily profit and loss runs to: `price`, or the settlement price of an option that expired since
+    /// the previous session.
+    pub end: Option<f64>,
     /// The model, of an option.
     pub model: Option<Model>,
     /// The symbol whose returns drive it: its own, or the underlying's.
     pub driver: Option<usize>,
+}
+
+/// The valuation of an instrument as of the previous session. Marks, volatilities and rates are those of today: the book
+/// states no others.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Before {
+    /// The price by the rules that hold for today; `None` if there is none.
+    pub price: Option<f64>,
+    /// Where it comes from.
+    pub source: PriceSource,
+    /// The model, of an option.
+    pub model: Option<Model>,
 }
 
 /// A factor whose proxy has returns.
@@ -227,43 +256,103 @@ fn newest_before(closes: &[f64], session: usize) -> Option<Dated> {
 
 /// The newest close that is not too old.
 pub(crate) fn fresh_close(snapshot: &Snapshot, symbol: usize) -> Option<Dated> {
-    let closes = snapshot.closes_of(symbol);
-    let newest = newest_before(closes, closes.len())?;
-    let age = closes.len() - 1 - newest.session;
+    fresh_close_at(snapshot, symbol, snapshot.sessions.len().checked_sub(1)?)
+}
+
+/// The newest close up to a session that is not too old on that session.
+fn fresh_close_at(snapshot: &Snapshot, symbol: usize, session: usize) -> Option<Dated> {
+    let newest = newest_before(snapshot.closes_of(symbol), session + 1)?;
+    let age = session - newest.session;
     (age <= snapshot.settings.run.price_max_age_sessions as usize).then_some(newest)
 }
 
-fn quote(snapshot: &Snapshot, instrument: &Instrument) -> Quote {
-    let last = snapshot.sessions.len().saturating_sub(1);
-    let is_session = snapshot.sessions.last() == Some(&snapshot.as_of);
-    let own = snapshot.symbol(&instrument.symbol);
-    let closes = own.map_or(&[][..], |symbol| snapshot.closes_of(symbol));
-    let fresh = own.and_then(|symbol| fresh_close(snapshot, symbol));
-    let today = fresh.filter(|close| is_session && close.session == last);
-    let before = if is_session { last } else { closes.len() };
-    let previous = newest_before(closes, before).map(|close| close.price);
+/// The previous session: the last one before `as_of`.
+pub(crate) fn previous_session(snapshot: &Snapshot) -> Option<usize> {
+    snapshot.sessions.iter().rposition(|session| *session < snapshot.as_of)
+}
+
+/// The last session that is not after a date.
+fn session_of(snapshot: &Snapshot, date: NaiveDate) -> Option<usize> {
+    snapshot.sessions.iter().rposition(|session| *session <= date)
+}
+
+/// A price by the rules: the close of the session (where the date is one), else the mark, else an older close, else the
+/// model.
+fn priced(
+    snapshot: &Snapshot,
+    instrument: &Instrument,
+    date: NaiveDate,
+    session: Option<usize>,
+) -> (Option<f64>, PriceSource, Option<NaiveDate>, Option<Model>) {
+    let fresh = |symbol: &str| fresh_close_at(snapshot, snapshot.symbol(symbol)?, session?);
+    let own = fresh(&instrument.symbol);
+    let is_session = session.and_then(|at| snapshot.sessions.get(at)) == Some(&date);
+    let on_date = own.filter(|close| is_session && Some(close.session) == session);
     let model = instrument.option.as_ref().map(|terms| {
-        let spot = snapshot.symbol(&terms.underlying).and_then(|symbol| fresh_close(snapshot, symbol));
-        model(snapshot, instrument, terms, spot.map(|close| close.price))
+        let spot = fresh(&terms.underlying).map(|close| close.price);
+        model_on(snapshot, instrument, terms, spot, date)
     });
-    let driver = match (&instrument.option, instrument.class) {
-        (Some(terms), _) => snapshot.symbol(&terms.underlying),
-        (None, Class::Public) => own,
-        (None, _) => None,
-    };
-    let mut quote = Quote { price: None, source: PriceSource::None, date: None, previous, model, driver };
     if model == Some(Model::Expired) {
-        return Quote { price: Some(0.0), source: PriceSource::Model, previous: Some(0.0), ..quote };
+        return (Some(0.0), PriceSource::Model, None, model);
     }
     let day = |close: Dated| snapshot.sessions.get(close.session).copied();
-    (quote.price, quote.source, quote.date) = match (today, instrument.mark, fresh, model) {
+    let (price, source, on) = match (on_date, instrument.mark, own, model) {
         (Some(close), ..) => (Some(close.price), PriceSource::Close, day(close)),
         (None, Some(mark), ..) => (Some(mark), PriceSource::Mark, None),
         (None, None, Some(close), _) => (Some(close.price), PriceSource::Stale, day(close)),
         (None, None, None, Some(Model::Ok { greeks, .. })) => (Some(greeks.price), PriceSource::Model, None),
         _ => (None, PriceSource::None, None),
     };
-    quote
+    (price, source, on, model)
+}
+
+fn quote(snapshot: &Snapshot, instrument: &Instrument) -> Quote {
+    let driver = match (&instrument.option, instrument.class) {
+        (Some(terms), _) => snapshot.symbol(&terms.underlying),
+        (None, Class::Public) => snapshot.symbol(&instrument.symbol),
+        (None, _) => None,
+    };
+    let (price, source, date, model) =
+        priced(snapshot, instrument, snapshot.as_of, snapshot.sessions.len().checked_sub(1));
+    let before = previous_session(snapshot).map(|session| {
+        let (price, source, _, model) = priced(snapshot, instrument, snapshot.sessions[session], Some(session));
+        Before { price, source, model }
+    });
+    let expired_since = model == Some(Model::Expired) && before.is_some_and(|then| then.model != Some(Model::Expired));
+    let end = match &instrument.option {
+        Some(terms) if expired_since => settlement(snapshot, terms),
+        _ => price,
+    };
+    Quote { price, source, date, before, end, model, driver }
+}
+
+/// What an expired option was settled at: its intrinsic value at the last close of the underlying up to the expiry.
+fn settlement(snapshot: &Snapshot, terms: &book::OptionTerms) -> Option<f64> {
+    let spot = settlement_spot(snapshot, terms)?;
+    Some(match terms.right {
+        Right::Call => (spot - terms.strike).max(0.0),
+        Right::Put => (terms.strike - spot).max(0.0),
+    })
+}
+
+/// The last close of the underlying of an expired option up to its expiry.
+pub(crate) fn settlement_spot(snapshot: &Snapshot, terms: &book::OptionTerms) -> Option<f64> {
+    let symbol = snapshot.symbol(&terms.underlying)?;
+    fresh_close_at(snapshot, symbol, session_of(snapshot, terms.expiry)?).map(|close| close.price)
+}
+
+/// What a lot was sold at on a date where the book gives no price: the close of the date, else the last one before, else
+/// the mark or the model.
+pub(crate) fn proceeds(snapshot: &Snapshot, instrument: &Instrument, date: NaiveDate) -> Option<f64> {
+    let session = session_of(snapshot, date)?;
+    let close = snapshot.symbol(&instrument.symbol).and_then(|symbol| fresh_close_at(snapshot, symbol, session));
+    close.map(|close| close.price).or_else(|| {
+        let expired = instrument.option.as_ref().filter(|terms| terms.expiry < date);
+        match expired {
+            Some(terms) => settlement(snapshot, terms),
+            None => priced(snapshot, instrument, date, Some(session)).0,
+        }
+    })
 }
 
 /// What an option is worth where its underlying has this price.
@@ -273,7 +362,18 @@ pub(crate) fn model(
     terms: &book::OptionTerms,
     spot: Option<f64>,
 ) -> Model {
-    let days = (terms.expiry - snapshot.as_of).num_days();
+    model_on(snapshot, instrument, terms, spot, snapshot.as_of)
+}
+
+/// What an option is worth on a date where its underlying has this price.
+fn model_on(
+    snapshot: &Snapshot,
+    instrument: &Instrument,
+    terms: &book::OptionTerms,
+    spot: Option<f64>,
+    date: NaiveDate,
+) -> Model {
+    let days = (terms.expiry - date).num_days();
     if days < 0 {
         return Model::Expired;
     }

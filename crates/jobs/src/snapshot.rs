@@ -99,7 +99,18 @@ pub struct Holding {
     pub lots: Vec<PinnedLot>,
 }
 
-/// A portfolio as of the date: active lots only.
+/// A lot that was exited after the previous session, on `as_of` at the latest.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ExitedLot {
+    /// Index into [`Snapshot::instruments`].
+    pub instrument: usize,
+    /// The lot.
+    pub lot: PinnedLot,
+    /// When it was exited.
+    pub exit_date: NaiveDate,
+}
+
+/// A portfolio as of the date: active lots, and beside them those exited since the previous session.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PinnedPortfolio {
     /// Its id.
@@ -118,6 +129,9 @@ pub struct PinnedPortfolio {
     pub flow: f64,
     /// Its positions, by symbol, class, multiplier and terms.
     pub holdings: Vec<Holding>,
+    /// Lots exited since the previous session: they count in the profit and loss of the day alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exited: Vec<ExitedLot>,
     /// Unusable rows, as text; one is enough for the portfolio to fail.
     pub issues: Vec<String>,
     /// What a reader should know about its rows.
@@ -195,6 +209,10 @@ impl Snapshot {
             .map(|portfolio| {
                 let lots: Vec<&Lot> = portfolio.positions.iter().filter(|lot| lot.is_active(as_of)).collect();
                 let (holdings, notes) = instruments.group(&lots);
+                let since = |exit: NaiveDate| before.is_none_or(|before| exit > before) && exit <= as_of;
+                let is_exit = |lot: &&Lot| lot.exit_date.is_some_and(since);
+                let exited = portfolio.positions.iter().filter(is_exit);
+                let exited = exited.filter_map(|lot| instruments.exited(lot, &holdings)).collect();
                 let equity = Equity::of(portfolio, as_of, pinned);
                 PinnedPortfolio {
                     id: portfolio.id.clone(),
@@ -204,6 +222,7 @@ impl Snapshot {
                     equity_on: (equity.basis == EquityBasis::Dated).then_some(equity.on),
                     flow: before.map_or(0.0, |before| portfolio.flows(before, as_of)),
                     holdings,
+                    exited,
                     issues: portfolio.issues_as_of(as_of).map(masked).collect(),
                     notes,
                 }
@@ -324,7 +343,10 @@ impl Snapshot {
             return Err(SnapshotError::Inconsistent("fits do not fit the symbols"));
         }
         let mut holdings = self.portfolios.iter().flat_map(|portfolio| &portfolio.holdings);
-        if holdings.any(|holding| holding.instrument >= self.instruments.len()) {
+        let mut exited = self.portfolios.iter().flat_map(|portfolio| &portfolio.exited);
+        if holdings.any(|holding| holding.instrument >= self.instruments.len())
+            || exited.any(|exit| exit.instrument >= self.instruments.len())
+        {
             return Err(SnapshotError::Inconsistent("a position of an unknown instrument"));
         }
         Ok(())
@@ -373,6 +395,30 @@ impl Instruments {
         alike.push(self.list.len());
         self.list.push(instrument);
         self.list.len() - 1
+    }
+
+    /// An exited lot, of the instrument of the holding that it was a lot of, if some of that is still held.
+    fn exited(&mut self, lot: &Lot, holdings: &[Holding]) -> Option<ExitedLot> {
+        let same = |known: &Instrument| {
+            known.symbol == lot.symbol
+                && known.class == lot.class
+                && known.multiplier == lot.multiplier
+                && known.option == lot.option
+        };
+        let held = holdings.iter().map(|holding| holding.instrument).find(|at| same(&self.list[*at]));
+        let instrument = held.unwrap_or_else(|| {
+            self.index_of(Instrument {
+                symbol: lot.symbol.clone(),
+                class: lot.class,
+                option: lot.option.clone(),
+                multiplier: lot.multiplier,
+                implied_vol: lot.implied_vol,
+                mark: lot.mark,
+                sector: lot.sector.clone(),
+            })
+        });
+        let exit_date = lot.exit_date?;
+        Some(ExitedLot { instrument, lot: PinnedLot(lot.quantity, lot.entry_price, lot.entry_date), exit_date })
     }
 
     /// Lots by what they are of. Where lots of one position give different marks or volatilities, the first counts.

@@ -81,10 +81,13 @@ fn what_a_portfolio_does_not_see_changes_no_hash() {
         none,
         "settings and texts that change no result"
     );
-    let exited = |book: &mut Book| {
-        book.portfolios[0].positions.push(book::Lot { exit_date: Some(date(LAST)), ..lot("BBB", 9.0, 1.0) })
-    };
-    assert_eq!(changed(exited), none, "a lot that is not held on the date");
+    assert_eq!(changed(|book| exited(book, "2024-06-27")), none, "a lot exited by the previous session");
+}
+
+/// Adds a lot that was exited on a date.
+fn exited(book: &mut Book, day: &str) {
+    let lot = book::Lot { exit_date: Some(date(day)), ..lot("BBB", 9.0, 1.0) };
+    book.portfolios[0].positions.push(lot);
 }
 
 #[test]
@@ -95,6 +98,7 @@ fn what_a_portfolio_sees_changes_its_hash_alone() {
     assert_eq!(changed(|book| book.portfolios[1].equity = Some(2.0)), ["q"]);
     assert_eq!(changed(|book| book.portfolios[1].currency = "EUR".to_owned()), ["q"]);
     assert_eq!(changed(|book| book.portfolios[0].positions[1].quantity = 6.0), ["p"]);
+    assert_eq!(changed(|book| exited(book, LAST)), ["p"], "a lot exited since the previous session");
     assert_eq!(changed(|book| book.settings.snapshot.risk_window = 100), ["p", "q"]);
     assert_eq!(changed(|book| book.settings.scenarios.truncate(1)), ["p", "q"]);
     assert_eq!(changed(|book| drop(book.settings.run.jobs.pop())), ["p", "q"]);

@@ -28,6 +28,7 @@
 //! | [`stress`] | factor shocks, direct and correlated, and their profit and loss |
 //! | [`aggregation`] | gross, net, long, short, delta-adjusted values; daily profit and loss |
 //! | [`history`] | history simulation of a portfolio |
+//! | [`profit`] | daily profit and loss of a lot, and its attribution to the Greeks |
 
 pub mod aggregation;
 pub mod black_scholes;
@@ -35,6 +36,7 @@ pub mod correlation;
 pub mod factors;
 pub mod history;
 pub mod ols;
+pub mod profit;
 pub mod returns;
 pub mod risk;
 pub mod stress;

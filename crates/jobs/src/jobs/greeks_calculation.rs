@@ -3,10 +3,12 @@
 use book::OptionTerms;
 use domain::record::{JobError, JobOutput};
 use domain::words::JobType;
+use quant::profit::PnlExplain;
 use serde::Serialize;
 use serde_json::json;
 
 use crate::job_list::{GREEKS_CALCULATION, MARKET_DATA_UPDATE};
+use crate::profit;
 use crate::quality::{Findings, brief};
 use crate::registry::{About, Input, Job};
 use crate::shared::Model;
@@ -77,6 +79,8 @@ pub struct GreeksRow {
     pub position_rho: Option<f64>,
     /// Delta of the position times the price of the underlying.
     pub delta_dollars: Option<f64>,
+    /// The profit and loss of the day by cause; null where it is not known.
+    pub pnl_explain: Option<PnlExplain>,
 }
 
 impl Job for GreeksCalculation {
@@ -132,6 +136,7 @@ impl Job for GreeksCalculation {
                 position_vega: position(4),
                 position_rho: position(5),
                 delta_dollars,
+                pnl_explain: profit::of_holding(shared, input.portfolio, holding).explain,
             });
         }
         input.context.progress(total as u64, total as u64, || "done".to_owned())?;

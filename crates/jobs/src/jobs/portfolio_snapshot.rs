@@ -5,6 +5,7 @@ use domain::record::{JobError, JobOutput};
 use domain::words::JobType;
 use quant::aggregation::{Aggregate, Exposure, aggregate};
 use quant::history::simulate_history;
+use quant::profit::PnlExplain;
 use quant::risk::{RiskStats, risk};
 use serde::Serialize;
 use serde_json::json;
@@ -12,10 +13,11 @@ use serde_json::json;
 use crate::job_list::{PORTFOLIO_SNAPSHOT, POSITION_VALUES_UPDATE};
 use crate::jobs::greeks_calculation::{GreeksCalculation, GreeksRow};
 use crate::jobs::portfolio_aggregation::exposure_of;
-use crate::jobs::position_values_update::{PositionRow, PositionValuesUpdate};
+use crate::jobs::position_values_update::{PositionRow, PositionValuesUpdate, portfolio_pnl};
 use crate::jobs::{Risk, equity, risk_of};
 use crate::quality::{Findings, brief};
-use crate::registry::{About, Input, Job};
+use crate::registry::{About, Input, Job, Section};
+use crate::shared::PriceSource;
 
 /// With data on fewer days there are no risk figures.
 const MIN_DAYS: usize = 60;
@@ -26,6 +28,63 @@ const MIN_COVERAGE: f64 = 0.95;
 /// The job.
 #[derive(Debug)]
 pub struct PortfolioSnapshot;
+
+/// The profit and loss (P&L) of a portfolio on the day, in its currency.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct DayPnl {
+    /// The sum of the known P&L of positions and exited lots; null where none is known.
+    pub daily_pnl: Option<f64>,
+    /// `daily_pnl` over the equity less `daily_pnl`; null where that is not above 0.
+    pub daily_return: Option<f64>,
+    /// Proceeds less cost of the lots exited since the previous session; null without any.
+    pub realized_pnl: Option<f64>,
+    /// Share of the gross value of public positions and options whose P&L is known; null without such a value.
+    pub pnl_coverage: Option<f64>,
+    /// Share of the gross value that is priced by a mark; null without a value.
+    pub marked_share: Option<f64>,
+    /// `daily_pnl` by cause: a part of the results document of its own.
+    #[serde(skip)]
+    pub explain: Option<PnlExplain>,
+}
+
+impl DayPnl {
+    fn of(input: &Input<'_>, rows: &[PositionRow], equity: f64) -> Self {
+        let pnl = portfolio_pnl(input, rows);
+        let base = |pnl: f64| Some(equity - pnl).filter(|base| *base > 0.0);
+        let daily_return = pnl.total.and_then(|pnl| Some(pnl / base(pnl)?));
+        Self {
+            daily_pnl: pnl.total,
+            daily_return: daily_return.filter(|value| value.is_finite()),
+            realized_pnl: pnl.realized,
+            pnl_coverage: pnl_coverage(rows),
+            marked_share: marked_share(rows),
+            explain: pnl.explain,
+        }
+    }
+}
+
+/// Share of the gross value of public positions and options whose P&L is known.
+fn pnl_coverage(rows: &[PositionRow]) -> Option<f64> {
+    let (mut known, mut all) = (0.0, 0.0);
+    for row in rows.iter().filter(|row| matches!(row.class, Class::Public | Class::Option)) {
+        let lots = || row.lots.iter().filter_map(|lot| Some((lot.market_value?.abs(), lot.daily_pnl)));
+        let gross: f64 = lots().map(|(size, _)| size).sum();
+        let of_known: f64 = lots().filter(|(_, pnl)| pnl.is_some()).map(|(size, _)| size).sum();
+        let value = row.market_value.map_or(0.0, f64::abs);
+        all += value;
+        known += if gross > 0.0 { value * (of_known / gross) } else { 0.0 };
+    }
+    Some((known / all).min(1.0)).filter(|share| share.is_finite())
+}
+
+/// Share of the gross value that is priced by a mark.
+fn marked_share(rows: &[PositionRow]) -> Option<f64> {
+    let gross = |only: fn(&PositionRow) -> bool| -> f64 {
+        rows.iter().filter(|row| only(row)).filter_map(|row| row.market_value).map(f64::abs).sum()
+    };
+    let share = (gross(|row| row.price_source == PriceSource::Mark) + 0.0) / gross(|_| true);
+    Some(share).filter(|share| share.is_finite())
+}
 
 /// The figures of a portfolio on a day.
 #[derive(Debug, Clone, Serialize)]
@@ -44,10 +103,9 @@ pub struct Figures {
     pub cash: Option<f64>,
     /// Gross over equity.
     pub leverage: Option<f64>,
-    /// Change since the previous close.
-    pub daily_pnl: Option<f64>,
-    /// The same over the equity before.
-    pub daily_return: Option<f64>,
+    /// The P&L of the day.
+    #[serde(flatten)]
+    pub day: DayPnl,
     /// Standard deviation of simulated daily returns.
     pub volatility_daily: Option<f64>,
     /// The same for a year.
@@ -86,7 +144,7 @@ pub struct Figures {
     pub short_positions: usize,
     /// Without a value: in no figure.
     pub unvalued_positions: usize,
-    /// Without a previous close: not in `daily_pnl`.
+    /// With a value, but without a price at the previous session: not in `daily_pnl`.
     pub positions_without_daily_pnl: usize,
 }
 
@@ -149,15 +207,14 @@ fn sum_of(greeks: Option<&[GreeksRow]>, value: impl Fn(&GreeksRow) -> Option<f64
 
 fn figures(
     equity: f64,
+    day: DayPnl,
     total: &Aggregate,
     rows: &[PositionRow],
     greeks: Option<&[GreeksRow]>,
     simulated: &Simulated,
     window: u32,
 ) -> Figures {
-    let daily_pnl: f64 = rows.iter().filter_map(|row| row.daily_pnl).sum();
     let finite = |value: f64| Some(value).filter(|value| value.is_finite());
-    let before = equity - daily_pnl;
     let stat =
         |pick: fn(&RiskStats) -> Option<f64>| simulated.stats.as_ref().and_then(pick).filter(|value| value.is_finite());
     let valued = rows.iter().filter(|row| row.market_value.is_some());
@@ -169,8 +226,7 @@ fn figures(
         short: total.short,
         cash: finite(equity - total.net),
         leverage: finite(total.gross / equity),
-        daily_pnl: finite(daily_pnl),
-        daily_return: (before > 0.0).then(|| daily_pnl / before).filter(|value| value.is_finite()),
+        day,
         volatility_daily: stat(|stats| stats.vol_daily),
         volatility: stat(|stats| stats.vol_annual),
         var_95: stat(|stats| stats.var_95),
@@ -205,6 +261,10 @@ impl Job for PortfolioSnapshot {
     };
     type Output = Figures;
 
+    fn further(figures: &Figures) -> Vec<Section<'_>> {
+        vec![("pnl_explain", &figures.day.explain)]
+    }
+
     fn run(input: &Input<'_>) -> Result<(Figures, JobOutput), JobError> {
         let equity = equity(input)?;
         let rows = &input.needed::<PositionValuesUpdate>()?.rows;
@@ -217,18 +277,23 @@ impl Job for PortfolioSnapshot {
         let mut findings = Findings::new(window);
         input.context.progress(total / 2, total, || "history simulation".to_owned())?;
         let simulated = simulate(input, rows, greeks.is_some(), equity, &mut findings);
-        let figures = figures(equity, &totals, rows, greeks, &simulated, window);
+        let figures = figures(equity, DayPnl::of(input, rows, equity), &totals, rows, greeks, &simulated, window);
         if figures.positions_without_daily_pnl > 0 {
             let count = figures.positions_without_daily_pnl;
-            findings.note(format!("{count} positions have no previous close and are not in the profit of the day"));
+            findings.note(format!(
+                "{count} positions have no price at the previous session and are not in the P&L of the day"
+            ));
         }
         input.context.progress(total, total, || "done".to_owned())?;
         let metadata = [
             ("total_value", json!(figures.total_value)),
             ("gross", json!(figures.gross)),
             ("net", json!(figures.net)),
-            ("daily_pnl", json!(figures.daily_pnl)),
-            ("daily_return", json!(figures.daily_return)),
+            ("daily_pnl", json!(figures.day.daily_pnl)),
+            ("daily_return", json!(figures.day.daily_return)),
+            ("realized_pnl", json!(figures.day.realized_pnl)),
+            ("pnl_coverage", json!(figures.day.pnl_coverage)),
+            ("marked_share", json!(figures.day.marked_share)),
             ("volatility", json!(figures.volatility)),
             ("var_95", json!(figures.var_95)),
             ("var_99", json!(figures.var_99)),

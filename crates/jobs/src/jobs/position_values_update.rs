@@ -4,15 +4,17 @@ use book::{Class, OptionTerms};
 use chrono::NaiveDate;
 use domain::record::{JobError, JobOutput};
 use domain::words::JobType;
-use quant::aggregation::{daily_pnl, market_value};
+use quant::aggregation::market_value;
+use quant::profit::PnlExplain;
 use serde::Serialize;
 use serde_json::json;
 
 use crate::job_list::{MARKET_DATA_UPDATE, POSITION_VALUES_UPDATE};
+use crate::profit::{self, PositionPnl};
 use crate::quality::{Findings, brief};
 use crate::registry::{About, Input, Job};
 use crate::shared::{Model, PriceSource, Quote, Shared};
-use crate::snapshot::{Holding, PinnedLot};
+use crate::snapshot::{Holding, PinnedLot, PinnedPortfolio};
 
 /// The job.
 #[derive(Debug)]
@@ -52,8 +54,14 @@ pub struct PositionRow {
     pub cost_basis: f64,
     /// Market value less cost.
     pub unrealized_pnl: Option<f64>,
-    /// Change since the previous close; for lots of today since their entry price.
+    /// Value today less value at the previous session; lots bought since count from their entry price, lots exited since
+    /// up to their proceeds. The sum over the lots whose P&L is known; null where none is.
     pub daily_pnl: Option<f64>,
+    /// Proceeds less cost of the lots exited since the previous session.
+    pub realized_pnl: Option<f64>,
+    /// The P&L by cause.
+    #[serde(skip)]
+    pub explain: Option<PnlExplain>,
     /// The sector.
     pub sector: Option<String>,
     /// Terms of an option.
@@ -78,21 +86,19 @@ pub struct LotRow {
     pub cost_basis: f64,
     /// Market value less cost.
     pub unrealized_pnl: Option<f64>,
-    /// Change since the previous close, or since the entry today.
+    /// Change since the previous session, or since the entry.
     pub daily_pnl: Option<f64>,
 }
 
 /// A sum of what is known; none where nothing is, or where it is out of range.
 fn sum(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
-    values.flatten().reduce(|sum, value| sum + value).filter(|sum| sum.is_finite())
+    values.flatten().reduce(|sum, value| sum + value).map(|sum| sum + 0.0).filter(|sum| sum.is_finite())
 }
 
-fn lot_row(lot: &PinnedLot, multiplier: f64, quote: &Quote, as_of: NaiveDate) -> LotRow {
+fn lot_row(lot: &PinnedLot, multiplier: f64, quote: &Quote, daily_pnl: Option<f64>) -> LotRow {
     let PinnedLot(quantity, entry_price, entry_date) = *lot;
     let cost_basis = market_value(quantity, multiplier, entry_price);
     let value = quote.price.map(|price| market_value(quantity, multiplier, price)).filter(|value| value.is_finite());
-    let previous = if entry_date == as_of { Some(entry_price) } else { quote.previous };
-    let day = quote.price.zip(previous).map(|(price, previous)| daily_pnl(quantity, multiplier, price, previous));
     LotRow {
         quantity,
         entry_price,
@@ -100,17 +106,18 @@ fn lot_row(lot: &PinnedLot, multiplier: f64, quote: &Quote, as_of: NaiveDate) ->
         market_value: value,
         cost_basis,
         unrealized_pnl: value.map(|value| value - cost_basis).filter(|value| value.is_finite()),
-        daily_pnl: day.filter(|value| value.is_finite()),
+        daily_pnl,
     }
 }
 
 /// The row of a position: the one valuation that every job uses.
-pub(crate) fn position_row(shared: &Shared, holding: &Holding) -> PositionRow {
+pub(crate) fn position_row(shared: &Shared, portfolio: &PinnedPortfolio, holding: &Holding) -> PositionRow {
     let snapshot = &shared.snapshot;
     let instrument = &snapshot.instruments[holding.instrument];
     let quote = &shared.quotes[holding.instrument];
-    let lots: Vec<LotRow> =
-        holding.lots.iter().map(|lot| lot_row(lot, instrument.multiplier, quote, snapshot.as_of)).collect();
+    let pnl = profit::of_holding(shared, portfolio, holding);
+    let row = |(lot, pnl): (&PinnedLot, &Option<f64>)| lot_row(lot, instrument.multiplier, quote, *pnl);
+    let lots: Vec<LotRow> = holding.lots.iter().zip(&pnl.lots).map(row).collect();
     let quantity = lots.iter().map(|lot| lot.quantity).sum();
     let value = quote.price.map(|price| market_value(quantity, instrument.multiplier, price));
     let value = value.filter(|value| value.is_finite());
@@ -127,11 +134,43 @@ pub(crate) fn position_row(shared: &Shared, holding: &Holding) -> PositionRow {
         market_value: value,
         cost_basis,
         unrealized_pnl: value.map(|value| value - cost_basis).filter(|value| value.is_finite()),
-        daily_pnl: sum(lots.iter().map(|lot| lot.daily_pnl)),
+        daily_pnl: pnl.total.filter(|total| total.is_finite()),
+        realized_pnl: pnl.realized.filter(|realized| realized.is_finite()),
+        explain: pnl.explain,
         sector: instrument.sector.clone(),
         option: instrument.option.clone(),
         lots,
     }
+}
+
+/// The P&L of the day of a portfolio, with the positions that were exited whole.
+pub(crate) fn portfolio_pnl(input: &Input<'_>, rows: &[PositionRow]) -> PositionPnl {
+    let exited = profit::of_exited_positions(input.shared, input.portfolio);
+    let held = || rows.iter();
+    let explains = held().map(|row| row.explain).chain([exited.explain]);
+    let explain = explains.flatten().reduce(|mut all, one| {
+        all.add(&one);
+        all
+    });
+    PositionPnl {
+        lots: Vec::new(),
+        total: sum(held().map(|row| row.daily_pnl).chain([exited.total])),
+        realized: sum(held().map(|row| row.realized_pnl).chain([exited.realized])),
+        explain: explain.filter(PnlExplain::is_finite),
+    }
+}
+
+/// A note where the P&L compares a mark with a price of another source.
+fn mark_changes_source(symbol: &str, quote: &Quote) -> Option<String> {
+    let before = quote.before?.source;
+    let differs = before != quote.source && before != PriceSource::None && quote.source != PriceSource::None;
+    (differs && [before, quote.source].contains(&PriceSource::Mark)).then(|| {
+        format!(
+            "{symbol}: the P&L compares a price of source {} with one of source {} at the previous session",
+            quote.source.as_str(),
+            before.as_str()
+        )
+    })
 }
 
 impl Job for PositionValuesUpdate {
@@ -154,7 +193,7 @@ impl Job for PositionValuesUpdate {
         }
         let mut rows = Vec::with_capacity(holdings.len());
         for (done, holding) in holdings.iter().enumerate() {
-            let row = position_row(shared, holding);
+            let row = position_row(shared, input.portfolio, holding);
             if done % 64 == 0 {
                 let (done, total) = (done + 1, holdings.len());
                 input
@@ -186,6 +225,9 @@ impl Job for PositionValuesUpdate {
                 }
                 _ => {}
             }
+            if let Some(note) = mark_changes_source(&row.symbol, quote) {
+                findings.note(note);
+            }
             rows.push(row);
         }
         input.context.progress(rows.len() as u64, rows.len() as u64, || "done".to_owned())?;
@@ -196,7 +238,7 @@ impl Job for PositionValuesUpdate {
             ("stale_prices", json!(count(PriceSource::Stale))),
             ("without_price", json!(count(PriceSource::None))),
             ("market_value", json!(sum(rows.iter().map(|row| row.market_value)).unwrap_or(0.0))),
-            ("daily_pnl", json!(sum(rows.iter().map(|row| row.daily_pnl)).unwrap_or(0.0))),
+            ("daily_pnl", json!(portfolio_pnl(input, &rows).total)),
         ];
         Ok((Positions { rows }, brief(holdings.len(), findings.finish(), metadata)))
     }
