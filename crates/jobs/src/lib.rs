@@ -17,6 +17,7 @@ mod program;
 mod quality;
 pub mod registry;
 mod results;
+pub mod revaluation;
 pub mod runner;
 pub mod shared;
 pub mod snapshot;

@@ -19,6 +19,7 @@ pub(crate) struct Findings {
     processed: u32,
     total: u32,
     limited: bool,
+    days_limit: bool,
     nothing_usable: bool,
     missing: BTreeSet<String>,
     notes: Vec<String>,
@@ -33,6 +34,7 @@ impl Findings {
             processed: 0,
             total: 0,
             limited: false,
+            days_limit: true,
             nothing_usable: false,
             missing: BTreeSet::new(),
             notes: Vec::new(),
@@ -63,6 +65,11 @@ impl Findings {
         self.data_days = Some(self.data_days.map_or(days, |least| least.min(days)));
     }
 
+    /// Fewer days than required do not limit the quality: a coverage judges it.
+    pub(crate) fn judged_by_coverage(&mut self) {
+        self.days_limit = false;
+    }
+
     /// A sentence for the reader that takes nothing from the quality.
     pub(crate) fn note(&mut self, note: impl Into<String>) {
         self.notes.push(note.into());
@@ -90,9 +97,10 @@ impl Findings {
     pub(crate) fn finish(self) -> Quality {
         let vacuous = self.missing.is_empty() && !self.nothing_usable;
         let data_days = self.data_days.unwrap_or(if vacuous { self.required_days } else { 0 });
+        let too_few_days = self.days_limit && data_days < self.required_days;
         let flag = if self.nothing_usable || (self.total > 0 && self.processed == 0) {
             QualityFlag::Failed
-        } else if self.limited || self.processed < self.total || data_days < self.required_days {
+        } else if self.limited || self.processed < self.total || too_few_days {
             QualityFlag::Limited
         } else {
             QualityFlag::Full
@@ -138,6 +146,14 @@ mod tests {
         assert_eq!(with(|_| {}).flag, QualityFlag::Full);
         assert_eq!(with(|f| f.used(90)).flag, QualityFlag::Full);
         assert_eq!(with(|f| f.used(89)).flag, QualityFlag::Limited);
+        assert_eq!(
+            with(|f| {
+                f.used(89);
+                f.judged_by_coverage();
+            })
+            .flag,
+            QualityFlag::Full
+        );
         let mixed = with(|f| {
             f.used(90);
             f.left_out("XYZ");

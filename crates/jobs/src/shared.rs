@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use book::{Class, Right};
 use chrono::NaiveDate;
-use quant::black_scholes::{Greeks, OptionInput, OptionKind, price_and_greeks};
+use quant::black_scholes::{Greeks, OptionInput, OptionInputError, OptionKind, price_and_greeks};
 use quant::correlation::{Correlations, PreparedColumn};
 use quant::factors::SymbolFits;
 use quant::ols::ols;
+use quant::simulation::CarriedReturns;
 use quant::stress::ConditionalShocks;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -138,6 +139,8 @@ pub struct Shared {
     pub greeks_on: bool,
     /// Returns over the risk window, one column for each symbol.
     pub history: Vec<Vec<f64>>,
+    /// Returns over the risk window with gaps carried, one column for each symbol.
+    pub carried: Vec<CarriedReturns>,
     /// Observed returns in the window of the factor analysis, one for each symbol.
     pub observed: Vec<u32>,
     /// Returns over the correlation window.
@@ -161,6 +164,8 @@ impl Shared {
 
         let quotes = snapshot.instruments.iter().map(|instrument| quote(&snapshot, instrument)).collect();
         let history = symbols.clone().map(|symbol| snapshot.returns_of(symbol, risk_window)).collect();
+        let carried = symbols.clone().map(|symbol| CarriedReturns::new(snapshot.closes_of(symbol), risk_window));
+        let carried = carried.collect();
         let observed = symbols.clone().map(|symbol| observations(&snapshot.returns_of(symbol, window))).collect();
         let prepared: Vec<PreparedColumn> = symbols
             .into_par_iter()
@@ -188,6 +193,7 @@ impl Shared {
             conditional,
             greeks_on,
             history,
+            carried,
             observed,
             prepared,
             correlations: None,
@@ -378,16 +384,26 @@ fn model_on(
         return Model::Expired;
     }
     let Some(spot) = spot else { return Model::NoUnderlying };
+    let volatility = instrument.implied_vol.unwrap_or(snapshot.settings.greeks.default_volatility);
+    let Ok(input) = model_input(snapshot, terms, spot, volatility, date) else { return Model::Unusable };
+    let greeks = price_and_greeks(&input);
+    let all = [greeks.price, greeks.delta, greeks.gamma, greeks.theta, greeks.vega, greeks.rho];
+    if all.iter().all(|value| value.is_finite()) { Model::Ok { greeks, spot, volatility } } else { Model::Unusable }
+}
+
+/// The input of the model for an option on a date.
+pub(crate) fn model_input(
+    snapshot: &Snapshot,
+    terms: &book::OptionTerms,
+    spot: f64,
+    volatility: f64,
+    date: NaiveDate,
+) -> Result<OptionInput, OptionInputError> {
     let kind = match terms.right {
         Right::Call => OptionKind::Call,
         Right::Put => OptionKind::Put,
     };
     let market = &snapshot.settings.greeks;
-    let volatility = instrument.implied_vol.unwrap_or(market.default_volatility);
-    let years = days as f64 / 365.0;
-    let input = OptionInput::new(kind, spot, terms.strike, years, market.rate, market.dividend_yield, volatility);
-    let Ok(input) = input else { return Model::Unusable };
-    let greeks = price_and_greeks(&input);
-    let all = [greeks.price, greeks.delta, greeks.gamma, greeks.theta, greeks.vega, greeks.rho];
-    if all.iter().all(|value| value.is_finite()) { Model::Ok { greeks, spot, volatility } } else { Model::Unusable }
+    let years = (terms.expiry - date).num_days() as f64 / 365.0;
+    OptionInput::new(kind, spot, terms.strike, years, market.rate, market.dividend_yield, volatility)
 }

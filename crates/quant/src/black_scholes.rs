@@ -213,6 +213,42 @@ pub fn price_and_greeks(input: &OptionInput) -> Greeks {
     }
 }
 
+/// Values one option at many spots: what does not depend on the spot is computed once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Repricer {
+    input: OptionInput,
+    drift: f64,
+    deviation: f64,
+    spot_discount: f64,
+    strike_value: f64,
+}
+
+impl Repricer {
+    /// For the option at another time to expiry, in years.
+    pub(crate) fn new(input: &OptionInput, years: f64) -> Self {
+        Self {
+            input: OptionInput { years, ..*input },
+            drift: (input.rate - input.dividend_yield) * years,
+            deviation: input.volatility * years.sqrt(),
+            spot_discount: libm::exp(-input.dividend_yield * years),
+            strike_value: input.strike * libm::exp(-input.rate * years),
+        }
+    }
+
+    /// The price at this spot, to the bit that of [`price_and_greeks`]; NaN for a spot that is not above zero.
+    pub(crate) fn price(&self, spot: f64) -> f64 {
+        if self.input.years == 0.0 || self.deviation <= 0.0 || !spot.is_finite() || spot <= 0.0 {
+            return price_and_greeks(&OptionInput { spot, ..self.input }).price;
+        }
+        let sign = if self.input.kind == OptionKind::Call { 1.0 } else { -1.0 };
+        let d1 = (libm::log(spot / self.input.strike) + self.drift) / self.deviation + 0.5 * self.deviation;
+        let d2 = d1 - self.deviation;
+        let spot_value = spot * self.spot_discount;
+        let difference = sign * (spot_value * normal(sign * d1) - self.strike_value * normal(sign * d2));
+        if difference < 0.0 { 0.0 } else { difference }
+    }
+}
+
 /// `sign * value` without a negative zero.
 fn signed(sign: f64, value: f64) -> f64 {
     if value == 0.0 { 0.0 } else { sign * value }

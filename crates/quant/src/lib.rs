@@ -28,6 +28,7 @@
 //! | [`stress`] | factor shocks, direct and correlated, and their profit and loss |
 //! | [`aggregation`] | gross, net, long, short, delta-adjusted values; daily profit and loss |
 //! | [`history`] | history simulation of a portfolio |
+//! | [`simulation`] | historical simulation with full revaluation, components of expected shortfall, EWMA |
 //! | [`profit`] | daily profit and loss of a lot, and its attribution to the Greeks |
 
 pub mod aggregation;
@@ -39,6 +40,7 @@ pub mod ols;
 pub mod profit;
 pub mod returns;
 pub mod risk;
+pub mod simulation;
 pub mod stress;
 
 mod column;

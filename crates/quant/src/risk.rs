@@ -119,7 +119,7 @@ fn quantile(sorted: &[f64], alpha: f64) -> f64 {
 }
 
 /// How many of the lowest returns make up the tail.
-fn tail_length(n: usize, alpha: f64) -> usize {
+pub(crate) fn tail_length(n: usize, alpha: f64) -> usize {
     ((n - 1) as f64 * alpha) as usize + 1
 }
 

@@ -458,3 +458,41 @@ proptest! {
         }
     }
 }
+
+/// Positions of the simulation: units, whether it is an option, and its volatility.
+fn simulated() -> impl Strategy<Value = (Vec<(f64, bool, f64)>, Vec<Vec<f64>>)> {
+    (prop::collection::vec((-500.0..500.0_f64, any::<bool>(), 0.05..0.9_f64), 4), returns_with_gaps(4, 120))
+}
+
+proptest! {
+    /// The components add up to the expected shortfall; two halves of every position are as good as the whole; the P&L of
+    /// an option long and short cancels out.
+    #[test]
+    fn components_add_up_and_positions_are_additive((positions, returns) in simulated(), share in 0.1..0.9_f64) {
+        use quant::simulation::{CarriedReturns, Instrument, Position, simulate};
+        let drivers: Vec<CarriedReturns> = returns
+            .iter()
+            .map(|column| CarriedReturns {
+                returns: column.clone(),
+                covered: column.iter().map(|value| value.is_finite()).collect(),
+            })
+            .collect();
+        let place = |(at, &(units, is_option, volatility)): (usize, &(f64, bool, f64)), part: f64| {
+            let option = OptionInput::new(OptionKind::Call, 100.0, 97.0, 0.2, 0.04, 0.0, volatility).unwrap();
+            let instrument = if is_option { Instrument::Option(option) } else { Instrument::Linear { price: 100.0 } };
+            Position { units: units * part, instrument, exposure: units * part, driver: &drivers[at] }
+        };
+        let part = |part: f64| positions.iter().enumerate().map(move |one| place(one, part)).collect::<Vec<_>>();
+        let whole = simulate(&part(1.0), 120, 1e6);
+        let split = simulate(&[part(share), part(1.0 - share)].concat(), 120, 1e6);
+        for (a, b) in whole.returns.iter().zip(&split.returns) {
+            prop_assert!((a.is_nan() && b.is_nan()) || (a - b).abs() <= 1e-13);
+        }
+        if let (Some(components), Some(es)) = (whole.components(), whole.risk().es_95) {
+            prop_assert!((components.iter().sum::<f64>() - es).abs() <= 1e-12);
+        }
+        let cancelled = simulate(&[part(1.0), part(-1.0)].concat(), 120, 1e6);
+        prop_assert!(cancelled.returns.iter().all(|value| value.is_nan() || value.abs() <= 1e-13));
+        prop_assert!(whole.coverage.is_none_or(|share| (0.0..=1.0).contains(&share)));
+    }
+}

@@ -29,24 +29,31 @@ const fn spec(name: &'static str, label: &'static str, kind: Kind, note: &'stati
     Spec { name, label, kind, note }
 }
 
-const SPECS: [Spec; 14] = [
+const SPECS: [Spec; 21] = [
     spec("total_value", "Equity", Kind::Money, "net asset value, from the book"),
     spec("market_value", "Market value", Kind::Money, "sum over the positions, short ones negative"),
     spec("daily_pnl", "Profit and loss", Kind::Money, "of the day"),
     spec("daily_return", "Return", Kind::Share, "of the day"),
+    spec("pnl_coverage", "P&L coverage", Kind::Share, "of the gross value, public positions and options"),
     spec("gross", "Gross exposure", Kind::Money, "long plus short"),
     spec("net", "Net exposure", Kind::Money, "long minus short"),
     spec("leverage", "Leverage", Kind::Number, "gross exposure / equity"),
     spec("market_beta", "Market beta", Kind::Number, "delta-adjusted"),
-    spec("volatility", "Volatility", Kind::Share, "annual"),
-    spec("var_95", "Value at risk 95 %", Kind::Share, "one day, of equity"),
-    spec("var_99", "Value at risk 99 %", Kind::Share, "one day, of equity"),
-    spec("es_95", "Expected shortfall 95 %", Kind::Share, "one day, of equity"),
-    spec("max_drawdown", "Largest drawdown", Kind::Share, "of the simulated year"),
+    spec("historical_volatility", "Volatility", Kind::Share, "annual, full revaluation"),
+    spec("historical_var_95", "Value at risk 95 %", Kind::Share, "one day, of equity, full revaluation"),
+    spec("historical_var_99", "Value at risk 99 %", Kind::Share, "one day, of equity, full revaluation"),
+    spec("historical_es_95", "Expected shortfall 95 %", Kind::Share, "one day, of equity, full revaluation"),
+    spec("historical_max_drawdown", "Largest drawdown", Kind::Share, "of the simulated year, full revaluation"),
+    spec("market_coverage", "Market coverage", Kind::Share, "of the market exposure with returns of its own"),
+    spec("volatility", "Volatility, linear", Kind::Share, "annual, options by delta"),
+    spec("var_95", "Value at risk 95 %, linear", Kind::Share, "one day, of equity, options by delta"),
+    spec("var_99", "Value at risk 99 %, linear", Kind::Share, "one day, of equity, options by delta"),
+    spec("es_95", "Expected shortfall 95 %, linear", Kind::Share, "one day, of equity, options by delta"),
+    spec("max_drawdown", "Largest drawdown, linear", Kind::Share, "of the simulated year, options by delta"),
     spec("worst_case_pnl", "Worst stress scenario", Kind::Money, "correlated"),
 ];
 
-/// The share of gross value with a real return below which risk is understated.
+/// The share of exposure with a real return below which risk is understated.
 const LEAST_COVERAGE: f64 = 0.95;
 
 /// One key figure.
@@ -176,7 +183,9 @@ pub(crate) fn build(runs: &[PortfolioRun], currency: &str, scenario: Option<&str
         };
         (date.to_string(), columns.iter().map(cell).collect())
     });
-    let coverage = dates.values().next_back().and_then(|values| values.get("coverage")).copied();
+    // Nights of before the full revaluation have the coverage of the linear figures alone.
+    let newest_values = dates.values().next_back();
+    let coverage = newest_values.and_then(|values| values.get("market_coverage").or_else(|| values.get("coverage")));
     Some(Figures {
         as_of: newest.to_string(),
         rows: rows.collect(),
@@ -187,8 +196,8 @@ pub(crate) fn build(runs: &[PortfolioRun], currency: &str, scenario: Option<&str
                 _ => spec.label.to_owned(),
             })
             .collect(),
-        warning: coverage.filter(|share| *share < LEAST_COVERAGE).map(|share| {
-            format!("Volatility, value at risk, expected shortfall and drawdown are understated: only {} of the gross value has a return of its own.", percent(share))
+        warning: coverage.filter(|share| **share < LEAST_COVERAGE).map(|share| {
+            format!("Volatility, value at risk, expected shortfall and drawdown are understated: only {} of the exposure has a return of its own.", percent(*share))
         }),
         figures,
     })
@@ -248,7 +257,7 @@ mod tests {
         assert_eq!(written("daily_pnl", -6_869.2, -97_887.0), "Profit and loss: −6,869 to −97,887");
         assert_eq!(written("market_beta", 0.5231, 0.5204), "Market beta: 0.523 to 0.520");
         assert_eq!(written("gross", 1_000.25, 1_000.5), "Gross exposure: 1000.250 to 1000.500");
-        assert_eq!(written("var_95", -0.120_001, -0.120_002), "Value at risk 95 %: −12.0001 % to −12.0002 %");
+        assert_eq!(written("var_95", -0.120_001, -0.120_002), "Value at risk 95 %, linear: −12.0001 % to −12.0002 %");
         assert_eq!(written("data_days", 90.0, 252.0), "Data days: 90.00 to 252.00");
     }
 }

@@ -42,6 +42,13 @@ pub fn job_of_figure(figure: &str) -> Option<&'static str> {
         "gross" | "net" | "leverage" => "portfolio_aggregation",
         "market_beta" => "factor_analysis",
         "worst_case_pnl" => "stress_testing",
+        "historical_es_95"
+        | "historical_max_drawdown"
+        | "historical_var_95"
+        | "historical_var_99"
+        | "historical_volatility"
+        | "market_coverage"
+        | "pnl_coverage" => "portfolio_snapshot",
         "coverage" | "daily_pnl" | "daily_return" | "es_95" | "max_drawdown" | "total_value" | "var_95" | "var_99"
         | "volatility" => "portfolio_snapshot",
         _ => return None,

@@ -30,18 +30,25 @@ pub struct Cell {
 }
 
 /// The results in brief (`job_metadata`) whose history pages show. Money is in the portfolio's currency, returns,
-/// volatility, values at risk and `coverage` are shares of 1, `data_days` are trading days.
-pub const KEY_FIGURES: [&str; 15] = [
+/// volatility, values at risk and coverages are shares of 1, `data_days` are trading days.
+pub const KEY_FIGURES: [&str; 22] = [
     "coverage",
     "daily_pnl",
     "daily_return",
     "es_95",
     "gross",
+    "historical_es_95",
+    "historical_max_drawdown",
+    "historical_var_95",
+    "historical_var_99",
+    "historical_volatility",
     "leverage",
     "market_beta",
+    "market_coverage",
     "market_value",
     "max_drawdown",
     "net",
+    "pnl_coverage",
     "total_value",
     "var_95",
     "var_99",

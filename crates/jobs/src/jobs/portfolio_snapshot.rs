@@ -7,6 +7,7 @@ use quant::aggregation::{Aggregate, Exposure, aggregate};
 use quant::history::simulate_history;
 use quant::profit::PnlExplain;
 use quant::risk::{RiskStats, risk};
+use quant::simulation::ruin;
 use serde::Serialize;
 use serde_json::json;
 
@@ -17,13 +18,11 @@ use crate::jobs::position_values_update::{PositionRow, PositionValuesUpdate, por
 use crate::jobs::{Risk, equity, risk_of};
 use crate::quality::{Findings, brief};
 use crate::registry::{About, Input, Job, Section};
+use crate::revaluation::{Revaluation, revalue};
 use crate::shared::PriceSource;
 
 /// With data on fewer days there are no risk figures.
 const MIN_DAYS: usize = 60;
-
-/// Below this share of the gross value with returns the risk figures are understated.
-const MIN_COVERAGE: f64 = 0.95;
 
 /// The job.
 #[derive(Debug)]
@@ -120,11 +119,13 @@ pub struct Figures {
     pub es_99: Option<f64>,
     /// Largest fall from a peak of the simulated value.
     pub max_drawdown: Option<f64>,
+    /// Whether the simulated value falls to 0 or below.
+    pub ruin: bool,
     /// Days on which a position has a return.
     pub data_days: usize,
     /// Days of the window.
     pub required_days: u32,
-    /// Share of the gross value with a real return; below 0.95 the risk figures are understated.
+    /// Share of the gross value with a real return, private holdings included; a missing return counts as 0.
     pub coverage: Option<f64>,
     /// Delta of the options, in units of their underlyings.
     pub delta: Option<f64>,
@@ -146,11 +147,15 @@ pub struct Figures {
     pub unvalued_positions: usize,
     /// With a value, but without a price at the previous session: not in `daily_pnl`.
     pub positions_without_daily_pnl: usize,
+    /// Historical simulation with full revaluation: parts of the results document of their own.
+    #[serde(skip)]
+    pub revaluation: Revaluation,
 }
 
 /// What the history simulation came to.
 struct Simulated {
     stats: Option<RiskStats>,
+    ruin: bool,
     days: usize,
     coverage: Option<f64>,
 }
@@ -163,7 +168,7 @@ fn simulate(input: &Input<'_>, rows: &[PositionRow], greeks: bool, equity: f64, 
             Risk::Exposed { exposure, symbol } => {
                 exposures.push(exposure);
                 columns.push(&history[symbol]);
-                findings.used(days(&history[symbol]));
+                findings.used_as_it_is();
             }
             Risk::LeftOut(reason) => {
                 // Its value counts towards the coverage, its returns are not known.
@@ -187,16 +192,9 @@ fn simulate(input: &Input<'_>, rows: &[PositionRow], greeks: bool, equity: f64, 
     } else if exposed && !enough {
         findings.limit(format!("{} days with data, {MIN_DAYS} are needed for risk figures", simulated.days_with_data));
     }
-    if let Some(coverage) = simulated.coverage.filter(|coverage| *coverage < MIN_COVERAGE) {
-        let share = (coverage * 1000.0).floor() / 10.0;
-        findings.limit(format!("only {share} % of the gross value has returns: the risk figures are understated"));
-    }
     let stats = enough.then(|| risk(&simulated.returns));
-    Simulated { stats, days: simulated.days_with_data, coverage: simulated.coverage }
-}
-
-fn days(returns: &[f64]) -> u32 {
-    u32::try_from(returns.iter().filter(|value| value.is_finite()).count()).unwrap_or(u32::MAX)
+    let ruin = ruin(&simulated.returns);
+    Simulated { stats, ruin, days: simulated.days_with_data, coverage: simulated.coverage }
 }
 
 /// Sum of the known; none where the Greeks were not calculated.
@@ -212,6 +210,7 @@ fn figures(
     rows: &[PositionRow],
     greeks: Option<&[GreeksRow]>,
     simulated: &Simulated,
+    revaluation: Revaluation,
     window: u32,
 ) -> Figures {
     let finite = |value: f64| Some(value).filter(|value| value.is_finite());
@@ -234,6 +233,7 @@ fn figures(
         es_95: stat(|stats| stats.es_95),
         es_99: stat(|stats| stats.es_99),
         max_drawdown: stat(|stats| stats.max_drawdown),
+        ruin: simulated.ruin,
         data_days: simulated.days,
         required_days: window,
         coverage: simulated.coverage,
@@ -247,6 +247,7 @@ fn figures(
         short_positions: total.short_count,
         unvalued_positions: total.unvalued,
         positions_without_daily_pnl: valued.filter(|row| row.daily_pnl.is_none()).count(),
+        revaluation,
     }
 }
 
@@ -262,7 +263,13 @@ impl Job for PortfolioSnapshot {
     type Output = Figures;
 
     fn further(figures: &Figures) -> Vec<Section<'_>> {
-        vec![("pnl_explain", &figures.day.explain)]
+        let Revaluation { simulation, components, ewma } = &figures.revaluation;
+        vec![
+            ("pnl_explain", &figures.day.explain),
+            ("historical_simulation", simulation),
+            ("components", components),
+            ("ewma", ewma),
+        ]
     }
 
     fn run(input: &Input<'_>) -> Result<(Figures, JobOutput), JobError> {
@@ -277,7 +284,14 @@ impl Job for PortfolioSnapshot {
         let mut findings = Findings::new(window);
         input.context.progress(total / 2, total, || "history simulation".to_owned())?;
         let simulated = simulate(input, rows, greeks.is_some(), equity, &mut findings);
-        let figures = figures(equity, DayPnl::of(input, rows, equity), &totals, rows, greeks, &simulated, window);
+        let revaluation = revalue(input.shared, rows, equity);
+        findings.judged_by_coverage();
+        if revaluation.simulation.days > 0 {
+            findings.days(u32::try_from(revaluation.simulation.days).unwrap_or(u32::MAX));
+        }
+        revaluation.judge(&mut findings);
+        let figures =
+            figures(equity, DayPnl::of(input, rows, equity), &totals, rows, greeks, &simulated, revaluation, window);
         if figures.positions_without_daily_pnl > 0 {
             let count = figures.positions_without_daily_pnl;
             findings.note(format!(
@@ -285,7 +299,14 @@ impl Job for PortfolioSnapshot {
             ));
         }
         input.context.progress(total, total, || "done".to_owned())?;
+        let full = &figures.revaluation.simulation;
         let metadata = [
+            ("historical_volatility", json!(full.volatility)),
+            ("historical_var_95", json!(full.var_95)),
+            ("historical_var_99", json!(full.var_99)),
+            ("historical_es_95", json!(full.es_95)),
+            ("historical_max_drawdown", json!(full.max_drawdown)),
+            ("market_coverage", json!(full.market_coverage)),
             ("total_value", json!(figures.total_value)),
             ("gross", json!(figures.gross)),
             ("net", json!(figures.net)),

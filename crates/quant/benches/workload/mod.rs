@@ -11,6 +11,7 @@ use quant::factors::{FactorModel, SymbolFits};
 use quant::history::simulate_history;
 use quant::returns::simple_returns;
 use quant::risk::{RiskStats, risk};
+use quant::simulation::{CarriedReturns, Instrument, Position, simulate};
 use quant::stress::{ConditionalShocks, Mode, pnl};
 
 pub const DAYS: usize = 252;
@@ -176,6 +177,33 @@ pub fn portfolio(market: &Market, shared: &Shared, held: &[usize], correlations:
     results.extend(overall_correlation(correlations));
     let score = diversification_score(correlations, &by_delta[OPTIONS..]);
     Outcome { totals, greeks, results, risk: stats, diversification: score }
+}
+
+/// The returns that move the positions of a full revaluation.
+pub fn drivers(market: &Market) -> Vec<CarriedReturns> {
+    market.symbols.iter().map(|closes| CarriedReturns::new(closes, DAYS)).collect()
+}
+
+/// Full revaluation of one portfolio of all symbols, ten of them options: the sum of its figures.
+pub fn full_revaluation(market: &Market, drivers: &[CarriedReturns]) -> f64 {
+    let position = |(at, driver)| {
+        let price = market.symbols[at].iter().rev().copied().find(|close| close.is_finite()).unwrap_or(100.0);
+        let option = OptionInput {
+            kind: if at % 2 == 0 { OptionKind::Call } else { OptionKind::Put },
+            spot: price,
+            strike: 105.0,
+            years: 0.3,
+            rate: 0.05,
+            dividend_yield: 0.0,
+            volatility: 0.25,
+        };
+        let instrument = if at < 10 { Instrument::Option(option) } else { Instrument::Linear { price } };
+        Position { units: 400.0, instrument, exposure: 400.0 * price, driver }
+    };
+    let positions: Vec<Position<'_>> = drivers.iter().enumerate().map(position).collect();
+    let simulation = simulate(&positions, DAYS, EQUITY);
+    let components: f64 = simulation.components().into_iter().flatten().sum();
+    components + simulation.risk().es_95.unwrap_or(0.0) + simulation.ewma().volatility.unwrap_or(0.0)
 }
 
 /// One portfolio of all symbols of a market, nothing prepared beforehand.
