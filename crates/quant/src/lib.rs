@@ -29,9 +29,11 @@
 //! | [`aggregation`] | gross, net, long, short, delta-adjusted values; daily profit and loss |
 //! | [`history`] | history simulation of a portfolio |
 //! | [`simulation`] | historical simulation with full revaluation, components of expected shortfall, EWMA |
+//! | [`backtest`] | exceptions of a value at risk: zones, Kupiec, Christoffersen |
 //! | [`profit`] | daily profit and loss of a lot, and its attribution to the Greeks |
 
 pub mod aggregation;
+pub mod backtest;
 pub mod black_scholes;
 pub mod correlation;
 pub mod factors;

@@ -117,3 +117,18 @@ fn historical_simulation_with_full_revaluation() {
         assert!((components.iter().sum::<f64>() - risk.es_95.unwrap()).abs() <= 1e-12);
     }
 }
+
+#[test]
+fn backtests_of_recorded_values_at_risk() {
+    for case in cases("backtest") {
+        let hits: Vec<bool> = case["hits"].as_array().unwrap().iter().map(|hit| *hit == 1).collect();
+        let got =
+            serde_json::to_value(quant::backtest::backtest(&hits, case["probability"].as_f64().unwrap())).unwrap();
+        for (key, wanted) in case["expected"].as_object().unwrap() {
+            match (got[key].as_f64(), wanted.as_f64()) {
+                (Some(number), Some(_)) => close(key, number, wanted, 1e-3),
+                _ => assert_eq!(&got[key], wanted, "{key} of {got}"),
+            }
+        }
+    }
+}

@@ -186,7 +186,7 @@ pub fn drivers(market: &Market) -> Vec<CarriedReturns> {
 
 /// Full revaluation of one portfolio of all symbols, ten of them options: the sum of its figures.
 pub fn full_revaluation(market: &Market, drivers: &[CarriedReturns]) -> f64 {
-    let position = |(at, driver)| {
+    let position = |at: usize| {
         let price = market.symbols[at].iter().rev().copied().find(|close| close.is_finite()).unwrap_or(100.0);
         let option = OptionInput {
             kind: if at % 2 == 0 { OptionKind::Call } else { OptionKind::Put },
@@ -198,9 +198,9 @@ pub fn full_revaluation(market: &Market, drivers: &[CarriedReturns]) -> f64 {
             volatility: 0.25,
         };
         let instrument = if at < 10 { Instrument::Option(option) } else { Instrument::Linear { price } };
-        Position { units: 400.0, instrument, exposure: 400.0 * price, driver }
+        Position { units: 400.0, instrument, exposure: 400.0 * price, driver: &drivers[at] }
     };
-    let positions: Vec<Position<'_>> = drivers.iter().enumerate().map(position).collect();
+    let positions: Vec<Position<'_>> = (0..drivers.len()).map(position).collect();
     let simulation = simulate(&positions, DAYS, EQUITY);
     let components: f64 = simulation.components().into_iter().flatten().sum();
     components + simulation.risk().es_95.unwrap_or(0.0) + simulation.ewma().volatility.unwrap_or(0.0)
