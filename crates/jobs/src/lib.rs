@@ -7,6 +7,7 @@
 pub mod comparison;
 mod controls;
 mod equity;
+pub mod exposure;
 mod input_hashes;
 pub mod inputs;
 pub mod job_list;

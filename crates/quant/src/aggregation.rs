@@ -85,6 +85,23 @@ pub fn daily_pnl(quantity: f64, multiplier: f64, price: f64, previous: f64) -> f
     quantity * multiplier * (price - previous)
 }
 
+/// Sum of absolute exposures, each netted per underlying beforehand (commitment approach).
+#[must_use]
+pub fn commitment_gross(netted: &[f64]) -> f64 {
+    netted.iter().map(|exposure| exposure.abs()).sum::<f64>() + 0.0
+}
+
+/// The Herfindahl-Hirschman index of exposures: the sum of squared shares of the absolute total, between 1/n and 1.
+///
+/// `1 / index` is the number of equal exposures with the same concentration. `None` when the exposures sum to zero or
+/// are out of range.
+#[must_use]
+pub fn herfindahl(netted: &[f64]) -> Option<f64> {
+    let total = commitment_gross(netted);
+    let index: f64 = netted.iter().map(|exposure| (exposure / total) * (exposure / total)).sum();
+    (total > 0.0 && index.is_finite()).then_some(index)
+}
+
 /// Totals of the positions, in the order given; an empty portfolio is all zeros.
 ///
 /// A position without a market value (NaN) is counted as `unvalued` and left out, one without a delta-adjusted exposure
@@ -127,6 +144,15 @@ pub fn aggregate(exposures: &[Exposure]) -> Aggregate {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn concentration_of_equal_and_of_single_exposures() {
+        assert_eq!(herfindahl(&[5.0, -5.0, 5.0, 5.0]), Some(0.25));
+        assert_eq!(herfindahl(&[0.0, 7.0]), Some(1.0));
+        assert_eq!((herfindahl(&[]), herfindahl(&[0.0])), (None, None));
+        assert_eq!(commitment_gross(&[3.0, -4.0]), 7.0);
+        assert!(commitment_gross(&[]).is_sign_positive());
+    }
 
     #[test]
     fn an_empty_portfolio_is_all_zeros() {

@@ -29,7 +29,7 @@ const fn spec(name: &'static str, label: &'static str, kind: Kind, note: &'stati
     Spec { name, label, kind, note }
 }
 
-const SPECS: [Spec; 21] = [
+const SPECS: [Spec; 23] = [
     spec("total_value", "Equity", Kind::Money, "net asset value, from the book"),
     spec("market_value", "Market value", Kind::Money, "sum over the positions, short ones negative"),
     spec("daily_pnl", "Profit and loss", Kind::Money, "of the day"),
@@ -37,7 +37,9 @@ const SPECS: [Spec; 21] = [
     spec("pnl_coverage", "P&L coverage", Kind::Share, "of the gross value, public positions and options"),
     spec("gross", "Gross exposure", Kind::Money, "long plus short"),
     spec("net", "Net exposure", Kind::Money, "long minus short"),
-    spec("leverage", "Leverage", Kind::Number, "gross exposure / equity"),
+    spec("cash_balance", "Cash balance", Kind::Money, "sum of the cash positions"),
+    spec("delta_adjusted_leverage", "Leverage", Kind::Number, "gross exposure / equity, options by delta"),
+    spec("leverage", "Leverage, market values", Kind::Number, "gross market value / equity"),
     spec("market_beta", "Market beta", Kind::Number, "delta-adjusted"),
     spec("historical_volatility", "Volatility", Kind::Share, "annual, full revaluation"),
     spec("historical_var_95", "Value at risk 95 %", Kind::Share, "one day, of equity, full revaluation"),

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 use serde::Deserialize;
-use workload::{Market, OPTIONS, Outcome, POSITIONS, SYMBOLS, holdings, one_portfolio, run};
+use workload::{Market, OPTIONS, Outcome, POSITIONS, SYMBOLS, drivers, full_revaluation, holdings, one_portfolio, run};
 
 use crate::figure::{Figure, seconds_of};
 
@@ -36,6 +36,9 @@ pub(crate) fn measure(python: &Path, figures: &mut Vec<Figure>) -> anyhow::Resul
     compare(&peer, &one_portfolio(&small))?;
     let figure = Figure::new("calculations.one_portfolio", one * 1e3, "ms", 0.25);
     figures.push(figure.against("numpy", peer.seconds * 1e3, LEAST));
+    let drivers = drivers(&small);
+    let revaluation = seconds_of(200, || full_revaluation(black_box(&small), &drivers));
+    figures.push(Figure::new("calculations.full_revaluation", revaluation * 1e3, "ms", 0.5));
 
     let market = Market::new(SYMBOLS);
     for (portfolios, times, budget) in [(1_000, 9, 150.0), (10_000, 3, 1_000.0)] {

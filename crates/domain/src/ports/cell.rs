@@ -31,10 +31,12 @@ pub struct Cell {
 
 /// The results in brief (`job_metadata`) whose history pages show. Money is in the portfolio's currency, returns,
 /// volatility, values at risk and coverages are shares of 1, `data_days` are trading days.
-pub const KEY_FIGURES: [&str; 22] = [
+pub const KEY_FIGURES: [&str; 24] = [
+    "cash_balance",
     "coverage",
     "daily_pnl",
     "daily_return",
+    "delta_adjusted_leverage",
     "es_95",
     "gross",
     "historical_es_95",

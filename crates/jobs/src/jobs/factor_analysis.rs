@@ -53,6 +53,8 @@ pub struct PositionFactor {
     pub n: usize,
     /// The slope, clamped.
     pub beta: Option<f64>,
+    /// Whether the clamp changed the slope.
+    pub clamped: bool,
     /// The slope.
     pub beta_raw: Option<f64>,
     /// Share of the variance explained.
@@ -82,6 +84,8 @@ pub struct PortfolioFactor {
     pub factor: String,
     /// Exposure over equity.
     pub beta: Option<f64>,
+    /// Whether the beta of a position in it is clamped.
+    pub clamped: bool,
     /// Sum of exposure x clamped beta.
     pub exposure_dollar: Option<f64>,
     /// Sum of exposure x beta.
@@ -136,6 +140,7 @@ impl Sums {
         PortfolioFactor {
             factor: factor.to_owned(),
             beta: over_equity(clamped),
+            clamped: self.clamped.0 != self.raw.0,
             exposure_dollar: clamped,
             exposure_dollar_raw: self.raw.or_zero(nothing),
             beta_multivariate: over_equity(multivariate),
@@ -214,6 +219,7 @@ impl<'a> Work<'a> {
                 factor: factor.name.clone(),
                 n: fit.n,
                 beta: fit.beta_raw.map(|beta| clamp(beta, self.cap)),
+                clamped: fit.beta_raw.is_some_and(|beta| clamp(beta, self.cap) != beta),
                 beta_raw: fit.beta_raw,
                 r2: fit.r2,
                 std_error: fit.std_error,

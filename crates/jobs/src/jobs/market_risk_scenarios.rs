@@ -29,6 +29,8 @@ pub struct Move {
     pub market: f64,
     /// Exposure to the market x move; null where the exposure is not known.
     pub pnl: Option<f64>,
+    /// The same with betas that are not clamped: it agrees with a scenario of this move alone.
+    pub pnl_raw: Option<f64>,
 }
 
 impl Job for MarketRiskScenarios {
@@ -48,8 +50,12 @@ impl Job for MarketRiskScenarios {
         input.context.progress(0, moves.len() as u64, || "moves of the market".to_owned())?;
         let market = factors.portfolio.iter().find(|row| row.factor == MARKET);
         let exposure = market.and_then(|row| row.exposure_dollar);
-        let pnl = |market: f64| exposure.map(|exposure| exposure * market).filter(|pnl| pnl.is_finite());
-        let rows: Vec<Move> = moves.iter().map(|&market| Move { market, pnl: pnl(market) }).collect();
+        let raw = market.and_then(|row| row.exposure_dollar_raw);
+        let pnl = |exposure: Option<f64>, market: f64| {
+            exposure.map(|exposure| exposure * market).filter(|pnl| pnl.is_finite())
+        };
+        let row = |market: f64| Move { market, pnl: pnl(exposure, market), pnl_raw: pnl(raw, market) };
+        let rows: Vec<Move> = moves.iter().copied().map(row).collect();
         input.context.progress(rows.len() as u64, rows.len() as u64, || "done".to_owned())?;
         let worst = rows.iter().filter_map(|row| row.pnl).min_by(f64::total_cmp);
         let metadata = [

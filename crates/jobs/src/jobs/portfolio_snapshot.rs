@@ -11,6 +11,7 @@ use quant::simulation::ruin;
 use serde::Serialize;
 use serde_json::json;
 
+use crate::exposure::ExposureFigures;
 use crate::job_list::{PORTFOLIO_SNAPSHOT, POSITION_VALUES_UPDATE};
 use crate::jobs::greeks_calculation::{GreeksCalculation, GreeksRow};
 use crate::jobs::portfolio_aggregation::exposure_of;
@@ -102,6 +103,9 @@ pub struct Figures {
     pub cash: Option<f64>,
     /// Gross over equity.
     pub leverage: Option<f64>,
+    /// Cash and delta-adjusted exposures.
+    #[serde(flatten)]
+    pub exposure: ExposureFigures,
     /// The P&L of the day.
     #[serde(flatten)]
     pub day: DayPnl,
@@ -203,16 +207,17 @@ fn sum_of(greeks: Option<&[GreeksRow]>, value: impl Fn(&GreeksRow) -> Option<f64
     greeks.map(|rows| rows.iter().filter_map(value).sum::<f64>() + 0.0).filter(|sum| sum.is_finite())
 }
 
-fn figures(
-    equity: f64,
+/// What is worked out before the figures are put together.
+struct Parts {
+    total: Aggregate,
+    exposure: ExposureFigures,
     day: DayPnl,
-    total: &Aggregate,
-    rows: &[PositionRow],
-    greeks: Option<&[GreeksRow]>,
-    simulated: &Simulated,
+    simulated: Simulated,
     revaluation: Revaluation,
-    window: u32,
-) -> Figures {
+}
+
+fn figures(equity: f64, rows: &[PositionRow], greeks: Option<&[GreeksRow]>, parts: Parts, window: u32) -> Figures {
+    let Parts { total, exposure, day, simulated, revaluation } = parts;
     let finite = |value: f64| Some(value).filter(|value| value.is_finite());
     let stat =
         |pick: fn(&RiskStats) -> Option<f64>| simulated.stats.as_ref().and_then(pick).filter(|value| value.is_finite());
@@ -225,6 +230,7 @@ fn figures(
         short: total.short,
         cash: finite(equity - total.net),
         leverage: finite(total.gross / equity),
+        exposure,
         day,
         volatility_daily: stat(|stats| stats.vol_daily),
         volatility: stat(|stats| stats.vol_annual),
@@ -265,6 +271,7 @@ impl Job for PortfolioSnapshot {
     fn further(figures: &Figures) -> Vec<Section<'_>> {
         let Revaluation { simulation, components, ewma } = &figures.revaluation;
         vec![
+            ("concentration", &figures.exposure.concentration),
             ("pnl_explain", &figures.day.explain),
             ("historical_simulation", simulation),
             ("components", components),
@@ -290,8 +297,10 @@ impl Job for PortfolioSnapshot {
             findings.days(u32::try_from(revaluation.simulation.days).unwrap_or(u32::MAX));
         }
         revaluation.judge(&mut findings);
-        let figures =
-            figures(equity, DayPnl::of(input, rows, equity), &totals, rows, greeks, &simulated, revaluation, window);
+        let exposure = ExposureFigures::of(rows, &exposures, &totals, equity);
+        let day = DayPnl::of(input, rows, equity);
+        let parts = Parts { total: totals, exposure, day, simulated, revaluation };
+        let figures = figures(equity, rows, greeks, parts, window);
         if figures.positions_without_daily_pnl > 0 {
             let count = figures.positions_without_daily_pnl;
             findings.note(format!(
@@ -312,6 +321,8 @@ impl Job for PortfolioSnapshot {
             ("net", json!(figures.net)),
             ("daily_pnl", json!(figures.day.daily_pnl)),
             ("daily_return", json!(figures.day.daily_return)),
+            ("cash_balance", json!(figures.exposure.cash_balance)),
+            ("delta_adjusted_leverage", json!(figures.exposure.delta_adjusted_leverage)),
             ("realized_pnl", json!(figures.day.realized_pnl)),
             ("pnl_coverage", json!(figures.day.pnl_coverage)),
             ("marked_share", json!(figures.day.marked_share)),

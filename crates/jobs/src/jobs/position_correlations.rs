@@ -42,7 +42,7 @@ pub struct Matrix {
     /// Share of the included value that stands in clusters.
     pub concentration_score: Option<f64>,
     /// Independent positions with the same diversification.
-    pub effective_positions: f64,
+    pub effective_positions: Option<f64>,
     /// Weighted mean absolute correlation: near 0 diversified, near 1 one bet.
     pub diversification_score: Option<f64>,
     /// Public symbols that are not in it.
@@ -197,7 +197,7 @@ impl Job for PositionCorrelations {
             clusters: groups.iter().map(group).collect(),
             average_correlation: overall_correlation(&matrix),
             concentration_score: concentration_score(&groups, &values),
-            effective_positions: effective_positions(&matrix),
+            effective_positions: Some(effective_positions(&matrix)).filter(|effective| *effective <= matrix.n as f64),
             diversification_score: diversification_score(&matrix, &values),
             excluded: chosen.excluded.into_iter().map(|(symbol, reason)| Excluded { symbol, reason }).collect(),
             window: settings.window,
