@@ -4,7 +4,7 @@
 //! pnl_t = sum_i units_i [V_i(S_i (1 + r_it), max(T_i - 1/365, 0)) - V_i(S_i, T_i)]
 //! ```
 //!
-//! Sources: RiskMetrics Technical Document (1996), historical simulation and EWMA; Jorion, *Value at Risk*; Tasche (1999),
+//! Sources: `RiskMetrics` Technical Document (1996), historical simulation and EWMA; Jorion, *Value at Risk*; Tasche (1999),
 //! *Risk contributions and performance measurement*, for the components.
 
 use serde::{Deserialize, Serialize};
@@ -177,7 +177,7 @@ pub struct SimulatedRisk {
     pub worst: Option<(usize, f64)>,
 }
 
-/// The volatility of exponentially weighted moving averages, and the normal VaR that follows from it.
+/// The volatility of exponentially weighted moving averages, and the normal value at risk that follows from it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Ewma {
     /// Annual volatility.

@@ -459,8 +459,11 @@ proptest! {
     }
 }
 
-/// Positions of the simulation: units, whether it is an option, and its volatility.
-fn simulated() -> impl Strategy<Value = (Vec<(f64, bool, f64)>, Vec<Vec<f64>>)> {
+/// A position of the simulation: units, whether it is an option, and its volatility.
+type Simulated = (f64, bool, f64);
+
+/// Positions, and the returns of each.
+fn simulated() -> impl Strategy<Value = (Vec<Simulated>, Vec<Vec<f64>>)> {
     (prop::collection::vec((-500.0..500.0_f64, any::<bool>(), 0.05..0.9_f64), 4), returns_with_gaps(4, 120))
 }
 
@@ -477,7 +480,7 @@ proptest! {
                 covered: column.iter().map(|value| value.is_finite()).collect(),
             })
             .collect();
-        let place = |(at, &(units, is_option, volatility)): (usize, &(f64, bool, f64)), part: f64| {
+        let place = |(at, &(units, is_option, volatility)): (usize, &Simulated), part: f64| {
             let option = OptionInput::new(OptionKind::Call, 100.0, 97.0, 0.2, 0.04, 0.0, volatility).unwrap();
             let instrument = if is_option { Instrument::Option(option) } else { Instrument::Linear { price: 100.0 } };
             Position { units: units * part, instrument, exposure: units * part, driver: &drivers[at] }

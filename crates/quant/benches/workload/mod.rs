@@ -189,7 +189,7 @@ pub fn full_revaluation(market: &Market, drivers: &[CarriedReturns]) -> f64 {
     let position = |at: usize| {
         let price = market.symbols[at].iter().rev().copied().find(|close| close.is_finite()).unwrap_or(100.0);
         let option = OptionInput {
-            kind: if at % 2 == 0 { OptionKind::Call } else { OptionKind::Put },
+            kind: if at.is_multiple_of(2) { OptionKind::Call } else { OptionKind::Put },
             spot: price,
             strike: 105.0,
             years: 0.3,
