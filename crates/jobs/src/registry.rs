@@ -254,3 +254,54 @@ impl Entry {
         REGISTRY.iter().find(|entry| entry.about.name == name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Two;
+
+    impl Job for Two {
+        const ABOUT: &'static About = &About {
+            name: "two",
+            job_type: JobType::Snapshots,
+            critical: false,
+            needs: &[],
+            run_level: false,
+            section: Some("first"),
+        };
+        type Output = f64;
+        fn further(output: &f64) -> Vec<Section<'_>> {
+            vec![("second", output)]
+        }
+        fn run(_input: &Input<'_>) -> Result<(f64, JobOutput), JobError> {
+            Ok((1.5, JobOutput::default()))
+        }
+    }
+
+    fn outputs() -> Outputs {
+        let mut outputs = Outputs::default();
+        outputs.add(Output { about: Two::ABOUT, part: Arc::new(Typed::<Two>(1.5)) });
+        outputs
+    }
+
+    fn document(outputs: &Outputs) -> String {
+        String::from_utf8(outputs.document().unwrap().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_job_may_have_several_parts_of_the_document() {
+        assert_eq!(document(&outputs()), r#"{"first":1.5,"second":1.5}"#);
+        let parts = outputs().parts_of(&JobName::new("two").unwrap()).unwrap();
+        let names: Vec<&str> = parts.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["first", "second"]);
+    }
+
+    #[test]
+    fn the_result_of_a_program_keeps_its_name() {
+        let mut outputs = outputs();
+        let result = RawValue::from_string("[7]".to_owned()).unwrap();
+        outputs.add_result(JobName::new("second").unwrap(), Arc::from(result));
+        assert_eq!(document(&outputs), r#"{"first":1.5,"second":[7]}"#);
+    }
+}

@@ -106,6 +106,17 @@ fn what_a_portfolio_sees_changes_its_hash_alone() {
 }
 
 #[test]
+fn the_day_of_an_exit_is_an_input() {
+    let on = |day: &str| {
+        let mut book = two();
+        exited(&mut book, day);
+        input_hashes(&Snapshot::of(&book, date("2024-07-01"), &[]))
+    };
+    assert_ne!(on("2024-06-29"), on("2024-07-01"), "both are after the previous session");
+    assert_eq!(on("2024-06-28"), on("2024-06-27"), "neither is");
+}
+
+#[test]
 fn a_portfolio_sees_the_equity_and_the_flows_of_its_date() {
     let with = |day: &str, equity: Option<f64>, flow: f64| {
         changed(|book| book.portfolios[1].equity_rows = vec![book::EquityRow { date: date(day), equity, flow }])

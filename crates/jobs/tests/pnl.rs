@@ -1,5 +1,7 @@
 //! The profit and loss (P&L) of the day: what it counts from, what it runs to, and its causes.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use book::{Book, Class, Lot, Right};
@@ -95,6 +97,7 @@ async fn an_option_without_a_close_counts_from_its_model_price() {
     assert!(near(pnl(&night).as_f64().unwrap(), expected), "{} is not {expected}", pnl(&night));
     assert!(near(night.number("/pnl_explain/delta"), -200.0 * before.delta * 4.0));
     assert!(near(night.number("/pnl_explain/theta"), -200.0 * before.theta));
+    assert_eq!(night.results["pnl_explain"]["vega"], 0.0, "the volatility is the same on both dates");
     assert!(near(explained(&night), expected));
     assert_eq!(night.results["greeks"][0]["pnl_explain"], night.results["pnl_explain"]);
     assert_eq!(night.results["snapshot"]["pnl_coverage"], 1.0);
