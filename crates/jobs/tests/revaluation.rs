@@ -1,5 +1,7 @@
 //! Historical simulation with full revaluation, its components, and what makes its quality limited.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use book::{Book, Class, Lot, Right};

@@ -42,7 +42,9 @@ pub fn job_of_figure(figure: &str) -> Option<&'static str> {
         "gross" | "net" | "leverage" => "portfolio_aggregation",
         "market_beta" => "factor_analysis",
         "worst_case_pnl" => "stress_testing",
-        "historical_es_95"
+        "cash_balance"
+        | "delta_adjusted_leverage"
+        | "historical_es_95"
         | "historical_max_drawdown"
         | "historical_var_95"
         | "historical_var_99"

@@ -237,9 +237,9 @@ mod tests {
         let (found, errors, _) = limits(text);
         assert_eq!(found.len(), 2, "{found:?}");
         let starts = [
-            "2: `figure` must be one of coverage, ",
+            "2: `figure` must be one of cash_balance, coverage, ",
             "4: a limit needs `max` or `min`, and this one has neither",
-            "6: a limit needs a `figure`; allowed are coverage,",
+            "6: a limit needs a `figure`; allowed are cash_balance, coverage,",
             "8: a limit needs `max` or `min`, and this one has both",
             "16: a limit is for a `portfolio` or for a `tag`",
             "19: `max` must be a number",
