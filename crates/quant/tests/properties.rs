@@ -11,6 +11,7 @@ use quant::history::simulate_history;
 use quant::ols::{FitStatus, ols};
 use quant::returns::simple_returns;
 use quant::risk::{quantile_type7, risk};
+use quant::simulation::{CarriedReturns, Instrument, Position, simulate};
 use quant::stress::{Mode, applied_shocks, pnl};
 
 /// Daily returns of about one per cent, made of a common part and their own.
@@ -461,8 +462,6 @@ proptest! {
 
 /// A position of the simulation: units, whether it is an option, and its volatility.
 type Simulated = (f64, bool, f64);
-
-/// Positions, and the returns of each.
 fn simulated() -> impl Strategy<Value = (Vec<Simulated>, Vec<Vec<f64>>)> {
     (prop::collection::vec((-500.0..500.0_f64, any::<bool>(), 0.05..0.9_f64), 4), returns_with_gaps(4, 120))
 }
@@ -472,7 +471,6 @@ proptest! {
     /// an option long and short cancels out.
     #[test]
     fn components_add_up_and_positions_are_additive((positions, returns) in simulated(), share in 0.1..0.9_f64) {
-        use quant::simulation::{CarriedReturns, Instrument, Position, simulate};
         let drivers: Vec<CarriedReturns> = returns
             .iter()
             .map(|column| CarriedReturns {
