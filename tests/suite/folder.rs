@@ -1,8 +1,10 @@
 //! The data folder as others find it: auditors who may only read, copies, and files that somebody removes.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use e2e::{json, nightbook, program, text, write_book};
@@ -106,4 +108,80 @@ fn a_file_that_is_removed_under_serve_is_noticed() {
         let started = post(serving.address, "/api/v1/batch/runs", &json!({ "as_of": "2026-11-24" }));
         assert!(started.status >= 500, "{file}: {started:?}");
     }
+}
+
+/// The files of a folder with their content.
+fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(contents(&path));
+        } else {
+            found.insert(path.clone(), fs::read(&path).unwrap());
+        }
+    }
+    found
+}
+
+/// What `backup --verify` prints, and its exit code.
+fn verified(backup: &Path) -> (serde_json::Value, i32) {
+    json(&["backup", "--verify", text(backup), "--json"]).unwrap()
+}
+
+#[test]
+fn verifying_a_backup_names_its_newest_link_and_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = one_night(dir.path());
+    let backup = dir.path().join("backup");
+    let output = nightbook(&["backup", text(&backup), "--data", text(&data)]).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let before = contents(&backup);
+    let (report, code) = verified(&backup);
+    assert_eq!((code, &report["problems"]), (0, &json!([])), "{report}");
+    let status: serde_json::Value = serde_json::from_slice(&fs::read(data.join("site/status.json")).unwrap()).unwrap();
+    assert_eq!(report["chain"]["hash"], status["chain"]["hash"], "{report}");
+    assert!(!report["chain"]["hash"].is_null(), "{report}");
+    assert!(contents(&backup) == before, "verifying changed the backup");
+    let (_, code) = json(&["backup", "--verify", text(&dir.path().join("none")), "--json"]).unwrap();
+    assert_eq!(code, 2);
+}
+
+/// Each file of a backup in turn is removed, cut or changed by one bit, and named. The list itself counts as a file.
+#[test]
+fn no_change_of_a_file_of_a_backup_goes_unnoticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = one_night(dir.path());
+    let backup = dir.path().join("backup");
+    assert!(nightbook(&["backup", text(&backup), "--data", text(&data)]).unwrap().status.success());
+    let mut unnoticed = Vec::new();
+    // Each kind of page is verified in the same way: one of each folder and ending stands for the others.
+    let mut kinds = BTreeSet::new();
+    for (path, bytes) in contents(&backup) {
+        if !kinds.insert((path.parent().map(Path::to_path_buf), path.extension().map(OsStr::to_owned))) {
+            continue;
+        }
+        let mut flipped = bytes.clone();
+        if let Some(byte) = flipped.get_mut(bytes.len() / 2) {
+            *byte ^= 1;
+        }
+        for (change, content) in
+            [("removed", None), ("cut", Some(&bytes[..bytes.len() / 2])), ("flipped", Some(&flipped))]
+        {
+            match content {
+                None => fs::remove_file(&path).unwrap(),
+                Some(content) => fs::write(&path, content).unwrap(),
+            }
+            let (report, code) = verified(&backup);
+            if code != 1 && !bytes.is_empty() {
+                unnoticed.push(format!("{} {change}: {code} {report}", path.display()));
+            }
+        }
+        fs::write(&path, &bytes).unwrap();
+    }
+    fs::write(backup.join("site/added.html"), "x").unwrap();
+    assert_eq!(verified(&backup).1, 1, "a page was added");
+    fs::remove_file(backup.join("site/added.html")).unwrap();
+    assert_eq!(verified(&backup).1, 0, "every change was undone");
+    assert_eq!(unnoticed, Vec::<String>::new());
 }

@@ -8,13 +8,15 @@
 mod nights;
 #[path = "local/questions.rs"]
 mod questions;
+#[path = "local/retention.rs"]
+mod retention;
 #[path = "local/retired_nights.rs"]
 mod retired_nights;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
 
-use backends::local::{LocalStore, OpenError};
+use backends::local::{LocalStore, OpenError, RetentionDays};
 use chrono::{DateTime, Duration, NaiveDate, Utc};
 use domain::chain::append_run;
 use domain::conformance;
@@ -151,6 +153,9 @@ async fn carried_out(
     store.apply_run(id, &RunEvent::Close { epoch: 1 }).await.unwrap();
     store.run(id).await.unwrap().unwrap()
 }
+
+/// For how long these tests keep things.
+const KEEP: RetentionDays = RetentionDays { records: 50, results: 10, inputs: 10 };
 
 fn wait<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap().block_on(future)
@@ -419,13 +424,13 @@ fn what_is_retired_goes_and_its_run_stays() {
     let record_count = |id| wait(store.records(id, &RecordQuery::default())).unwrap().len();
 
     let soon = old.run.started_at + Duration::days(20);
-    wait(store.retire(soon, 50, 10)).unwrap();
+    wait(store.retire(soon, KEEP)).unwrap();
     assert_eq!(wait(store.results(&key(id), &hash)).unwrap(), None, "results go first");
     assert_eq!(record_count(id), 6, "records stay longer");
     assert_eq!(problems(&store), Vec::<String>::new(), "what was retired is no damage");
 
     let later = old.run.started_at + Duration::days(60);
-    wait(store.retire(later, 50, 10)).unwrap();
+    wait(store.retire(later, KEEP)).unwrap();
     assert_eq!(record_count(id), 0);
     assert_eq!(wait(store.run(id)).unwrap(), Some(old), "the run and its summary stay for ever");
     assert_eq!(record_count(young_id), 6, "of the younger run nothing goes");
@@ -443,21 +448,9 @@ fn the_summary_of_a_run_outlives_its_records() {
     wait(async {
         conformance::a_run_that_will_be_old(&store, 1).await;
         let run = store.runs(&RunQuery::default()).await.unwrap().runs.remove(0).run;
-        store.retire(run.started_at + Duration::days(50), 50, 10).await.unwrap();
+        store.retire(run.started_at + Duration::days(50), KEEP).await.unwrap();
         conformance::everything_is_found(&store, 1).await;
-        store.retire(run.started_at + Duration::days(51), 50, 10).await.unwrap();
+        store.retire(run.started_at + Duration::days(51), KEEP).await.unwrap();
         conformance::summaries_outlive_their_records(&store, 1).await;
     });
-}
-
-#[test]
-fn the_inputs_of_retired_runs_go_and_are_no_damage() {
-    let (folder, store, old) = filled();
-    wait(store.retire(old.run.started_at + Duration::days(60), 50, 10)).unwrap();
-    assert_eq!(std::fs::read_dir(folder.path().join("snapshots")).unwrap().count(), 0);
-    assert_eq!(problems(&store), Vec::<String>::new());
-    // Only what is old is excused: a younger run without its inputs is damaged.
-    let young = wait(a_whole_run(&store, 2, 1));
-    std::fs::remove_file(only_file(folder.path().join("snapshots"))).unwrap();
-    told(&store, young.run.plan.unwrap().snapshot.short());
 }

@@ -357,11 +357,19 @@ pub struct RetentionSettings {
     pub records_days: u32,
     /// Full results. Default 30.
     pub results_days: u32,
+    /// Pinned inputs. Default 400.
+    #[serde(default = "default_inputs_days")]
+    pub inputs_days: u32,
+}
+
+/// Settings that an earlier release stored do not have the key.
+const fn default_inputs_days() -> u32 {
+    400
 }
 
 impl Default for RetentionSettings {
     fn default() -> Self {
-        Self { records_days: 400, results_days: 30 }
+        Self { records_days: 400, results_days: 30, inputs_days: default_inputs_days() }
     }
 }
 

@@ -169,6 +169,12 @@ pub const EVENTS: &[EventSpec] = &[
         "a worker came with a result after its claim was lost; it does not count",
     ),
     event(
+        "retention.inputs",
+        &["info"],
+        &["days", "files"],
+        "the pinned inputs that only runs older than this named were deleted",
+    ),
+    event(
         "retention.records",
         &["info"],
         &["before", "rows"],

@@ -268,10 +268,13 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: DeadLettersCommand,
     },
-    /// Copy the whole data folder while it is in use.
+    /// Copy the whole data folder while it is in use, or verify a copy.
     Backup {
-        /// Folder that does not exist yet.
+        /// Folder that does not exist yet; with --verify, the backup.
         to: PathBuf,
+        /// Verify an existing backup: every file, and everything that `doctor` verifies. Nothing is changed.
+        #[arg(long, conflicts_with = "data")]
+        verify: bool,
         #[command(flatten)]
         data: DataDir,
     },

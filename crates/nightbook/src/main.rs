@@ -175,7 +175,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Export { run, data, format } => commands::export::run(&data.data, &run, format).await,
         Command::Alert { command } => commands::alert::run(command, &output, stop).await,
         Command::DeadLetters { command } => commands::deadletters::run(command, &output).await,
-        Command::Backup { to, data } => commands::doctor::backup(&data.data, &to, &output).await,
+        Command::Backup { to, verify: true, .. } => commands::doctor::verify_backup(&to, &output).await,
+        Command::Backup { to, data, .. } => commands::doctor::backup(&data.data, &to, &output).await,
         Command::Completions { shell } => {
             // Not to standard output itself: it takes no error for an answer.
             let mut script = Vec::new();

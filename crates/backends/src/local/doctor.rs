@@ -16,7 +16,7 @@ use super::mirror::{Mirror, damaged_marks, rows_without_run};
 use super::open::LocalStore;
 use super::rows::time_text;
 use super::schema::CHAIN_BEGAN;
-use super::upkeep::{RECORDS_RETIRED, RESULTS_RETIRED};
+use super::upkeep::{INPUTS_RETIRED, RECORDS_RETIRED, RESULTS_RETIRED};
 use crate::examine::{DoctorReport, Examination, Kept, LooksForResults};
 
 /// What the summaries say must be in the tables that are derived from them.
@@ -106,8 +106,10 @@ impl LocalStore {
         let began = run.is_closed().then(|| time_text(run.started_at));
         let retired = |mark: &Option<String>| began.is_some() && began < *mark;
         let records = !retired(&self.mark(RECORDS_RETIRED).await?);
-        let inputs = !retired(&self.mark(RESULTS_RETIRED).await?);
-        let results_since = if inputs { DateTime::<Utc>::MIN_UTC } else { DateTime::<Utc>::MAX_UTC };
+        let results = self.mark(RESULTS_RETIRED).await?;
+        let results_since = if retired(&results) { DateTime::<Utc>::MAX_UTC } else { DateTime::<Utc>::MIN_UTC };
+        // An earlier release deleted the inputs of a run with its results.
+        let inputs = !retired(&self.mark(INPUTS_RETIRED).await?.or(results));
         Ok(Kept { records, counts: true, results_since, inputs })
     }
 

@@ -14,6 +14,7 @@
 //! bounded number at once.
 
 mod alert_books;
+mod backup;
 mod chain;
 mod closes;
 mod doctor;
@@ -38,8 +39,10 @@ mod upkeep;
 mod work_items;
 mod writer;
 
+pub use backup::verify_backup_files;
 pub use closes::{AskedSpans, Closes, LocalCloses};
 pub use folder::{FolderSite, write_durably};
 pub use open::{LocalStore, OpenError};
 pub use programs::LocalPrograms;
 pub use queue::{LocalQueue, Message};
+pub use upkeep::RetentionDays;

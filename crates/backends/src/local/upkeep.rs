@@ -1,4 +1,4 @@
-//! What only this backend can do: void leases, back up, retire what is old.
+//! What only this backend can do: void leases, retire what is old.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,26 +6,33 @@ use std::path::Path;
 use chrono::{DateTime, Duration, Utc};
 use domain::ids::ContentHash;
 use domain::ports::{RunQuery, Runs as _, StoreError};
-use rusqlite::params;
+use rusqlite::{OptionalExtension as _, params};
 
-use super::closes::LocalCloses;
-use super::folder::{sync_all_of, write_durably};
 use super::leases::void_leases_in;
 use super::open::LocalStore;
 use super::rows::time_text;
 use super::writer::OpError;
 
-/// Files of the data folder without which nothing is published.
-const PUBLISHING: [&str; 2] = ["site-settings.json", "redaction-key"];
-
-/// The file of the site that says by which detail its pages were written.
-const DETAIL_MARK: &str = "detail.txt";
-
 /// In `meta`: closed runs that began before have no records, manifests and work items any more.
 pub(crate) const RECORDS_RETIRED: &str = "records_retired_before";
 
-/// In `meta`: closed runs that began before have no results and perhaps no pinned inputs any more.
+/// In `meta`: closed runs that began before have no results any more.
 pub(crate) const RESULTS_RETIRED: &str = "results_retired_before";
+
+/// In `meta`: closed runs that began before have perhaps no pinned inputs any more. Where it is absent, an earlier release
+/// deleted the inputs of a run with its results: [`RESULTS_RETIRED`] counts.
+pub(crate) const INPUTS_RETIRED: &str = "inputs_retired_before";
+
+/// For how many days each kind of what is stored is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetentionDays {
+    /// Job records, work items and manifests.
+    pub records: u32,
+    /// Results documents.
+    pub results: u32,
+    /// Pinned inputs.
+    pub inputs: u32,
+}
 
 /// How long a document of a night may be without a name. A planner or a closer stores a document before it names it,
 /// and a rerun names the document of its original.
@@ -56,6 +63,37 @@ fn retire_documents(
     Ok(())
 }
 
+/// Moves a mark of the retention in `meta` forward; never back.
+fn move_mark(connection: &rusqlite::Connection, mark: &str, before: &str) -> Result<(), OpError> {
+    connection
+        .prepare_cached(
+            "INSERT INTO meta VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)",
+        )?
+        .execute(params![mark, before])?;
+    Ok(())
+}
+
+/// Moves the mark of the pinned inputs forward; gives whether closed runs passed it, so that inputs may be due.
+fn mark_retired_inputs(connection: &rusqlite::Connection, before: &str) -> Result<bool, OpError> {
+    let mark = |name: &str| {
+        connection
+            .prepare_cached("SELECT value FROM meta WHERE name = ?1")?
+            .query_row(params![name], |row| row.get::<_, String>(0))
+            .optional()
+    };
+    let earlier = match mark(INPUTS_RETIRED)? {
+        Some(earlier) => Some(earlier),
+        None => mark(RESULTS_RETIRED)?,
+    };
+    if let Some(earlier) = &earlier {
+        move_mark(connection, INPUTS_RETIRED, earlier)?;
+    }
+    move_mark(connection, INPUTS_RETIRED, before)?;
+    let passed = "SELECT EXISTS (SELECT 1 FROM runs WHERE phase = 'closed' AND started_at >= ?1 AND started_at < ?2)";
+    let earlier = earlier.unwrap_or_default();
+    Ok(connection.prepare_cached(passed)?.query_row(params![earlier, before], |row| row.get(0))?)
+}
+
 impl LocalStore {
     /// Voids the leases of the process that held the folder before: the lock proves it dead.
     ///
@@ -81,61 +119,20 @@ impl LocalStore {
         .await
     }
 
-    /// Copies the folder while it is in use: records by the backup of `SQLite`, then the files that they name, last the
-    /// settings and the key that the site is published by. The copy is durable, and can be read without writing to it.
-    ///
-    /// # Errors
-    /// The store, or the folder to copy to.
-    pub async fn backup(&self, to: &Path) -> Result<(), StoreError> {
-        let doing = "copy the records";
-        let told = |error: std::io::Error| OpError::Io(error).told(doing);
-        for part in ["results", "snapshots", "site"] {
-            std::fs::create_dir_all(to.join(part)).map_err(told)?;
-        }
-        let target = to.join("records.sqlite");
-        self.read(doing, move |connection| {
-            let mut copy = rusqlite::Connection::open(target)?;
-            let backup = rusqlite::backup::Backup::new(connection, &mut copy)?;
-            backup.run_to_completion(1_000, std::time::Duration::ZERO, None)?;
-            drop(backup);
-            // With a write-ahead log, even a reader has to write beside the records.
-            copy.pragma_update(None, "journal_mode", "DELETE")?;
-            Ok(())
-        })
-        .await?;
-        LocalCloses::new(self.folder()).backup(to).map_err(|error| error.told(doing))?;
-        // After the records: a pack only grows and a snapshot never changes, so what the records name is there.
-        for part in ["results", "snapshots", "site"] {
-            copy_folder(&self.folder().join(part), &to.join(part)).map_err(told)?;
-        }
-        // A site that became redacted while it was copied is of both details. Without its mark it is written again.
-        remove_if_there(&to.join("site").join(DETAIL_MARK)).map_err(told)?;
-        for file in PUBLISHING {
-            match std::fs::read(self.folder().join(file)) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                read => read.and_then(|bytes| write_durably(&to.join(file), &bytes)).map_err(told)?,
-            }
-        }
-        sync_all_of(to).map_err(told)
-    }
-
-    /// Deletes what is older than its time, counted back from an instant that no clock can move: results and pinned inputs
-    /// first, later the records. Runs and their summaries stay for ever. What is deleted is logged.
+    /// Deletes results, pinned inputs and records that are older than their time, counted back from an instant that no
+    /// clock can move. Runs and their summaries stay for ever. What is deleted is logged.
     ///
     /// # Errors
     /// The store.
-    pub async fn retire(&self, from: DateTime<Utc>, records_days: u32, results_days: u32) -> Result<(), StoreError> {
+    pub async fn retire(&self, from: DateTime<Utc>, keep: RetentionDays) -> Result<(), StoreError> {
         let before = |days: u32| time_text(from - Duration::days(i64::from(days)));
-        let (records, results) = (before(records_days), before(results_days));
-        let emptied = self
+        let (records, results, inputs) = (before(keep.records), before(keep.results), before(keep.inputs));
+        let (emptied, inputs_are_due) = self
             .write("retire what is old", move |writing| {
                 let connection = writing.connection;
+                let inputs_are_due = mark_retired_inputs(connection, &inputs)?;
                 for (mark, before) in [(RECORDS_RETIRED, &records), (RESULTS_RETIRED, &results)] {
-                    connection
-                        .prepare_cached(
-                            "INSERT INTO meta VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)",
-                        )?
-                        .execute(params![mark, before])?;
+                    move_mark(connection, mark, before)?;
                 }
                 let old = "SELECT batch_run_id FROM runs WHERE phase = 'closed' AND started_at < ?1";
                 let emptied: Vec<String> = connection
@@ -155,27 +152,29 @@ impl LocalStore {
                 if deleted > 0 {
                     tracing::info!(event = "retention.records", before = %records, rows = deleted, "deleted the records of old runs");
                 }
-                Ok(emptied)
+                Ok((emptied, inputs_are_due))
             })
             .await?;
-        if emptied.is_empty() {
-            return Ok(());
+        if !emptied.is_empty() {
+            tracing::info!(
+                event = "retention.results",
+                runs = emptied.len(),
+                days = keep.results,
+                "deleted the results of old runs"
+            );
         }
-        tracing::info!(
-            event = "retention.results",
-            runs = emptied.len(),
-            days = results_days,
-            "deleted the results of old runs"
-        );
         for run in emptied {
             // A pack that is gone already was retired by a process that died here.
             let _ = std::fs::remove_file(self.folder().join("results").join(format!("{run}.pack")));
         }
-        self.retire_snapshots(from - Duration::days(i64::from(results_days))).await
+        if inputs_are_due {
+            self.retire_snapshots(from - Duration::days(i64::from(keep.inputs)), keep.inputs).await?;
+        }
+        Ok(())
     }
 
     /// Removes pinned inputs that no run younger than this names.
-    async fn retire_snapshots(&self, before: DateTime<Utc>) -> Result<(), StoreError> {
+    async fn retire_snapshots(&self, before: DateTime<Utc>, days: u32) -> Result<(), StoreError> {
         let young = self.runs(&RunQuery { started_since: Some(before), ..RunQuery::default() }).await?;
         let mut named: Vec<ContentHash> =
             young.runs.into_iter().filter_map(|stored| stored.run.plan.map(|plan| plan.snapshot)).collect();
@@ -188,12 +187,17 @@ impl LocalStore {
             named.extend([open.plan, original].into_iter().flatten().map(|plan| plan.snapshot));
         }
         let told = |error: std::io::Error| OpError::Io(error).told("retire pinned inputs");
+        let mut files = 0_usize;
         for entry in std::fs::read_dir(self.folder().join("snapshots")).map_err(told)? {
             let path = entry.map_err(told)?.path();
             let hash = path.file_stem().and_then(|name| name.to_str()).and_then(|name| ContentHash::new(name).ok());
             if hash.is_some_and(|hash| !named.contains(&hash)) {
                 std::fs::remove_file(&path).map_err(told)?;
+                files += 1;
             }
+        }
+        if files > 0 {
+            tracing::info!(event = "retention.inputs", files, days, "deleted the pinned inputs of old runs");
         }
         Ok(())
     }
@@ -217,13 +221,6 @@ impl LocalStore {
     }
 }
 
-fn remove_if_there(path: &Path) -> std::io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
 fn folder_bytes(folder: &Path) -> std::io::Result<u64> {
     let mut bytes = 0;
     if folder.is_dir() {
@@ -234,20 +231,4 @@ fn folder_bytes(folder: &Path) -> std::io::Result<u64> {
         }
     }
     Ok(bytes)
-}
-
-fn copy_folder(from: &Path, to: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(to)?;
-    if from.is_dir() {
-        for entry in std::fs::read_dir(from)? {
-            let entry = entry?;
-            let target = to.join(entry.file_name());
-            if entry.file_type()?.is_dir() {
-                copy_folder(&entry.path(), &target)?;
-            } else {
-                std::fs::copy(entry.path(), target)?;
-            }
-        }
-    }
-    Ok(())
 }

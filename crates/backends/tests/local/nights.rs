@@ -75,7 +75,7 @@ fn what_an_open_run_sealed_and_what_nothing_names_yet_outlive_the_retention() {
     let unnamed =
         wait(store.put_night_document(b"stored, and named in a moment".to_vec(), domain::ports::Keep::UntilReplaced))
             .unwrap();
-    wait(store.retire(closed.run.started_at.max(open.started_at) + Duration::days(60), 50, 10)).unwrap();
+    wait(store.retire(closed.run.started_at.max(open.started_at) + Duration::days(60), KEEP)).unwrap();
     for hash in [members, unnamed] {
         assert!(wait(store.night_document(&hash)).unwrap().is_some());
     }
@@ -121,7 +121,7 @@ fn records_of_an_older_release_are_copied_before_they_are_migrated() {
 fn a_night_whose_records_are_retired_stays_as_it_was() {
     let (_folder, store, stored) = filled();
     let kept = keep(&store, &stored.run);
-    wait(store.retire(stored.run.started_at + Duration::days(60), 50, 10)).unwrap();
+    wait(store.retire(stored.run.started_at + Duration::days(60), KEEP)).unwrap();
     assert_eq!(keep(&store, &stored.run), kept);
     assert_eq!(wait(store.doctor()).unwrap().problems, Vec::<String>::new());
     let acceptance = domain::night::Acceptance {

@@ -22,7 +22,7 @@ fn a_document_that_nothing_names_goes_a_day_after_the_retention_found_it() {
     let (_folder, store, run) = filled();
     let kept = keep(&store, &run.run).head.document;
     let (orphan, again) = (stored(&store, b"an orphan"), stored(&store, b"stored again"));
-    let retired_after = |days| wait(store.retire(run.run.started_at + Duration::days(days), 50, 10)).unwrap();
+    let retired_after = |days| wait(store.retire(run.run.started_at + Duration::days(days), KEEP)).unwrap();
     retired_after(60);
     assert!(is_there(&store, &orphan) && is_there(&store, &again), "they may be named in a moment");
     stored(&store, b"stored again");
@@ -77,7 +77,7 @@ fn all_of(series: &str) -> NightQuery {
 fn a_run_over_retired_records_never_leaves_less_than_there_was() {
     let (_folder, store, first) = filled();
     let before = with_edition(&store, keep(&store, &first.run));
-    wait(store.retire(first.run.started_at + Duration::days(60), 50, 10)).unwrap();
+    wait(store.retire(first.run.started_at + Duration::days(60), KEEP)).unwrap();
     let partial = later_run(&store, &first, 61, |n| n != 2);
     assert_eq!(keep(&store, &partial.run).head, before, "one portfolio has the outcome of the retired run");
     let whole = later_run(&store, &first, 62, |_| true);

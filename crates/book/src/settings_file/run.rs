@@ -44,6 +44,9 @@ pub(super) const RETENTION: &[Key<Draft>] = &[
     key("results_days", |walk, entry, draft| {
         walk.whole(entry.key, entry.value, 1..=36_500, &mut draft.settings.retention.results_days);
     }),
+    key("inputs_days", |walk, entry, draft| {
+        walk.whole(entry.key, entry.value, 1..=36_500, &mut draft.settings.retention.inputs_days);
+    }),
 ];
 
 pub(super) const RESTATEMENT: &[Key<Draft>] = &[key("tolerance", |walk, entry, draft| {

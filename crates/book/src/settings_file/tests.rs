@@ -93,6 +93,7 @@ const EVERY_SETTING: &str = r#"
         [retention]
         records_days = 100
         results_days = 10
+        inputs_days = 20
         [alerts]
         command = ["mail", "-s", "Nightbook"]
         wait_runs = 2

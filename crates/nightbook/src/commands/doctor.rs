@@ -1,4 +1,4 @@
-//! `nightbook doctor`: verify everything that is stored. And `nightbook backup`.
+//! `nightbook doctor`: verify everything that is stored. And `nightbook backup`, which copies it or verifies a copy.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use anyhow::Context as _;
 use backends::DoctorReport;
+use backends::local::{LocalStore, verify_backup_files};
 use domain::ids::ContentHash;
 use serde_json::json;
 
@@ -110,7 +111,34 @@ pub(crate) async fn backup(data: &Path, to: &Path, output: &Output) -> anyhow::R
     if output.is_json() {
         output.json(&json!({ "backup": to }))?;
     } else {
-        output.line(&format!("Backed up to {}; `nightbook doctor --data {}` verifies it.", to.display(), to.display()));
+        output.line(&format!(
+            "Backed up to {}; `nightbook backup --verify {}` verifies it.",
+            to.display(),
+            to.display()
+        ));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Runs `backup --verify`. The exit codes are those of `doctor`.
+pub(crate) async fn verify_backup(folder: &Path, output: &Output) -> anyhow::Result<ExitCode> {
+    if !folder.is_dir() {
+        return Err(BadInput(format!(
+            "{} is not a folder: name a folder that `nightbook backup` made",
+            folder.display()
+        ))
+        .into());
+    }
+    let mut report = verify_backup_files(folder)?;
+    // Records that are gone or cannot be opened are a finding beside the others.
+    match LocalStore::open_read_only(folder) {
+        Ok(store) => {
+            let stored = store.doctor().await?;
+            report.problems.extend(stored.problems);
+            report.checked.extend(stored.checked);
+            report.links = stored.links;
+        }
+        Err(error) => report.problems.push(format!("{:#}", anyhow::Error::from(error))),
+    }
+    told(report, &[], &BTreeMap::new(), output)
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
-use backends::local::{FolderSite, LocalCloses, LocalQueue, LocalStore};
+use backends::local::{FolderSite, LocalCloses, LocalQueue, LocalStore, RetentionDays};
 use backends::system::{SystemClock, SystemRandomness, TokioSleeper};
 use book::Book;
 use chrono::NaiveTime;
@@ -230,10 +230,12 @@ impl Engine {
         let retention = in_force.settings.retention();
         let Some(newest) = retention_date(self.ports.store.as_ref()).await? else { return Ok(()) };
         let from = newest.and_time(NaiveTime::MIN).and_utc();
-        self.store
-            .retire(from, retention.records_days, retention.results_days)
-            .await
-            .context("cannot retire what is old")?;
+        let keep = RetentionDays {
+            records: retention.records_days,
+            results: retention.results_days,
+            inputs: retention.inputs_days,
+        };
+        self.store.retire(from, keep).await.context("cannot retire what is old")?;
         self.store.give_back_space().await.context("cannot give back the space of what was retired")
     }
 
