@@ -23,7 +23,7 @@ const PORTFOLIOS: usize = 24;
 
 /// A number that `tests/kill` gives.
 #[allow(clippy::disallowed_methods, reason = "these are settings of the test, not of the program")]
-fn setting(name: &str, default: u64) -> u64 {
+pub(crate) fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 

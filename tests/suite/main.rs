@@ -16,6 +16,7 @@ mod folder;
 mod hostile;
 mod http;
 mod kill;
+mod kill_writers;
 mod limits;
 mod lineage;
 mod names;
