@@ -1,5 +1,5 @@
-//! kill -9 at random moments of every command that writes but `init`, `demo` and `serve`. After each kill the records are in order,
-//! and the same command works.
+//! kill -9 at random moments of the commands that write. `init`, `demo` and `serve` are not killed here. After each kill the
+//! records are in order, and the same command works.
 
 use std::fs;
 use std::path::{Path, PathBuf};
