@@ -216,14 +216,13 @@ impl Watcher {
                 break;
             }
             let (slot, record) = (start.scheduled_for, slot_record(store, &start).await?);
-            let recorded = record.run.as_ref().map(|run| run.started_at);
-            match due_slot(&rules, slot, now, &record, true) {
-                DueSlot::Start if recorded.is_some() => {
-                    if unserved.again.len() < MOST_SLOTS && recorded.is_some_and(|at| now < at + MISSED_IS_TRIED) {
+            match (due_slot(&rules, slot, now, &record, true), &record.run) {
+                (DueSlot::Start, Some(missed)) => {
+                    if unserved.again.len() < MOST_SLOTS && now < missed.started_at + MISSED_IS_TRIED {
                         unserved.again.push(record.start_of(&start));
                     }
                 }
-                DueSlot::Start => {
+                (DueSlot::Start, None) => {
                     // The site names those that wait behind the newest one until they are run.
                     let is_behind = !unserved.late.is_empty();
                     if is_behind || now > rules.grace_ends(slot) + LATE_START {
@@ -231,8 +230,8 @@ impl Watcher {
                     }
                     unserved.late.push(start);
                 }
-                DueSlot::Missed => unserved.passed.push(start),
-                DueSlot::Settled | DueSlot::Waits => {}
+                (DueSlot::Missed, _) => unserved.passed.push(start),
+                (DueSlot::Settled | DueSlot::Waits, _) => {}
             }
         }
         Ok(unserved)

@@ -125,7 +125,7 @@ impl SitePublisher {
         self.write_all(&self.ended_runs().await?).await
     }
 
-    /// Writes every page of these runs, which are all that have pages, anew.
+    /// Rewrites every page of the site. `ended` are all runs that have pages, or should have.
     async fn write_all(&self, ended: &[RunHead]) -> Result<u64, PublishError> {
         self.write_schemas().await?;
         // Not what the site says, which may be damaged.

@@ -292,31 +292,33 @@ fn serve_leaves_a_whole_site_where_nobody_said_which_detail_it_has() {
     assert_whole(&data, &["2026-11-23"]);
 }
 
+/// Serves a redacted folder that is withheld for this reason, and publishes once `mend` has mended the cause.
+fn publishes_once_mended(place: &Place, reason: &str, mend: impl FnOnce()) {
+    let data = place.data();
+    let _serving = serve(place.dir.path(), &[]);
+    let publish = || command(&["publish", "--data", text(&data)]);
+    assert_withheld(publish(), reason, &data, "while it is served");
+    mend();
+    until("the site is published", || publish().0 == 0);
+    assert_whole(&data, &["2026-11-23"]);
+}
+
 #[test]
 fn serve_publishes_again_once_the_book_states_the_detail() {
     let place = Place::redacted();
-    let data = place.data();
     place.detail("");
-    let _serving = serve(place.dir.path(), &[]);
-    let publish = || command(&["publish", "--data", text(&data)]);
-    assert_withheld(publish(), "does not state `detail`", &data, "served without a stated detail");
-    place.detail("redacted");
-    until("the site is published by the stated detail", || publish().0 == 0);
-    assert_whole(&data, &["2026-11-23"]);
+    publishes_once_mended(&place, "does not state `detail`", || {
+        place.detail("redacted");
+    });
 }
 
 #[test]
 fn serve_publishes_again_once_the_key_is_back() {
     let place = Place::redacted();
-    let (data, key) = (place.data(), place.data().join("redaction-key"));
+    let key = place.data().join("redaction-key");
     let kept = fs::read(&key).unwrap();
     fs::remove_file(&key).unwrap();
-    let _serving = serve(place.dir.path(), &[]);
-    let publish = || command(&["publish", "--data", text(&data)]);
-    assert_withheld(publish(), "redaction-key", &data, "served without the key");
-    fs::write(&key, kept).unwrap();
-    until("the site is published by the key", || publish().0 == 0);
-    assert_whole(&data, &["2026-11-23"]);
+    publishes_once_mended(&place, "redaction-key", || fs::write(&key, kept).unwrap());
 }
 
 #[test]

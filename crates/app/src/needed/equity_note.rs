@@ -1,4 +1,4 @@
-//! What a plan says about the equity of a night that is not the newest.
+//! What a plan says about the equity of a night for which `equity.csv` has no row of the date.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use chrono::NaiveDate;
 use domain::ids::PortfolioId;
 use jobs::{EquityBasis, EquityDate, equity_bases};
 
-/// Where the equity of an older night comes from, as far as `equity.csv` does not have it: one sentence part each.
+/// Where the equity of a night comes from, as far as `equity.csv` has no row of the date: one sentence part each.
 ///
 /// `portfolios` are those of the run; empty: all. `pinned` is the usable equity that the newest full run of the night
 /// pinned, where a later night is on record.
