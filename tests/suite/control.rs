@@ -378,3 +378,27 @@ fn the_same_run_heals_lost_pages_while_serve_runs() {
         assert!(page.exists(), "{} was not written again", page.display());
     }
 }
+
+/// An acceptance is on record also where the pages cannot be written; the exit code then says so at both doors.
+#[test]
+fn an_acceptance_whose_pages_cannot_be_written_fails_alone_and_while_serve_runs() {
+    for is_served in [false, true] {
+        let place = Place::new();
+        let positions = place.book().join("positions.csv");
+        let rows = fs::read_to_string(&positions).unwrap();
+        fs::write(&positions, rows + "stranger,S1,5,50,2025-01-02\n").unwrap();
+        let book = text(&place.book()).to_owned();
+        place.command(&["run", "--book", &book, "--as-of", "2026-11-24"]);
+        let _serving = is_served.then(|| place.serve());
+        // A file stands where the folder of the pages of runs belongs.
+        let runs = place.data().join("site/runs");
+        fs::remove_dir_all(&runs).unwrap();
+        fs::write(&runs, "").unwrap();
+        let accept = ["accept", "2026-11-24", "--control", "orphans", "--note", "sold last year"];
+        let (said, code) = place.refused(&accept);
+        assert_eq!(code, 3, "served: {is_served}: {said}");
+        assert!(said.contains("the site was not published"), "served: {is_served}: {said}");
+        let (night, _) = place.command(&["night", "2026-11-24"]);
+        assert_eq!(night["controls"][0]["accepted"]["note"], "sold last year", "served: {is_served}: {night}");
+    }
+}
